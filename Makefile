@@ -1,0 +1,35 @@
+# Everything happens in .venv; scripts/setup.sh does the work and does nothing when nothing has changed.
+# ARGS are handed on, e.g.  make report ARGS="--datasets shapes --within 2m"  or  make test ARGS="-k schedule".
+
+PYTHON ?= python3
+ARGS ?=
+
+.PHONY: help setup report test lint lock clean
+
+help:
+	@echo 'make report   set everything up, then train, explain and write the report (ARGS="--datasets shapes --within 2m")'
+	@echo 'make test     set everything up, then run the tests (ARGS="-k schedule")'
+	@echo 'make setup    only set up: .venv, locked packages, system libraries (PYTHON=python3.12 chooses the interpreter)'
+	@echo 'make lint     ruff'
+	@echo 'make lock     write requirements.lock anew from pyproject.toml (ARGS=--upgrade takes the newest versions)'
+	@echo 'make clean    remove .venv and caches; runs and reports stay'
+
+setup:
+	@PYTHON='$(PYTHON)' sh scripts/setup.sh
+
+report: setup
+	@.venv/bin/python -m reports.build --all $(ARGS)
+
+test:
+	@PYTHON='$(PYTHON)' sh scripts/setup.sh --for-tests
+	@.venv/bin/python -m pytest -q $(ARGS)
+
+lint: setup
+	@.venv/bin/ruff check . $(ARGS)
+
+lock:
+	@PYTHON='$(PYTHON)' sh scripts/lock.sh $(ARGS)
+
+clean:
+	rm -rf .venv build dist .pytest_cache .hypothesis .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,53 @@
+"""Device-resident shuffling and batching: no DataLoader, no worker, no copy but the batch itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from speedcore import augment as augmentation
+from speedcore.augment import Normalise
+from speedcore.data.dataset import Split
+from speedcore.errors import DataError
+from speedcore.recipe import Augment
+
+
+class Batches:
+    """An endless stream of augmented batches, the same for the same seed.
+
+    split: training images on the device. Batches are whole: an epoch leaves out the last n mod batch_size images of
+    its shuffle. Order and augmentation are drawn from two generators, so that the arms with and without
+    augmentation see their images in the same order.
+    """
+
+    def __init__(self, split: Split, augment: Augment, batch_size: int, seed: int, normalise: Normalise):
+        if len(split) < batch_size:
+            raise DataError(f"a batch of {batch_size} is larger than the training split of {len(split)} images; "
+                            f"choose a recipe with a smaller batch_size.")
+        self.batch_size = batch_size
+        self.steps_per_epoch = len(split) // batch_size
+        self.size = tuple(split.images.shape[2:])
+        self._augment = augment
+        self._labels = split.labels
+        self._fill = normalise.fill
+        self._padded = augmentation.pad(split.images, augment, self._fill)
+        self._seed = seed
+
+    def __iter__(self) -> Iterator[tuple[UInt8[Tensor, "b c h w"], Int64[Tensor, " b"]]]:
+        device = self._labels.device
+        order_generator = torch.Generator(device).manual_seed(self._seed)
+        choice_generator = torch.Generator(device).manual_seed(self._seed + 2**32)
+        n, epoch, first = len(self._labels), 0, None
+        while True:
+            order = torch.randperm(n, generator=order_generator, device=device)
+            choices = augmentation.draw(self._augment, n, self.size, epoch, choice_generator, first)
+            first = choices.mirrored if epoch == 0 else first
+            for step in range(self.steps_per_epoch):
+                index = order[step * self.batch_size:(step + 1) * self.batch_size]
+                images = augmentation.apply(self._padded, index, choices.take(index), self.size,
+                                            self._augment.cutout, self._fill)
+                yield images, self._labels[index]
+            epoch += 1

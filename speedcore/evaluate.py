@@ -1,0 +1,73 @@
+"""Logits, accuracy, test-time augmentation. The network leaves in the mode in which it came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speedcore.augment import Normalise
+from speedcore.recipe import Views
+
+
+def autocast(precision: str, device: torch.device):
+    """The context in which a network of that precision runs."""
+    return nullcontext() if precision == "fp32" else torch.autocast(device.type, torch.bfloat16)
+
+
+@contextmanager
+def eval_mode(network: nn.Module) -> Iterator[None]:
+    """Eval mode inside, the old mode of every module afterwards, on success and on failure."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@torch.no_grad()
+def logits(network: nn.Module, images: UInt8[Tensor, "n c h w"], normalise: Normalise, *, precision: str = "fp32",
+           channels_last: bool = False, batch_size: int = 500, views: Views | None = None) -> Float[Tensor, "n k"]:
+    """Logits in fp32 of the images as they are, on the network's device.
+
+    views: instead the mean over the *further* views that it names (at least one); `with_views` joins the two.
+    """
+    device = next(network.parameters()).device
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    parts = []
+    with eval_mode(network), autocast(precision, device):
+        for batch in images.split(batch_size):
+            x = normalise(batch.to(device)).to(memory_format=layout)
+            seen = [x] if views is None else list(further_views(x, views))
+            parts.append(torch.stack([network(view).float() for view in seen]).mean(0))
+    return torch.cat(parts)
+
+
+def further_views(x: Float[Tensor, "n c h w"], views: Views) -> Iterator[Float[Tensor, "n c h w"]]:
+    """The mirror image, and each of these shifted by a pixel up-left and down-right with a mirrored border."""
+    mirrored = (x, x.flip(-1)) if views.mirror else (x,)
+    yield from mirrored[1:]
+    if views.shifts:
+        h, w = x.shape[-2:]
+        for source in mirrored:
+            padded = F.pad(source, (1, 1, 1, 1), mode="reflect")
+            yield padded[..., :h, :w]
+            yield padded[..., 2:, 2:]
+
+
+def with_views(plain: Float[Tensor, "n k"], further: Float[Tensor, "n k"], views: Views) -> Float[Tensor, "n k"]:
+    """Mean over all views, each counting the same, from the plain logits and the mean of the further ones."""
+    count = (2 if views.mirror else 1) * (3 if views.shifts else 1)
+    return (plain + (count - 1) * further) / count
+
+
+def score(logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> tuple[float, float]:
+    """(accuracy as a share of 1, mean cross-entropy in nats)."""
+    labels = labels.to(logits.device)
+    return (logits.argmax(1) == labels).double().mean().item(), F.cross_entropy(logits, labels).item()

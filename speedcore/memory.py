@@ -1,0 +1,38 @@
+"""Peak memory of a block: of the CUDA device where the work runs there, else of the process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+
+class PeakMemory:
+    """Bytes at the peak since the object was made.
+
+    On CUDA: torch's allocator. On Linux: the kernel's high-water mark of resident memory, reset at the start where
+    the kernel allows that; elsewhere the peak since the process began, which can only be too high.
+    """
+
+    def __init__(self, device: torch.device):
+        self._cuda = device.type == "cuda"
+        if self._cuda:
+            torch.cuda.reset_peak_memory_stats(device)
+        else:
+            try:
+                Path("/proc/self/clear_refs").write_text("5")
+            except OSError:
+                pass
+
+    def bytes(self) -> int:
+        if self._cuda:
+            return torch.cuda.max_memory_allocated()
+        try:
+            line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
+            return int(line.split()[1]) * 1024
+        except (OSError, StopIteration):
+            import resource
+            import sys
+
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,146 @@
+"""Optimisers, built from their description in a recipe. Rates are for a mean loss.
+
+`make(spec, network)` returns an object with `step(factor)`: one update at `factor` times the peak rates, after
+which gradients are cleared.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from speedcore import recipe
+
+
+class Stepper(Protocol):
+    """What the loop needs of an optimiser."""
+
+    lr: float
+
+    def step(self, factor: float) -> None: ...
+
+
+def make(spec: recipe.Optimizer, network: nn.Module) -> Stepper:
+    """The optimiser that `spec` describes, over the trainable parameters of `network`."""
+    trainable = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+    if isinstance(spec, recipe.SGD):
+        biases = [p for _, p in trainable if p.ndim == 1]
+        weights = [p for _, p in trainable if p.ndim > 1]
+        common = {"momentum": spec.momentum, "nesterov": spec.nesterov, "lr_in_buffer": spec.lr_in_buffer}
+        return Together(spec.lr, [
+            MomentumSGD(weights, spec.lr, weight_decay=spec.weight_decay, **common),
+            MomentumSGD(biases, spec.lr * spec.bias_lr, weight_decay=spec.weight_decay / spec.bias_lr, **common)])
+    if isinstance(spec, recipe.Muon):
+        filters = [p for _, p in trainable if p.ndim == 4]
+        matrices = [p for _, p in trainable if p.ndim in (2, 3)]
+        biases = [p for _, p in trainable if p.ndim == 1]
+        common = {"momentum": spec.sgd_momentum, "nesterov": True, "lr_in_buffer": False}
+        return Together(spec.lr, [
+            Muon(filters, spec.lr, spec.momentum, spec.newton_schulz_steps),
+            MomentumSGD(matrices, spec.head_lr, weight_decay=spec.decay / spec.head_lr, **common),
+            MomentumSGD(biases, spec.bias_lr, weight_decay=spec.decay / spec.bias_lr, **common)])
+    return TorchAdam([p for _, p in trainable], spec)
+
+
+class Together:
+    """Several optimisers over disjoint parameters, stepped as one. `lr` is the rate that curves show."""
+
+    def __init__(self, lr: float, parts: list[Stepper]):
+        self.lr = lr
+        self._parts = parts
+
+    def step(self, factor: float) -> None:
+        for part in self._parts:
+            part.step(factor)
+
+
+class MomentumSGD:
+    """SGD with (Nesterov) momentum and weight decay, all parameters in one fused pass.
+
+    lr_in_buffer: v = m·v + lr·(g + wd·w), w −= v (Nesterov: w −= m·v + lr·g). A gradient then keeps the rate of its
+    own step. Otherwise v = m·v + g and the rate of the current step multiplies the whole buffer, as in torch.
+    The two agree while the rate is constant.
+    """
+
+    def __init__(self, parameters: list[Tensor], lr: float, momentum: float, weight_decay: float, nesterov: bool,
+                 lr_in_buffer: bool):
+        self.lr = lr
+        self._parameters = parameters
+        self._momentum, self._decay = momentum, weight_decay
+        self._nesterov, self._lr_in_buffer = nesterov, lr_in_buffer
+        self._velocity = [torch.zeros_like(p) for p in parameters]
+
+    @torch.no_grad()
+    def step(self, factor: float) -> None:
+        if not self._parameters:
+            return
+        lr = self.lr * factor
+        gradients = [p.grad for p in self._parameters]
+        if self._decay:
+            gradients = torch._foreach_add(gradients, self._parameters, alpha=self._decay)
+        if self._lr_in_buffer:
+            gradients = torch._foreach_mul(gradients, lr)
+        torch._foreach_mul_(self._velocity, self._momentum)
+        torch._foreach_add_(self._velocity, gradients)
+        update = torch._foreach_add(gradients, self._velocity, alpha=self._momentum) if self._nesterov else self._velocity
+        torch._foreach_add_(self._parameters, update, alpha=-1.0 if self._lr_in_buffer else -lr)
+        for p in self._parameters:
+            p.grad = None
+
+
+class Muon:
+    """Momentum orthogonalised by Newton–Schulz (Jordan et al., 2024), for convolution filters.
+
+    Each filter bank is seen as a matrix (outputs, inputs·k·k). Its rows are rescaled to unit mean square norm before
+    the update, so that `lr` is a relative step and weights cannot drift in scale (batch-norm hides their scale).
+    """
+
+    def __init__(self, filters: list[Tensor], lr: float, momentum: float, newton_schulz_steps: int):
+        self.lr = lr
+        self._filters, self._momentum, self._iterations = filters, momentum, newton_schulz_steps
+        self._velocity = [torch.zeros_like(p) for p in filters]
+
+    @torch.no_grad()
+    def step(self, factor: float) -> None:
+        for p, velocity in zip(self._filters, self._velocity, strict=True):
+            velocity.mul_(self._momentum).add_(p.grad)
+            gradient = p.grad.add(velocity, alpha=self._momentum)
+            p.mul_(len(p) ** 0.5 / p.norm())
+            update = orthogonalise(gradient.reshape(len(p), -1), self._iterations).reshape(p.shape)
+            p.add_(update.to(p.dtype), alpha=-self.lr * factor)
+            p.grad = None
+
+
+def orthogonalise(matrix: Float[Tensor, "r c"], iterations: int) -> Float[Tensor, "r c"]:
+    """Push the singular values of `matrix` towards 1 by a quintic Newton–Schulz iteration, in bf16.
+
+    The coefficients (3.4445, −4.7750, 2.0315) are Jordan's: they favour speed near zero over convergence to exactly
+    1 (singular values end in about 0.7..1.2), which is all that an update needs.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = matrix.bfloat16()
+    x = x / (x.norm() + 1e-7)
+    tall = x.shape[0] > x.shape[1]
+    if tall:
+        x = x.T
+    for _ in range(iterations):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.T if tall else x
+
+
+class TorchAdam:
+    """torch.optim.Adam behind the loop's interface."""
+
+    def __init__(self, parameters: list[Tensor], spec: recipe.Adam):
+        self.lr = spec.lr
+        self._adam = torch.optim.Adam(parameters, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay)
+
+    def step(self, factor: float) -> None:
+        for group in self._adam.param_groups:
+            group["lr"] = self.lr * factor
+        self._adam.step()
+        self._adam.zero_grad(set_to_none=True)

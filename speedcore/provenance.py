@@ -1,0 +1,89 @@
+"""What made a result: code, libraries, machine, switches. Collected once a process, written into every run."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBRARIES = ("torch", "torchvision", "numpy", "captum", "matplotlib", "weasyprint", "scipy", "pydantic", "safetensors")
+
+
+def collect(device) -> dict:
+    """Plain data: revision, dirty flag, lock digest, versions, processor, device, threads, switches, command, time."""
+    import torch
+
+    return {
+        **_static(),
+        "device": describe_device(device),
+        "threads": torch.get_num_threads(),
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "float32_matmul": torch.get_float32_matmul_precision(),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def describe_device(device) -> str:
+    """"cpu: MODEL, N cores" or "cuda: MODEL"."""
+    import torch
+
+    if torch.device(device).type == "cuda":
+        return f"cuda: {torch.cuda.get_device_name(device)}"
+    return f"cpu: {_static()['processor']}, {_static()['cores']} cores"
+
+
+@cache
+def _static() -> dict:
+    import os
+
+    return {
+        **revision(),
+        "lock_sha256": _digest(ROOT / "requirements.lock"),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+    }
+
+
+def revision() -> dict:
+    """Git revision and whether the tree differs from it; "unknown" outside a checkout."""
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    head = git("rev-parse", "HEAD")
+    changes = git("status", "--porcelain", "--untracked-files=no")
+    return {"revision": head or "unknown", "dirty": bool(changes) if changes is not None else None}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _digest(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"

@@ -1,0 +1,236 @@
+"""A recipe: everything that decides a training run except data, seed and time. Frozen data, no code.
+
+`Recipe.hash` names it: two recipes with the same hash train the same network the same way. `describe` is for
+people and leaves the hash alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import ValidationError, field_validator, model_validator
+
+from speedcore.errors import RecipeError
+
+
+class Frozen(BaseModel):
+    """Immutable, and strict about names: a misspelt field is an error, not a default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DavidNet(Frozen):
+    """The article's network (`speedcore.networks.davidnet`). `width` multiplies all channels."""
+
+    kind: Literal["davidnet"] = "davidnet"
+    width: PositiveFloat = 1.0
+    logit_scale: PositiveFloat = 0.125
+
+
+class RecordNet(Frozen):
+    """A whitened convolutional network of three stages (`speedcore.networks.recordnet`)."""
+
+    kind: Literal["recordnet"] = "recordnet"
+    widths: tuple[PositiveInt, PositiveInt, PositiveInt] = (64, 256, 256)
+    whiten_kernel: Literal[2, 3] = 2
+    activation: Literal["gelu", "silu", "relu"] = "gelu"
+    logit_scale: PositiveFloat = 1 / 9
+    norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.4
+
+
+Network = Annotated[DavidNet | RecordNet, Field(discriminator="kind")]
+
+
+class Augment(Frozen):
+    """Label-preserving changes, applied to normalised images in batches on the device.
+
+    crop: pixels of padding on each side before a random crop of the old size. pad: how the padding is filled:
+    mirrored, or with the training split's mean colour (zero once normalised), or black.
+    flip: "random" mirrors each image with probability 1/2 in each epoch; "alternating" does so in the first epoch
+    and mirrors every image every other epoch after that. cutout: side of the masked square in pixels, 0 for none.
+    """
+
+    crop: NonNegativeInt = 0
+    pad: Literal["reflect", "mean", "black"] = "reflect"
+    flip: Literal["none", "random", "alternating"] = "none"
+    cutout: NonNegativeInt = 0
+
+    @property
+    def any(self) -> bool:
+        return bool(self.crop or self.cutout or self.flip != "none")
+
+
+class SGD(Frozen):
+    """Nesterov SGD. `lr` is the peak rate for a mean loss; the decay is not multiplied into the batch.
+
+    lr_in_buffer puts the rate inside the momentum buffer, as the series' code does: v = m·v + lr·(g + wd·w).
+    bias_lr multiplies the rate of biases, whose decay is divided by it.
+    """
+
+    kind: Literal["sgd"] = "sgd"
+    lr: PositiveFloat
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: NonNegativeFloat = 0.0
+    nesterov: bool = True
+    lr_in_buffer: bool = True
+    bias_lr: PositiveFloat = 1.0
+
+
+class Muon(Frozen):
+    """Muon for convolution filters, Nesterov SGD for the rest.
+
+    lr: length of the orthogonalised step, for filters that are kept at unit row norm. bias_lr, head_lr and momentum
+    of their SGD (mean loss); decay: the share of those weights that one step at the peak rate takes away.
+    """
+
+    kind: Literal["muon"] = "muon"
+    lr: PositiveFloat = 0.24
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.6
+    newton_schulz_steps: PositiveInt = 3
+    bias_lr: PositiveFloat
+    head_lr: PositiveFloat
+    sgd_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.85
+    decay: NonNegativeFloat = 0.0
+
+
+class Adam(Frozen):
+    """torch's Adam."""
+
+    kind: Literal["adam"] = "adam"
+    lr: PositiveFloat
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: NonNegativeFloat = 0.0
+
+
+Optimizer = Annotated[SGD | Muon | Adam, Field(discriminator="kind")]
+
+
+class Schedule(Frozen):
+    """Knots (progress 0..1, factor of the peak rate)."""
+
+    knots: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.2, 1.0), (1.0, 0.0))
+    shape: Literal["linear", "cosine"] = "linear"
+
+    @field_validator("knots")
+    @classmethod
+    def _ordered(cls, knots: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+        positions = [position for position, _ in knots]
+        if len(knots) < 2 or positions[0] != 0 or positions[-1] != 1 or positions != sorted(positions):
+            raise ValueError("knots must rise from position 0 to position 1")
+        if any(factor < 0 for _, factor in knots):
+            raise ValueError("a knot's factor must not be negative")
+        return knots
+
+    @property
+    def floor(self) -> float:
+        """The factor at which every run ends."""
+        return self.knots[-1][1]
+
+
+class Average(Frozen):
+    """Exponential moving average of weights and buffers: `decay` a step, applied every `every` steps."""
+
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    every: PositiveInt = 5
+    # The average runs on to the end over weights that no longer move much; before `start` it would hold old ones.
+    start: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class Views(Frozen):
+    """Views averaged at test time: the image, its mirror, and both shifted by one pixel."""
+
+    mirror: bool = False
+    shifts: bool = False
+
+    @property
+    def any(self) -> bool:
+        return self.mirror or self.shifts
+
+
+class Recipe(Frozen):
+    """How to train. Epochs are what the recipe wants; a budget may grant fewer (never fewer than one step).
+
+    min_epochs: below this the planner prefers fewer seeds to shorter runs. validation: training images held out
+    for curves and tuning. precision: "bf16" runs the network under autocast with fp32 weights; "bf16-weights"
+    keeps the weights in bf16 too. data: "device" augments while training, "precomputed" streams stored epochs.
+    """
+
+    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._+-]+$")]
+    describe: str = ""
+    network: Network
+    optimizer: Optimizer
+    schedule: Schedule = Schedule()
+    augment: Augment = Augment()
+    batch_size: PositiveInt
+    epochs: PositiveFloat
+    min_epochs: PositiveFloat = 1.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    average: Average | None = None
+    test_time: Views = Views()
+    precision: Literal["fp32", "bf16", "bf16-weights"] = "fp32"
+    channels_last: bool = False
+    data: Literal["device", "precomputed"] = "device"
+    validation: NonNegativeInt = 1000
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if self.min_epochs > self.epochs:
+            raise ValueError(f"min_epochs ({self.min_epochs:g}) is larger than epochs ({self.epochs:g})")
+        return self
+
+    @property
+    def hash(self) -> str:
+        """Twelve hex digits that name everything about the recipe but its name and description."""
+        content = self.model_dump(mode="json", exclude={"name", "describe"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    def without_augmentation(self) -> Recipe:
+        """The other arm: the same recipe on the images as they are."""
+        return self.model_copy(update={"augment": Augment()})
+
+    def changed(self, **fields) -> Recipe:
+        """A copy with `fields` replaced, validated again."""
+        return validated({**self.model_dump(), **fields}, f"recipe '{self.name}'")
+
+
+def validated(content: dict, where: str) -> Recipe:
+    """A Recipe from plain data, or a RecipeError that lists each wrong field of `where`."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        lines = "\n".join(f"  {'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors())
+        raise RecipeError(f"{where} is not a valid recipe:\n{lines}\nThe fields are listed in docs/recipes.md.") from None
+
+
+def from_toml(path: Path) -> Recipe:
+    """Read a recipe file. `base = "NAME"` takes another recipe's fields first. Raises RecipeError."""
+    try:
+        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"recipe file {path} does not exist; give a built-in name or the path of a TOML file.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"recipe file {path} cannot be read: {error}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"recipe file {path} is not valid TOML: {error}.") from None
+    content.setdefault("name", Path(path).stem)
+    base = content.pop("base", None)
+    if base is not None:
+        from speedcore.recipes import get
+
+        content = _merged(get(base, content.pop("dataset", "cifar10")).model_dump(), content)
+    return validated(content, f"recipe file {path}")
+
+
+def _merged(base: dict, change: dict) -> dict:
+    """`change` over `base`, table by table; a table that names another `kind` replaces its predecessor whole."""
+    merged = dict(base)
+    for key, value in change.items():
+        old = merged.get(key)
+        nested = isinstance(value, dict) and isinstance(old, dict) and value.get("kind", old.get("kind")) == old.get("kind")
+        merged[key] = _merged(old, value) if nested else value
+    return merged

@@ -1,0 +1,27 @@
+"""Built-in recipes by name. A name may stand for one recipe a data set: digits are not cars."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from speedcore.errors import RecipeError
+from speedcore.recipe import Recipe, from_toml
+from speedcore.recipes import article, record
+
+# name -> {data set or "*" -> recipe}
+BUILT_IN: dict[str, dict[str, Recipe]] = {"article": article.RECIPES, "record": record.RECIPES}
+
+
+def names() -> list[str]:
+    return sorted(BUILT_IN)
+
+
+def get(name: str, dataset: str) -> Recipe:
+    """The recipe `name` for `dataset`; `name` may also be the path of a TOML file. Raises RecipeError."""
+    if name.endswith(".toml") or Path(name).is_file():
+        return from_toml(Path(name))
+    if name not in BUILT_IN:
+        raise RecipeError(f"there is no recipe '{name}'; built-in recipes are {', '.join(names())}, "
+                          f"or give the path of a TOML file.")
+    family = dataset.split(":", 1)[0]
+    return BUILT_IN[name].get(family, BUILT_IN[name]["*"])
