@@ -190,8 +190,12 @@ class Recipe(Frozen):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
     def without_augmentation(self) -> Recipe:
-        """The other arm: the same recipe on the images as they are."""
-        return self.model_copy(update={"augment": Augment()})
+        """The other arm: the same recipe on the images as they are, in training and at test time.
+
+        A network that never saw a mirrored image has no reason to be asked about one, so the views go too; the arms
+        are compared on the plain test images.
+        """
+        return self.model_copy(update={"augment": Augment(), "test_time": Views()})
 
     def changed(self, **fields) -> Recipe:
         """A copy with `fields` replaced, validated again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,6 @@ _COLOUR = {"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr"}
 
 @dataclass(frozen=True)
 class _Image:
-    split: str  # "train", "test", or "" where the folders name none
     label: str
     name: str
     pixels: UInt8[np.ndarray, "h w *c"]
@@ -47,8 +47,14 @@ def files(path: Path) -> Iterator[tuple[str, bytes]]:
     if not path.is_dir():
         yield from members(path)
         return
-    for file in sorted(path.rglob("*")):
-        if file.is_file():
+    seen = set()
+    for folder, inner, names in os.walk(path, followlinks=True):  # class folders are often links
+        if (place := os.path.realpath(folder)) in seen:
+            inner.clear()
+            continue
+        seen.add(place)
+        inner.sort()
+        for file in map(Path(folder).joinpath, sorted(names)):
             try:
                 yield file.relative_to(path).as_posix(), file.read_bytes()
             except OSError as error:
@@ -76,27 +82,36 @@ def decode(path: Path, canonical: Sequence[str] = (), note: str = "") -> Decoded
     canonical: the classes that must be there, in their order, under their names or their numbers; any, sorted by
     name, where empty.
     """
-    images = [_decode(path, place, content) for place, content in _image_files(path)]
-    if not images:
-        raise DataError(f"{path} holds no PNG or JPEG image in class folders. Lay it out as train/<class>/<image> and "
-                        "test/<class>/<image>.")
-    images.sort(key=lambda image: (image.label, image.name))
-    parts: dict[str, list[_Image]] = defaultdict(list)
-    for image in images:
-        parts[image.split].append(image)
-    if not parts["train"]:
-        parts["train"] = parts.pop("")
+    parts: dict[str, list[_Image]] = {"train": [], "test": [], "": []}
+    left_out = []
+    for name, content in files(path):
+        if (place := _place(name)) is None:
+            continue
+        if name.lower().endswith(IMAGE_SUFFIXES):
+            parts[place[0]].append(_decode(path, place[1], name, content))
+        else:
+            left_out.append(name)
+    for images in parts.values():
+        images.sort(key=lambda image: (image.label, image.name))
+    train, test = parts["train"], parts["test"]
+    if not train and not test:
+        train = parts[""]
+    if not train:
+        raise DataError(f"{path} holds no PNG or JPEG image in {'train/<class>/' if test else 'class folders'}. Lay it "
+                        "out as train/<class>/<image> and test/<class>/<image>.")
     notes = [note]
-    if not parts["test"]:
-        parts["train"], parts["test"] = _hold_out(path, parts["train"])
+    if left_out:
+        notes.append(f"{len(left_out)} files that are neither PNG nor JPEG left out, e.g. {left_out[0]}")
+    if not test:
+        train, test = _hold_out(path, train)
         notes.append(f"no test folder: {HELD_OUT:.0%} of each class held out for testing, chosen by the sha256 of the "
                      "file names")
-    classes, order = _classes(path, parts["train"], canonical)
-    _check_test_classes(path, parts["test"], order)
-    colour = any(image.pixels.ndim == 3 for image in images)
-    _check_sizes(path, images)
-    train, test = (_stack(parts[split], order, colour) for split in ("train", "test"))
-    return Decoded(classes, train, test, official=False, note="; ".join(filter(None, notes)))
+    classes, order = _classes(path, train, canonical)
+    _check_test_classes(path, test, order)
+    _check_sizes(path, train + test)
+    colour = any(image.pixels.ndim == 3 for image in train + test)
+    return Decoded(classes, _stack(train, order, colour), _stack(test, order, colour), official=False,
+                   note="; ".join(filter(None, notes)))
 
 
 def class_order(found: Iterable[str], canonical: Sequence[str]) -> dict[str, int] | None:
@@ -111,21 +126,21 @@ def class_order(found: Iterable[str], canonical: Sequence[str]) -> dict[str, int
     return None
 
 
-def _image_files(path: Path) -> Iterator[tuple[tuple[str, str, str], bytes]]:
-    """((split, class, file), content) of every image. A part named train or test counts wherever it lies."""
-    for name, content in files(path):
-        parts = PurePosixPath(name).parts
-        if any(part.startswith((".", "__MACOSX")) for part in parts) or not name.lower().endswith(IMAGE_SUFFIXES):
-            continue
-        at = next((i for i, part in enumerate(parts[:-2]) if part.lower() in ("train", "test")), None)
-        if at is not None:
-            yield (parts[at].lower(), parts[at + 1], name), content
-        elif len(parts) > 1 and parts[-2].lower() not in ("train", "test"):
-            yield ("", parts[-2], name), content
+def _place(name: str) -> tuple[str, str] | None:
+    """(split, class) of a file, the split empty where no folder names one; None for a file outside class folders.
+
+    A folder named train or test counts wherever it lies, so an archive may have folders around it.
+    """
+    *parents, file = PurePosixPath(name).parts
+    if not parents or any(part.startswith((".", "__MACOSX")) for part in (*parents, file)):
+        return None
+    at = next((i for i, part in enumerate(parents[:-1]) if part.lower() in ("train", "test")), None)
+    if at is not None:
+        return parents[at].lower(), parents[at + 1]
+    return None if parents[-1].lower() in ("train", "test") else ("", parents[-1])
 
 
-def _decode(path: Path, place: tuple[str, str, str], content: bytes) -> _Image:
-    split, label, name = place
+def _decode(path: Path, label: str, name: str, content: bytes) -> _Image:
     try:
         with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
             if image.mode not in _GREY | _COLOUR:
@@ -133,7 +148,7 @@ def _decode(path: Path, place: tuple[str, str, str], content: bytes) -> _Image:
             pixels = np.asarray(image.convert("L" if image.mode in _GREY else "RGB"))
     except Exception as error:  # A damaged image raises nearly anything, Pillow's own errors among it.
         raise DataError(f"{path}: image '{name}' does not decode ({error}). Replace or remove it.") from error
-    return _Image(split, label, name, pixels)
+    return _Image(label, name, pixels)
 
 
 def _hold_out(path: Path, images: list[_Image]) -> tuple[list[_Image], list[_Image]]:

@@ -1,0 +1,187 @@
+"""Data sets by name: find the bytes, decode them, say where they came from."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from speedcore.clock import Ledger, Phase
+from speedcore.data import folders, local, shapes, sources
+from speedcore.data.cache import Cache
+from speedcore.data.dataset import Dataset, Provenance
+from speedcore.data.found import Found, NotHere
+from speedcore.data.published import PUBLISHED
+from speedcore.errors import DataError
+
+NAMES = (*PUBLISHED, "shapes")
+ENVIRONMENT = "SPEEDCORE_DATA"
+FOLDER = "folder:"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One row of a listing of data sets. Counts, size, mean and std are empty where the set was not found.
+
+    found: can it be loaded? source: where from; reason: why not. size: (channels, height, width).
+    """
+
+    name: str
+    found: bool
+    source: str = ""
+    path: Path | None = None
+    official: bool = False
+    classes: tuple[str, ...] = ()
+    size: tuple[int, ...] = ()
+    train: int = 0
+    test: int = 0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    fingerprint: str = ""
+    note: str = ""
+    reason: str = ""
+
+
+def load(name: str, data: Path | str | None = None, offline: bool = False, cache: Path | str | None = None,
+         ledger: Ledger | None = None) -> Dataset:
+    """The data set `name`: one of NAMES, `shapes:corner=0.9` or the like, or `folder:PATH`.
+
+    data: a folder (or an archive) to look in first; the environment's SPEEDCORE_DATA where None. Then the cache, then,
+    unless `offline`, torchvision's download and package mirrors. Time is charged to the ledger's PROVISION and LOAD.
+    Raises DataError naming every place tried and why it failed, or the file that is at fault.
+    """
+    check_name(name)
+    store = Cache.at(cache)
+    ledger = ledger or Ledger()
+    before = ledger.seconds()
+    with ledger.phase(Phase.PROVISION):
+        found = _find(name, data, store) or _obtain(name, data, store, offline)
+    with ledger.phase(Phase.LOAD):
+        decoded = _decoded(found, store)
+        dataset = Dataset.make(name, decoded.classes, decoded.train, decoded.test,
+                               Provenance(found.source, decoded.official, note=decoded.note))
+    after = ledger.seconds()
+    seconds = {str(phase): after.get(phase, 0.0) - before.get(phase, 0.0) for phase in (Phase.PROVISION, Phase.LOAD)}
+    return replace(dataset, provenance=replace(dataset.provenance, seconds=seconds))
+
+
+def locate(name: str, data: Path | str | None = None, cache: Path | str | None = None) -> Listing:
+    """Where `name` lies on this machine, without reading more than folders: no decoding, no network."""
+    try:
+        check_name(name)
+        found = _find(name, data, Cache.at(cache))
+    except DataError as error:
+        return Listing(name, False, reason=str(error))
+    if found is None:
+        titles = " and ".join(source.title for source in sources.SOURCES[name])
+        return Listing(name, False, reason=f"not on this machine; `load` tries {titles}")
+    return Listing(name, True, found.source, found.path)
+
+
+def describe(name: str, data: Path | str | None = None, offline: bool = False, cache: Path | str | None = None) -> Listing:
+    """Load `name` and describe it; where it cannot be had, say why. Never raises DataError."""
+    try:
+        dataset = load(name, data, offline, cache)
+    except DataError as error:
+        return Listing(name, False, reason=str(error))
+    provenance = dataset.provenance
+    return replace(locate(name, data, cache), name=name, found=True, source=provenance.source,
+                   official=provenance.official, classes=dataset.classes, size=(dataset.channels, *dataset.size),
+                   train=len(dataset.train), test=len(dataset.test), mean=dataset.mean, std=dataset.std,
+                   fingerprint=dataset.fingerprint, note=provenance.note, reason="")
+
+
+def available(data: Path | str | None = None, cache: Path | str | None = None) -> tuple[Listing, ...]:
+    """`locate` for every name in NAMES."""
+    return tuple(locate(name, data, cache) for name in NAMES)
+
+
+def check_name(name: str) -> None:
+    """Raise DataError unless `name` has the form of a data set's name. Looks at no file."""
+    if name in PUBLISHED or name.startswith(FOLDER) and name != FOLDER:
+        return
+    if name.split(":")[0] == "shapes":
+        shapes.Spec.parse(name)
+        return
+    guess = difflib.get_close_matches(name.lower().replace("_", "-"), NAMES, 1)
+    raise DataError(f"unknown data set '{name}'{f' (did you mean {guess[0]}?)' if guess else ''}. Known: "
+                    f"{', '.join(NAMES)}, shapes:corner=CORRELATION, shapes:hue=CORRELATION, folder:PATH.")
+
+
+def _find(name: str, data: Path | str | None, store: Cache) -> Found | None:
+    """The set on this machine, None if it is not there. Raises DataError for files that are there but unusable."""
+    if name.startswith(FOLDER):
+        return _folder(Path(name.removeprefix(FOLDER)).expanduser())
+    if name.split(":")[0] == "shapes":
+        spec = shapes.Spec.parse(name)
+        return Found("made by this project", store.root, partial(shapes.render, spec), partial(shapes.content_key, spec))
+    for place in _places(data, store):
+        try:
+            return local.find(place, name)
+        except NotHere:
+            continue
+    return None
+
+
+def _places(data: Path | str | None, store: Cache) -> Iterator[Path]:
+    if given := data or os.environ.get(ENVIRONMENT):
+        place = Path(given).expanduser()
+        if not place.exists():
+            raise DataError(f"{place}, given as {'--data' if data else ENVIRONMENT}, does not exist. Name the folder "
+                            "that holds the data sets.")
+        yield place
+    yield store.root
+
+
+def _folder(path: Path) -> Found:
+    if not path.exists():
+        raise DataError(f"folder:{path}: there is no such folder or archive. Name a folder that holds "
+                        "train/<class>/<image> and test/<class>/<image>.")
+    source = f"class folders in {path.resolve().name}"
+    return Found(source, path, partial(folders.decode, path), partial(folders.content_key, path))
+
+
+def _obtain(name: str, data: Path | str | None, store: Cache, offline: bool) -> Found:
+    reasons = []
+    for source in sources.SOURCES[name]:
+        try:
+            files = sources.obtain(name, source, offline)
+        except NotHere as reason:
+            reasons.append(f"{source.title}: {reason}")
+            continue
+        return local.find(store.keep(name, files, source.title).parent, name)
+    raise DataError("\n".join([f"data set '{name}' cannot be had. Tried:",
+                               *(f"  - {line}" for line in [*_local_reasons(name, data, store), *reasons]),
+                               f"What to do: {_advice(name, offline)}"]))
+
+
+def _local_reasons(name: str, data: Path | str | None, store: Cache) -> Iterator[str]:
+    if not (data or os.environ.get(ENVIRONMENT)):
+        yield f"--data and {ENVIRONMENT}: not given"
+    for place in _places(data, store):
+        try:
+            local.find(place, name)
+        except NotHere as reason:
+            yield f"{'the user cache: ' if place == store.root else ''}{reason}"
+
+
+def _advice(name: str, offline: bool) -> str:
+    known = PUBLISHED[name]
+    files = known.archive or f"{', '.join(known.idx)} (.gz or not)"
+    again = " or call again without --offline," if offline else ""
+    return (f"put {files}, or class folders of the images (train/<class>/…, test/<class>/…, PNG or JPEG) or an archive "
+            f"of them named {name}.tar.xz, into a folder and name it with --data or {ENVIRONMENT};{again} or go on "
+            "without this data set.")
+
+
+def _decoded(found: Found, store: Cache):
+    if found.key is None:
+        return found.decode()
+    key = found.key()
+    if (decoded := store.read(key)) is None:
+        decoded = found.decode()
+        store.write(key, decoded)
+    return decoded

@@ -1,0 +1,146 @@
+"""Finding a published data set in a folder: official files, class folders, or an archive of class folders."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from speedcore.data import cifar, folders, idx
+from speedcore.data.archives import ARCHIVE_SUFFIXES, is_archive
+from speedcore.data.cache import SOURCE_FILE
+from speedcore.data.found import Found, NotHere
+from speedcore.data.published import CIFAR_FOLDER, IDX_FILES, PUBLISHED, Published
+from speedcore.errors import DataError
+
+NOT_OFFICIAL = "not the official files: {}"
+
+
+def find(place: Path, name: str) -> Found:
+    """Data set `name` in the folder `place` or in its subfolder of that name; `place` may be an archive, too.
+
+    Raises NotHere where there is nothing of that name, DataError where there is and it is incomplete.
+    """
+    known = PUBLISHED[name]
+    if place.is_file():
+        if not _named(place, name) and any(_named(place, other) for other in PUBLISHED):
+            raise NotHere(f"{place} is another data set, by its name")
+        return _archive(place, known)
+    for folder, own in _places(place, name):
+        for look in (_idx, _cifar, _class_folders, _archives):
+            if found := look(folder, known, own):
+                return found
+    raise NotHere(f"{place} holds neither the official files of '{name}', nor class folders of its classes, nor an "
+                  f"archive of them named {name}*")
+
+
+def _places(place: Path, name: str) -> Iterator[tuple[Path, bool]]:
+    """(folder, is it the data set's own) where to look; torchvision's layout, NAME/raw, among them."""
+    yield place, False
+    try:
+        inner = sorted(path for path in place.iterdir() if path.is_dir())
+    except FileNotFoundError:
+        raise NotHere(f"{place} does not exist") from None
+    except OSError as error:
+        raise DataError(f"{place} cannot be read ({error.strerror or error}). Make it readable, or name another "
+                        "folder.") from error
+    for path in inner:
+        if folders.spelling(path.name) == folders.spelling(name):
+            yield path, True
+            if (path / "raw").is_dir():
+                yield path / "raw", True
+
+
+def _idx(folder: Path, known: Published, own: bool) -> Found | None:
+    if not known.idx:
+        return None
+    paths = {name: path for name in known.idx for path in _idx_spellings(folder, name) if path.is_file()}
+    # One folder may hold either set under the same file names; its own folder, or its checksums, tell which.
+    if not paths or not own and _other_set(paths, known):
+        return None
+    if missing := sorted(known.idx.keys() - paths.keys()):
+        raise DataError(f"{folder} holds IDX files but lacks {', '.join(missing)} (.gz or not). Put the missing files "
+                        "there, or remove the others so that the next source is tried.")
+    return Found(f"IDX files{_origin(folder)}", folder, partial(idx.decode, paths, known))
+
+
+def _idx_spellings(folder: Path, name: str) -> Iterator[Path]:
+    for spelling in (name, name.replace("-idx", ".idx")):
+        # The last one that exists is taken: a raw file before a packed one, for speed.
+        yield folder / f"{spelling}.gz"
+        yield folder / spelling
+
+
+def _other_set(paths: dict[str, Path], known: Published) -> bool:
+    labels = IDX_FILES["train"][1]
+    if labels not in paths:
+        return False
+    md5 = hashlib.md5(idx.read_bytes(paths[labels])).hexdigest()
+    return any(md5 == other.idx.get(labels) for other in PUBLISHED.values() if other is not known)
+
+
+def _cifar(folder: Path, known: Published, own: bool) -> Found | None:
+    if not known.pickles:
+        return None
+    if (path := folder / CIFAR_FOLDER).is_dir():
+        return Found(f"official files in {CIFAR_FOLDER}", path, *_verified(path, known))
+    if own and (folder / "test_batch").is_file():
+        return Found("official files, extracted", folder, *_verified(folder, known))
+    if (path := folder / known.archive).is_file():
+        return Found(f"official archive {known.archive}{_origin(folder)}", path, *_verified(path, known))
+    return None
+
+
+def _verified(path: Path, known: Published) -> tuple[Callable, Callable]:
+    return partial(cifar.decode, path, known), partial(cifar.archive_key, path)
+
+
+def _class_folders(folder: Path, known: Published, own: bool) -> Found | None:
+    train = folder / "train"
+    if not train.is_dir():
+        return None
+    classes = [path.name for path in train.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    if not own and folders.class_order(classes, known.classes) is None:
+        return None
+    return _images(folder, f"class folders in {folder.name}", known)
+
+
+def _archives(folder: Path, known: Published, own: bool) -> Found | None:
+    paths = [path for path in sorted(folder.iterdir()) if path.is_file() and is_archive(path)
+             and (own or _named(path, known.name))]
+    if len(paths) > 1:
+        raise DataError(f"{folder} holds several archives for '{known.name}': {', '.join(path.name for path in paths)}. "
+                        "Leave the one that is meant.")
+    return _archive(paths[0], known) if paths else None
+
+
+def _named(path: Path, name: str) -> bool:
+    """Does the file name begin with the data set's? cifar10.tar and cifar-10-png.zip do, cifar100.tar does not."""
+    mine, its = folders.spelling(name), folders.spelling(path.name)
+    return its.startswith(mine) and not (mine[-1].isdigit() and its[len(mine):len(mine) + 1].isdigit())
+
+
+def _archive(path: Path, known: Published) -> Found:
+    if not is_archive(path):
+        raise DataError(f"{path} is neither a folder nor an archive ({', '.join(ARCHIVE_SUFFIXES)}). Name the folder "
+                        "that holds the data sets.")
+    if known.archive == path.name:
+        return Found(f"official archive {path.name}", path, *_verified(path, known))
+    return _images(path, f"class folders in {path.name}", known)
+
+
+def _images(path: Path, source: str, known: Published) -> Found:
+    note = NOT_OFFICIAL.format(source)
+    return Found(source, path, partial(folders.decode, path, known.classes, note), partial(_key, path, known.name, note))
+
+
+def _key(path: Path, name: str, note: str) -> str:
+    # The classes' order and the note are part of the copy, the bytes alone do not tell them.
+    return hashlib.sha256(f"{folders.content_key(path)} {name} {note}".encode()).hexdigest()
+
+
+def _origin(folder: Path) -> str:
+    """Where files that this project put into the cache came from, as was written beside them."""
+    path = folder / SOURCE_FILE
+    return f" from {path.read_text().strip()}" if path.is_file() else ""
