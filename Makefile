@@ -7,7 +7,7 @@ ARGS ?=
 .PHONY: help setup report test lint lock clean
 
 help:
-	@echo 'make report   set everything up, then train, explain and write the report (ARGS="--datasets shapes --within 2m")'
+	@echo 'make report   set everything up, then train, explain, write the report (ARGS="--datasets shapes --within 2m")'
 	@echo 'make test     set everything up, then run the tests (ARGS="-k schedule")'
 	@echo 'make setup    only set up: .venv, locked packages, system libraries (PYTHON=python3.12 chooses the interpreter)'
 	@echo 'make lint     ruff'

@@ -75,7 +75,8 @@ PYTHON
 system_libraries() {
     if have apt-get && have dpkg; then
         # Without fontconfig and one good font, Pango draws boxes.
-        install_packages "PDF reports" libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fontconfig fonts-dejavu-core || true
+        install_packages "PDF reports" \
+            libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fontconfig fonts-dejavu-core || true
     elif ! pdf_libraries_load; then
         if have dnf; then line="sudo dnf install pango harfbuzz fontconfig dejavu-sans-fonts"
         elif have pacman; then line="sudo pacman -S pango harfbuzz fontconfig ttf-dejavu"
@@ -107,7 +108,8 @@ find_python() {
     for candidate in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11; do
         if "$candidate" -c "$new_enough" 2>/dev/null; then echo "$candidate"; return; fi
     done
-    fail "needs Python 3.11 or newer; '${PYTHON:-python3}' is $("${PYTHON:-python3}" --version 2>&1 || true). Install one, or name it: make setup PYTHON=/path/to/python3"
+    fail "needs Python 3.11 or newer; '${PYTHON:-python3}' is $("${PYTHON:-python3}" --version 2>&1 || true)." \
+        "Install one, or name it: make setup PYTHON=/path/to/python3"
 }
 
 make_venv() {
@@ -115,7 +117,8 @@ make_venv() {
     if ! "$python" -c 'import ensurepip' 2>/dev/null; then
         venv_package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
         { have apt-get && have dpkg && install_packages "a virtual environment" "$venv_package"; } ||
-            fail "'$python' cannot make virtual environments (it lacks ensurepip); on Debian and Ubuntu: sudo apt-get install $venv_package"
+            fail "'$python' cannot make virtual environments: it lacks ensurepip." \
+                "On Debian and Ubuntu: sudo apt-get install $venv_package"
     fi
     say "creating .venv with $("$python" --version)"
     "$python" -m venv --clear .venv || fail "could not create .venv with '$python'; see the lines above"
@@ -149,9 +152,12 @@ environment() {
     elif ! .venv/bin/python -c "import pip; $new_enough" 2>/dev/null; then make_venv
     fi
     rm -f .venv/setup.stamp
-    say "installing $(grep -c '^[^ #].*==' requirements.lock) locked packages (the first time some GB: torch brings its CUDA libraries)"
-    install_locked || fail "the packages could not be installed; see the lines above. Is a package index in reach, and the disk not full?"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
+    say "installing the packages of requirements.lock (the first time some GB: torch brings its CUDA libraries)"
+    install_locked ||
+        fail "the packages could not be installed; see the lines above. Is an index in reach, and space on the disk?"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+        --no-deps --no-build-isolation --no-index --editable . ||
+        fail "the project itself could not be installed into .venv; see the lines above"
     echo "$key" >.venv/setup.stamp
     say "done; the environment is .venv"
 }

@@ -239,6 +239,18 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
     return store.save(record, columns, epochs, weights, predictions)
 
 
+def replay(recorded: Run, dataset: Dataset, store: RunStore, device: torch.device | str | None = None) -> Run:
+    """Train a recorded run again exactly: its seed, its steps, its re-plans, no clock. Returns the new run.
+
+    On the same kind of machine, with the same thread count and libraries, the weights agree to the bit.
+    """
+    record = recorded.record
+    changes = tuple(Replan(**change.model_dump()) for change in record.replans)
+    job = Job(record.key, record.recipe, record.arm, record.seed, Budget(math.inf, POLICIES[record.budget_policy]),
+              math.inf, record.planned_steps, record.planned_steps, replay=changes)
+    return train(dataset, job, store, device or record.device)
+
+
 def warm_up(trainee: Trainee, batches) -> None:
     """One discarded step (three on a GPU): kernels are chosen and buffers allocated before the clock counts."""
     other = trainee.throwaway()
@@ -340,4 +352,4 @@ def _finite(seconds: float) -> float | None:
     return None if math.isinf(seconds) else seconds
 
 
-__all__ = ["Job", "Moment", "Trainee", "fit", "full_steps", "hold_out", "steps_per_epoch", "train", "warm_up"]
+__all__ = ["Job", "Moment", "Trainee", "fit", "full_steps", "hold_out", "replay", "steps_per_epoch", "train", "warm_up"]

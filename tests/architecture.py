@@ -48,7 +48,8 @@ def names_used(tree: ast.AST) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name
-                full[alias.asname or alias.name.partition(".")[0]] = alias.name if alias.asname else alias.name.partition(".")[0]
+                bound = alias.name if alias.asname else alias.name.partition(".")[0]  # `import a.b` binds `a`
+                full[alias.asname or bound] = bound
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             for alias in node.names:
                 yield node.lineno, f"{node.module}.{alias.name}"
@@ -72,7 +73,8 @@ def _texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 _ARITHMETIC = (nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod, nodes.Pow, nodes.Neg)
-_COMPUTING_FILTERS = {"abs", "count", "filesizeformat", "float", "format", "int", "length", "max", "min", "round", "sum"}
+_COMPUTING_FILTERS = {"abs", "count", "filesizeformat", "float", "format", "int", "length", "max", "min", "round",
+                      "sum"}
 
 
 def template_breaches(path: str, source: str) -> list[str]:

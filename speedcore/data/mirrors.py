@@ -16,6 +16,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def _debian_files(unpacked: bytes, name: str) -> dict[str, bytes]:
             inside = f".{DEBIAN_FOLDER}/{{}}.gz"
             return {file: gzip.decompress(archive.extractfile(inside.format(file)).read())
                     for file in PUBLISHED[name].idx}
-    except (tarfile.TarError, KeyError, OSError, EOFError) as error:
+    except (tarfile.TarError, KeyError, OSError, EOFError, zlib.error) as error:
         raise NotHere(f"package {DEBIAN_PACKAGE} does not hold the files as expected ({error})") from error
 
 

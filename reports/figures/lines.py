@@ -1,0 +1,100 @@
+"""Curves: one thin line a seed, the mean bold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reports.figures.canvas import ARM_STYLES, GREY, drawing
+
+
+@dataclass(frozen=True)
+class Line:
+    """One run's curve."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One plot: lines by arm."""
+
+    title: str
+    xlabel: str
+    ylabel: str
+    arms: Mapping[str, tuple[Line, ...]]
+    percent: bool = False
+    log: bool = False
+    limit: float | None = None  # a vertical rule, e.g. the budget
+    limit_label: str = ""
+
+
+def mean_line(lines: Sequence[Line], points: int = 80) -> Line:
+    """The mean of several curves where all of them are defined, by linear interpolation."""
+    low, high = max(line.x[0] for line in lines), min(line.x[-1] for line in lines)
+    grid = np.linspace(low, high, points)
+    return Line(tuple(grid), tuple(np.mean([np.interp(grid, line.x, line.y) for line in lines], axis=0)))
+
+
+def panels(title: str, contents: Sequence[Panel], columns: int, panel_height: float = 2.05) -> str:
+    """Several plots in a grid, one legend below. Returns SVG."""
+    rows = -(-len(contents) // columns)
+    with drawing(panel_height * rows + 0.3, title) as work:
+        axes = work.axes(rows, columns)
+        for ax in axes[len(contents):]:
+            ax.set_visible(False)
+        handles = {}
+        for ax, panel in zip(axes, contents, strict=False):
+            _panel(ax, panel, handles)
+        work.figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
+    return work.svg
+
+
+def _panel(ax, panel: Panel, handles: dict) -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    for arm, lines in panel.arms.items():
+        if not lines:
+            continue
+        style = ARM_STYLES[arm]
+        for line in lines:
+            ax.plot(line.x, line.y, color=style.colour, linewidth=0.6, alpha=0.4)
+        bold = mean_line(lines) if len(lines) > 1 else lines[0]
+        mark = np.linspace(0, len(bold.x) - 1, 5).astype(int)[1:-1].tolist()
+        handle, = ax.plot(bold.x, bold.y, color=style.colour, linestyle=style.dash, marker=style.marker, markevery=mark,
+                          markersize=4, markeredgecolor="white", markeredgewidth=0.5)
+        handles.setdefault(style.label, handle)
+    ax.set_title(panel.title)
+    ax.set_xlabel(panel.xlabel)
+    ax.set_ylabel(panel.ylabel)
+    ax.margins(x=0.02)
+    if panel.percent:
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None, symbol=" %"))
+    if panel.log:
+        ax.set_yscale("log")
+    if panel.limit is not None:
+        ax.axvline(panel.limit, color=GREY, linewidth=0.8, linestyle=(0, (1, 1.5)))
+        ax.annotate(panel.limit_label, (panel.limit, 0), xycoords=("data", "axes fraction"), xytext=(-3, 4),
+                    textcoords="offset points", ha="right", fontsize=7, color=GREY)
+
+
+def learning_rate(title: str, planned: Line, logged: Mapping[str, tuple[Line, ...]]) -> str:
+    """The planned schedule as a broad grey band, what each run logged on top of it. Returns SVG."""
+    with drawing(2.0, title) as work:
+        ax, = work.axes()
+        handles = {}
+        handles["planned"], = ax.plot(planned.x, planned.y, color="#c9c9c9", linewidth=5, solid_capstyle="butt")
+        for arm, lines in logged.items():
+            style = ARM_STYLES[arm]
+            for line in lines:
+                handle, = ax.plot(line.x, line.y, color=style.colour, linestyle=style.dash, linewidth=1.1)
+                handles.setdefault(f"logged, {style.label}", handle)
+        ax.set_xlabel("epoch")
+        ax.set_ylabel("learning rate")
+        ax.set_ylim(bottom=0)
+        ax.margins(x=0.01)
+        work.figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+    return work.svg

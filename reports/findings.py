@@ -1,0 +1,132 @@
+"""From numbers to verdicts: the claims that the report tests, fixed before any run, one pair of arms a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from reports import formats as f
+from reports.results import DatasetResults, Pair, Results
+from speedcore import statistics
+from speedcore.statistics import Interval
+
+Outcome = Literal["supported", "not supported", "not testable"]
+
+ACCURACY = "Augmentation raises accuracy on plain test images, at equal training"
+ATTENTION = "With augmentation the network looks at a more logical section of the image"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim on one data set and what the runs say of it.
+
+    differences: with − without, a value a seed, as shares of 1. p: two-sided, exact, adjusted by Holm over the data
+    sets on which the same claim could be tested (`p_alone` is before that). caveats: what weakens this test.
+    reason: why a claim without differences has none.
+    """
+
+    kind: Literal["accuracy", "attention"]
+    dataset: str
+    title: str
+    text: str
+    without: tuple[float, ...] = ()
+    augmented: tuple[float, ...] = ()
+    seeds: tuple[int, ...] = ()
+    interval: Interval | None = None
+    p: float | None = None
+    p_alone: float | None = None
+    verdict: Outcome = "not testable"
+    reason: str = ""
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def differences(self) -> tuple[float, ...]:
+        return tuple(b - a for a, b in zip(self.without, self.augmented, strict=True))
+
+    @property
+    def n(self) -> int:
+        return len(self.seeds)
+
+    @property
+    def difference(self) -> float | None:
+        return statistics.mean(self.differences) if self.n else None
+
+
+def claims(results: Results) -> tuple[Claim, ...]:
+    """All claims of a report: each kind on each data set, verdicts corrected within the kind."""
+    made = [_accuracy(one) for one in results.sets] + [_attention(one) for one in results.sets]
+    return tuple(_judged(made))
+
+
+def _accuracy(one: DatasetResults) -> Claim:
+    claim = Claim("accuracy", one.name, one.title, ACCURACY)
+    caveats = []
+    unequal = [pair for pair in one.pairs if not pair.equal_steps]
+    if unequal:
+        caveats.append(f"in {len(unequal)} of {f.plural(len(one.pairs), 'pair')} the two arms did not take the same number "
+                       f"of steps, because the time ran out at different ones")
+    return _with_pairs(replace(claim, caveats=tuple(caveats)), one.pairs, lambda run: run.record.metrics.test_accuracy,
+                       "no seed was trained in both arms")
+
+
+def _attention(one: DatasetResults) -> Claim:
+    claim = Claim("attention", one.name, one.title, ATTENTION)
+    if one.dataset is None or one.dataset.test.masks is None:
+        return replace(claim, reason="this data set has no object masks, so nothing says which section is the logical one")
+    masses = {key: mass for key, e in one.explanations.items() if (mass := normalised_mass(e)) is not None}
+    pairs = [pair for pair in one.pairs if all(run.record.key in masses for run in pair.runs)]
+    return _with_pairs(claim, pairs, lambda run: masses[run.record.key], "no seed has usable heatmaps in both arms")
+
+
+def normalised_mass(explanation) -> float | None:
+    """The primary outcome: normalised foreground mass at the middle layer for the true class, mean over images."""
+    return explanation.stats("middle", "true").score
+
+
+def _with_pairs(claim: Claim, pairs: Sequence[Pair], value: Callable, reason: str) -> Claim:
+    if not pairs:
+        return replace(claim, reason=reason)
+    return replace(claim, without=tuple(value(p.without) for p in pairs), augmented=tuple(value(p.augmented) for p in pairs),
+                   seeds=tuple(p.seed for p in pairs))
+
+
+def _judged(made: Sequence[Claim]) -> list[Claim]:
+    """Intervals, p and verdicts. Claims with too few pairs cannot be rejected whatever they show: Holm leaves them out."""
+    judged = [replace(c, interval=statistics.paired_interval(c.differences),
+                      p_alone=statistics.sign_flip_p(c.differences)) if c.n else c for c in made]
+    for kind in ("accuracy", "attention"):
+        family = [i for i, c in enumerate(judged) if c.kind == kind and c.n >= statistics.FEWEST_PAIRS]
+        for i, p in zip(family, statistics.holm([judged[i].p_alone for i in family]), strict=True):
+            shown = p < statistics.ALPHA and judged[i].difference > 0
+            judged[i] = replace(judged[i], p=p, verdict="supported" if shown else "not supported")
+    return judged
+
+
+def sentence(claim: Claim) -> str:
+    """The verdict in plain words, e.g. "On MNIST, augmentation raised test accuracy by 0.21 points …"."""
+    if claim.n == 0:
+        return f"{claim.title}: left out, because {claim.reason}."
+    unit = "points of test accuracy" if claim.kind == "accuracy" else "points of normalised mass on the object"
+    change = f.points(claim.difference)
+    seen = f"On {claim.title}, the arm with augmentation is {change} {unit} from the arm without ({_evidence(claim)})"
+    if claim.verdict == "supported":
+        return f"{seen}: the claim is supported."
+    if claim.verdict == "not testable":
+        return (f"{seen}. {_few(claim.n)} cannot settle it: the smallest two-sided p that "
+                f"{claim.n} can give is {statistics.smallest_p(claim.n):.3g}, and six are needed.")
+    opposite = claim.p < statistics.ALPHA
+    return f"{seen}: " + ("the runs show the opposite of the claim." if opposite else "the runs do not support the claim.")
+
+
+def _few(n: int) -> str:
+    return "One pair of seeds" if n == 1 else f"{n} pairs of seeds"
+
+
+def _evidence(claim: Claim) -> str:
+    parts = [f"mean of {f.plural(claim.n, 'paired seed')}"]
+    if claim.interval:
+        parts.append(f"95{f.NBSP}% interval {f.bounds(claim.interval.low, claim.interval.high, scale=100, sign=True)}")
+    if claim.p is not None:
+        parts.append(f.p_value(claim.p))
+    return ", ".join(parts)

@@ -1,0 +1,222 @@
+"""The report as plain data: every string formatted, every figure drawn. HTML and PDF are renderings of it.
+
+A section holds blocks; each block has a `kind`, and templates have one macro a kind. Strings may hold `code` in
+backticks and **strong words** in asterisks, nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+from urllib.parse import quote
+
+
+@dataclass(frozen=True)
+class Prose:
+    kind: ClassVar[str] = "prose"
+    text: str
+    tone: str = "normal"  # or "note", "quiet"
+
+
+@dataclass(frozen=True)
+class Bullets:
+    kind: ClassVar[str] = "bullets"
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Terms and their values."""
+
+    kind: ClassVar[str] = "facts"
+    rows: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Code:
+    kind: ClassVar[str] = "code"
+    text: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim and what became of it. `verdict` is "supported", "not supported" or "not testable"."""
+
+    kind: ClassVar[str] = "verdict"
+    id: str
+    claim: str
+    verdict: str
+    sentence: str
+    evidence: str
+
+    @property
+    def mark(self) -> str:
+        return self.verdict.replace(" ", "-")
+
+
+@dataclass(frozen=True)
+class Tile:
+    value: str
+    label: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """A few key figures, large."""
+
+    kind: ClassVar[str] = "tiles"
+    items: tuple[Tile, ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    label: str
+    numeric: bool = False
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """text as shown; sort: what the column is sorted by where that is not the text."""
+
+    text: str
+    sort: str = ""
+    mark: str = ""
+    href: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """`rows`: each a tuple of cells, the first `heads` of them headers of the row. wide: landscape on paper."""
+
+    kind: ClassVar[str] = "table"
+    id: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+    heads: int = 1
+    sortable: bool = False
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """A drawing: `svg` text, what it shows in words (`alt`), what to see in it (`caption`), and its numbers (`data`)."""
+
+    kind: ClassVar[str] = "figure"
+    id: str
+    svg: str
+    alt: str
+    caption: str
+    data: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def src(self) -> str:
+        return "data:image/svg+xml," + quote(self.svg, safe=" /:;=,()!*+-._~'@&?$")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A small raster image at its own size; templates enlarge it without smoothing."""
+
+    png: bytes
+    alt: str
+    label: str = ""
+    mark: str = ""
+
+    @property
+    def src(self) -> str:
+        return "data:image/png;base64," + base64.b64encode(self.png).decode()
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One labelled row of pictures."""
+
+    label: str
+    pictures: tuple[Picture, ...]
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Labelled rows of small pictures."""
+
+    kind: ClassVar[str] = "pictures"
+    id: str
+    caption: str
+    strips: tuple[Strip, ...]
+
+
+@dataclass(frozen=True)
+class Look:
+    """One image of the gallery: what it is, and for each arm what the network said and where it looked."""
+
+    image: Picture
+    title: str
+    detail: str
+    sides: tuple[Side, ...]
+
+
+@dataclass(frozen=True)
+class Side:
+    arm: str
+    answer: str
+    right: bool
+    maps: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Heatmaps of the same images in both arms. `layers`: the headings of each side's maps."""
+
+    kind: ClassVar[str] = "gallery"
+    id: str
+    caption: str
+    layers: tuple[str, ...]
+    looks: tuple[Look, ...]
+    scale: FigureSpec
+
+
+@dataclass(frozen=True)
+class Group:
+    """A subsection."""
+
+    kind: ClassVar[str] = "group"
+    id: str
+    title: str
+    blocks: tuple[Block, ...]
+
+
+Block = Prose | Bullets | Facts | Code | Verdict | Tiles | Table | FigureSpec | Pictures | Gallery | Group
+
+
+@dataclass(frozen=True)
+class Section:
+    id: str
+    number: str
+    title: str
+    lead: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class ReportModel:
+    """finished: ISO 8601, the date of the newest run. data: results.json as text."""
+
+    title: str
+    subtitle: str
+    description: str
+    status: str
+    status_text: str
+    date: str
+    finished: str
+    sections: tuple[Section, ...]
+    data: str
+    generator: str = "speedcore"
+    language: str = "en"

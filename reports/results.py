@@ -1,0 +1,168 @@
+"""What a report is made from, loaded and checked: runs grouped by data set, arm and seed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Literal
+
+from speedcore.errors import RunError
+from speedcore.runs import DataRecord, Run
+
+if TYPE_CHECKING:
+    from explain.heatmaps import Explanation
+    from speedcore.data.dataset import Dataset
+    from speedcore.planning import Course
+
+ARMS = ("without", "with")
+TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "shapes": "Shapes"}
+
+Status = Literal["complete", "partial", "smoke"]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A data set that was asked for and is not in the report."""
+
+    dataset: str
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that goes into a report.
+
+    datasets: by name, for the images (those without runs are passed over). plan: the courses of `planning.Plan`.
+    notes: what more time would buy and the command that buys it, as sentences with `code` in backticks. environment: `provenance.collect`.
+    command: the command line that makes this report again.
+    """
+
+    datasets: Mapping[str, Dataset]
+    runs: tuple[Run, ...]
+    explanations: tuple[Explanation, ...] = ()
+    missing: tuple[Missing, ...] = ()
+    plan: tuple[Course, ...] = ()
+    notes: tuple[str, ...] = ()
+    budget_seconds: float | None = 1000.0
+    within_seconds: float | None = None
+    status: Status = "complete"
+    command: str = ""
+    environment: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Both arms of one seed: same initial weights, same images."""
+
+    seed: int
+    without: Run
+    augmented: Run
+
+    @property
+    def runs(self) -> tuple[Run, Run]:
+        return self.without, self.augmented
+
+    @property
+    def equal_steps(self) -> bool:
+        return self.without.record.steps == self.augmented.record.steps
+
+
+@dataclass(frozen=True)
+class DatasetResults:
+    """All that the report knows of one data set. `arms` holds only arms that have runs, each sorted by seed."""
+
+    name: str
+    record: DataRecord
+    arms: Mapping[str, tuple[Run, ...]]
+    dataset: Dataset | None = None
+    explanations: Mapping[str, Explanation] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        return title_of(self.name)
+
+    @property
+    def slug(self) -> str:
+        return slug(self.name)
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        return tuple(run for arm in self.arms.values() for run in arm)
+
+    @cached_property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Seeds that both arms have, in order."""
+        sides = [{run.record.seed: run for run in self.arms.get(arm, ())} for arm in ARMS]
+        return tuple(Pair(seed, sides[0][seed], sides[1][seed]) for seed in sorted(sides[0].keys() & sides[1].keys()))
+
+
+@dataclass(frozen=True)
+class Results:
+    """Checked inputs, by data set."""
+
+    inputs: Inputs
+    sets: tuple[DatasetResults, ...]
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        return tuple(run for one in self.sets for run in one.runs)
+
+    @property
+    def finished(self) -> str:
+        """When the newest run was finished (ISO 8601): the report's date, the same however often it is rendered."""
+        dates = [str(run.record.provenance.get("finished", "")) for run in self.runs]
+        return max([d for d in dates if d] or [str(self.inputs.environment.get("finished") or "1970-01-01T00:00:00+00:00")])
+
+
+def load(inputs: Inputs) -> Results:
+    """Check that the runs belong together and group them. Raises RunError naming the runs that do not."""
+    names = list(dict.fromkeys(run.record.data.name for run in inputs.runs))
+    return Results(inputs, tuple(_one(name, inputs) for name in sorted(names, key=_rank)))
+
+
+def _rank(name: str) -> tuple[int, str]:
+    known = list(TITLES)
+    return (known.index(name) if name in known else len(known), name)
+
+
+def _one(name: str, inputs: Inputs) -> DatasetResults:
+    runs = [run for run in inputs.runs if run.record.data.name == name]
+    first = runs[0]
+    seen: dict[tuple[str, int], Run] = {}
+    for run in runs:
+        if run.record.arm not in ARMS:
+            raise RunError(f"{run.path}: arm '{run.record.arm}' is neither of {' and '.join(ARMS)}; leave it out.")
+        if run.record.data.fingerprint != first.record.data.fingerprint:
+            raise RunError(f"{run.path} and {first.path} were trained on different contents of '{name}'; "
+                           f"remove the one that is out of date.")
+        earlier = seen.setdefault((run.record.arm, run.record.seed), run)
+        if earlier is not run:
+            raise RunError(f"{run.path} and {earlier.path} are the same arm and seed of '{name}'; leave one out.")
+    arms = {arm: tuple(sorted((r for r in runs if r.record.arm == arm), key=lambda r: r.record.seed)) for arm in ARMS}
+    for arm, members in arms.items():
+        if len({run.record.recipe_hash for run in members}) > 1:
+            listed = ", ".join(f"{run.name} ({run.record.recipe_hash})" for run in members)
+            raise RunError(f"the runs of '{name}' {arm} augmentation have different recipes: {listed}; report one at a time.")
+    dataset = inputs.datasets.get(name)
+    if dataset is not None and dataset.fingerprint != first.record.data.fingerprint:
+        raise RunError(f"the images of '{name}' are not those that {first.path} was trained on; load the same files.")
+    keys = {run.record.key for run in runs}
+    explanations = {e.key: e for e in inputs.explanations if e.key in keys}
+    return DatasetResults(name, first.record.data, {arm: members for arm, members in arms.items() if members}, dataset,
+                          explanations)
+
+
+def title_of(name: str) -> str:
+    """How people write the name of a data set."""
+    if name.startswith("folder:"):
+        return f"Folder “{PurePath(name.removeprefix('folder:')).name or name}”"
+    return TITLES.get(name, name)
+
+
+def slug(text: str) -> str:
+    """A name for ids and links: lower case, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"

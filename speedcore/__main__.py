@@ -1,0 +1,225 @@
+"""python -m speedcore: train | plan | data | precompute | verify | study."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from speedcore.console import console, count_of, device_of, live, run_app, seconds_of
+from speedcore.errors import RunError, UserError
+
+app = typer.Typer(help="Train small image classifiers inside a wall-clock budget, reproducibly.",
+                  add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+study = typer.Typer(help="Small experiments around training.", no_args_is_help=True)
+app.add_typer(study, name="study")
+
+DatasetName = Annotated[str, typer.Option(help="mnist, fashion-mnist, cifar10, shapes or folder:PATH.")]
+RecipeName = Annotated[str, typer.Option(help="auto, a built-in name, or a TOML file.")]
+DataDir = Annotated[Path | None, typer.Option(help="Where to look for data first (else SPEEDCORE_DATA).")]
+RunsDir = Annotated[Path | None, typer.Option(help="Where runs are kept (else SPEEDCORE_RUNS, else runs/).")]
+DeviceName = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
+BudgetText = Annotated[str, typer.Option(help="Seconds of training a run may take.")]
+Policy = Annotated[str, typer.Option(help="The clock rule of the budget: article, dawnbench or everything.")]
+
+
+@app.command()
+def train(dataset: DatasetName = "mnist", recipe: RecipeName = "auto", budget: BudgetText = "1000",
+          policy: Policy = "article", seed: Annotated[int, typer.Option(min=0)] = 0,
+          arm: Annotated[str, typer.Option(help="with or without augmentation.")] = "with",
+          data_mode: Annotated[str | None, typer.Option(help="device or precomputed.")] = None,
+          data: DataDir = None, runs: RunsDir = None, device: DeviceName = "auto", offline: Offline = False) -> None:
+    """Train one run, or find it among the finished ones, and name its folder."""
+    from speedcore import executors
+    from speedcore.clock import POLICIES
+    from speedcore.data import load
+    from speedcore.runs import RunStore
+
+    _one_of("--policy", policy, POLICIES)
+    _one_of("--arm", arm, ("with", "without"))
+    _one_of("--data-mode", data_mode or "device", ("device", "precomputed"))
+    seconds = seconds_of(budget, "--budget") or float("inf")
+    out = console()
+    with live(dataset, 1, out) as watcher:
+        run = executors.run(load(dataset, data, offline), recipe, seconds, seed, arm, RunStore(runs), device_of(device),
+                            watcher, policy, data_mode)
+    r = run.record
+    tta = "" if r.metrics.tta_accuracy is None else f", {100 * r.metrics.tta_accuracy:.2f} % with test-time views"
+    out.print(f"test accuracy {100 * r.metrics.test_accuracy:.2f} %{tta}; {r.steps} steps, {r.epochs:.3g} epochs; last "
+              f"rate at {r.final_factor:g} of the peak")
+    out.print("clocks: " + ", ".join(f"{name} {s:.1f} s" for name, s in r.clocks.items()))
+    typer.echo(run.path)
+
+
+@app.command()
+def plan(all_: Annotated[bool, typer.Option("--all", help="Every known data set.")] = False,
+         datasets: Annotated[str | None, typer.Option(help="Comma-separated names.")] = None,
+         recipe: RecipeName = "auto", budget: BudgetText = "1000",
+         within: Annotated[str, typer.Option(help="Time for the whole build, or none.")] = "15m",
+         seeds: Annotated[str, typer.Option(help="auto, or a number of pairs.")] = "auto",
+         data: DataDir = None, runs: RunsDir = None, device: DeviceName = "auto", offline: Offline = False) -> None:
+    """Show what `python -m reports.build` would train with the same options, and for how long. Trains nothing."""
+    from speedcore import planning
+    from speedcore.errors import DataError
+    from speedcore.runs import RunStore
+
+    request = planning.Request(recipe, seconds_of(budget, "--budget") or float("inf"), "article",
+                               seconds_of(within, "--within"), count_of(seeds, "--seeds"), device_of(device))
+    out, store = console(stderr=False), RunStore(runs)
+    from speedcore.clock import Stopwatch
+    from speedcore.data import load
+
+    watch, loaded = Stopwatch(), []
+    for name in dataset_names(all_, datasets):
+        try:
+            loaded.append(load(name, data, offline))
+        except DataError as error:
+            out.print(f"{name}: left out. {error}", markup=False)
+    if not loaded:
+        raise UserError("no data set can be had, so there is nothing to plan.")
+    made = planning.make_plan(loaded, request, store, watch.seconds())
+    show_plan(made, request, store, out)
+
+
+@app.command("data")
+def data_command(datasets: Annotated[str | None, typer.Option(help="Comma-separated names; all where not given.")] = None,
+                 data: DataDir = None, offline: Offline = False) -> None:
+    """List each data set: where it was found, whether its bytes are the official ones, size, mean and std."""
+    from rich.table import Table
+
+    from speedcore.data import NAMES, describe
+
+    out = console(stderr=False)
+    table = Table("data set", "found", "official", "images (train / test)", "size", "mean", "std", box=None,
+                  header_style="bold", pad_edge=False)
+    reasons = []
+    for name in datasets.split(",") if datasets else NAMES:
+        row = describe(name, data, offline)
+        if not row.found:
+            table.add_row(name, "no")
+            reasons.append(f"{name}: {row.reason}")
+            continue
+        values = [" ".join(f"{v:.4f}" for v in moment) for moment in (row.mean, row.std)]
+        table.add_row(name, row.source, "yes" if row.official else "no", f"{row.train:,} / {row.test:,}",
+                      "×".join(map(str, row.size)), *values)
+    out.print(table)
+    for reason in reasons:
+        out.print(f"\n{reason}", markup=False)
+
+
+@app.command()
+def precompute(dataset: DatasetName = "mnist", recipe: RecipeName = "article", epochs: float = 1.0, seed: int = 0,
+               into: Annotated[Path, typer.Option(help="Folder for the stored epochs.")] = Path("precomputed"),
+               data: DataDir = None, offline: Offline = False) -> None:
+    """Write augmented epochs to disk, stream them back, and say how fast both went."""
+    from speedcore import recipes
+    from speedcore.augment import Normalise
+    from speedcore.clock import Stopwatch
+    from speedcore.data import load
+    from speedcore.data.batches import Batches
+    from speedcore.data.precompute import PrecomputedEpochs
+    from speedcore.training import hold_out
+
+    if not 0 < epochs <= 10_000:
+        raise UserError(f"--epochs {epochs:g}: write a number above 0.")
+    source, chosen = load(dataset, data, offline), recipes.get(recipe, dataset)
+    split, _ = hold_out(source.train, chosen.validation)
+    batches = Batches(split, chosen.augment, chosen.batch_size, seed, Normalise.of(source))
+    steps, watch = max(1, round(epochs * batches.steps_per_epoch)), Stopwatch()
+    stored = PrecomputedEpochs(batches, steps, into)
+    written = watch.seconds()
+    watch, images = Stopwatch(), steps * chosen.batch_size
+    for _ in stored:
+        pass
+    console(stderr=False).print(f"{images:,} augmented images ({stored.bytes / 1e9:.2f} GB) written to {into} at "
+                                f"{images / written:,.0f} a second, streamed back at {images / watch.seconds():,.0f}")
+
+
+@app.command()
+def verify(run: Annotated[Path, typer.Argument(help="A run folder.")], data: DataDir = None, offline: Offline = False) -> None:
+    """Train a finished run again, step for step, and compare the weights bit for bit."""
+    import tempfile
+
+    from speedcore.data import load
+    from speedcore.runs import Run, RunStore
+    from speedcore.training import replay
+
+    recorded = Run.open(run)
+    dataset = load(recorded.record.data.name, data, offline)
+    if dataset.fingerprint != recorded.record.data.fingerprint:
+        raise RunError(f"{run}: it was trained on other bytes than the '{dataset.name}' found here; give --data.")
+    with tempfile.TemporaryDirectory() as folder:
+        again = replay(recorded, dataset, RunStore(folder))
+    if again.record.weights_sha256 != recorded.record.weights_sha256:
+        raise RunError(f"{run}: trained again, the weights differ (test accuracy {again.record.metrics.test_accuracy:.4f}, "
+                       f"recorded {recorded.record.metrics.test_accuracy:.4f}). Bits agree only on the same kind of "
+                       f"machine, thread count and torch version as in its run.json.")
+    typer.echo(f"{run}: the same weights to the bit ({recorded.record.weights_sha256[:16]}…)")
+
+
+@study.command("lr-finder")
+def lr_finder(dataset: DatasetName = "mnist", recipe: RecipeName = "record", steps: Annotated[int, typer.Option(min=10)] = 100,
+              seed: int = 0, data: DataDir = None, runs: RunsDir = None, device: DeviceName = "auto",
+              offline: Offline = False) -> None:
+    """Learning-rate range test: loss while the rate rises geometrically. Leaves nothing behind but its result."""
+    import torch
+
+    from speedcore import recipes
+    from speedcore.data import load
+    from speedcore.runs import RunStore
+    from speedcore.studies import lr_finder as finder
+
+    source = load(dataset, data, offline)
+    result = finder.range_test(source, recipes.get(recipe, dataset), seed, torch.device(device_of(device)), steps)
+    out = console(stderr=False)
+    for line in finder.drawing(result):
+        out.print(line, markup=False)
+    typer.echo(finder.save(result, RunStore(runs).root))
+
+
+def dataset_names(all_: bool, datasets: str | None) -> list[str]:
+    """The data sets that options name, checked. Raises UserError."""
+    from speedcore.data import NAMES, check_name
+
+    if datasets is None:
+        if not all_:
+            raise UserError("say which data sets: --all, or --datasets " + ",".join(NAMES))
+        return list(NAMES)
+    named = list(dict.fromkeys(name.strip() for name in datasets.split(",") if name.strip()))
+    if not named:
+        raise UserError("--datasets is empty; name at least one of " + ", ".join(NAMES))
+    for name in named:
+        check_name(name)
+    return named
+
+
+def show_plan(plan, request, store, out) -> None:
+    """Print a plan as a table with its notes, and how much of it stands already."""
+    from rich.table import Table
+
+    from speedcore import planning
+
+    rows = planning.describe(plan)
+    table = Table(*rows[0], "finished", box=None, header_style="bold", pad_edge=False)
+    for course, row in zip(plan.courses, rows, strict=True):
+        jobs = [job for pair in planning.jobs(course, request) for job in pair]
+        table.add_row(*row.values(), f"{sum(store.path_of(job.key).exists() for job in jobs)} of {len(jobs)}")
+    out.print(table)
+    for note in plan.notes:
+        out.print(note, markup=False)
+
+
+def _one_of(option: str, value: str, known) -> None:
+    if value not in known:
+        raise UserError(f"{option} '{value}' is not one of {', '.join(known)}.")
+
+
+def main() -> None:
+    sys.exit(run_app(app))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""What the command lines share: errors as one message, durations, the display of progress."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+
+from speedcore.errors import UserError
+
+INTERRUPTED = 130
+
+
+def run_app(app: Callable[..., None]) -> int:
+    """Run a typer app. A UserError becomes one message and its exit status; nothing else is swallowed."""
+    try:
+        status = app(standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except UserError as error:
+        return complain(str(error), error.exit_status)
+    except KeyboardInterrupt:
+        return complain("stopped. What had finished is kept; the same command continues from there.", INTERRUPTED)
+    except Exception as error:
+        # typer's own usage errors carry their message and status (and live in a private module).
+        if hasattr(error, "format_message"):
+            hint = getattr(getattr(error, "ctx", None), "command_path", None)
+            return complain(error.format_message() + (f"\nTry '{hint} --help'." if hint else ""), error.exit_code)
+        if type(error).__name__ == "Abort":
+            return complain("stopped.", INTERRUPTED)
+        raise
+
+
+def complain(message: str, status: int) -> int:
+    """Print an error where errors go, and hand its exit status back."""
+    print(f"error: {message}", file=sys.stderr)
+    return status
+
+
+def seconds_of(text: str | float, option: str) -> float | None:
+    """"90", "90s", "20m", "1.5h" as seconds; None for "none". Raises UserError naming `option`."""
+    if isinstance(text, (int, float)):
+        return float(text)
+    text = text.strip().lower()
+    if text == "none":
+        return None
+    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], None)
+    try:
+        seconds = float(text[:-1] if unit else text) * (unit or 1)
+    except ValueError:
+        seconds = math.nan
+    if not (0 < seconds < math.inf):
+        raise UserError(f"{option} '{text}' is not a duration; write seconds (90), 90s, 20m, 1.5h or none.")
+    return seconds
+
+
+def count_of(text: str | int, option: str) -> int | None:
+    """A whole number from 1 on; None for "auto". Raises UserError naming `option`."""
+    if str(text).strip().lower() == "auto":
+        return None
+    try:
+        count = int(text)
+    except ValueError:
+        count = 0
+    if not 1 <= count <= 10_000:
+        raise UserError(f"{option} '{text}' is not a number of seeds; write auto or a whole number from 1 on.")
+    return count
+
+
+def device_of(name: str) -> str:
+    """"auto" is CUDA where there is one, else the CPU. Raises UserError for a device that is not there."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.split(":")[0] not in ("cpu", "cuda"):
+        raise UserError(f"--device '{name}' is not supported; choose auto, cpu or cuda.")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"--device '{name}': torch sees no CUDA device here; choose auto or cpu.")
+    return name
+
+
+def console(stderr: bool = True):
+    """rich's console; progress and plans go to stderr so that stdout holds results."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def live(overall: str, runs: int, out):
+    """A Watcher that shows one bar for the run with its budget counting down, and one for all runs."""
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    from speedcore.executors import Watcher
+
+    class Live(Watcher):
+        """Two bars on a terminal; a line a run elsewhere."""
+
+        def __init__(self):
+            self.bars = Progress(TextColumn("{task.description}", justify="left"), BarColumn(bar_width=30),
+                                 TextColumn("{task.fields[state]}"), console=out, transient=True)
+            self.all = self.bars.add_task(overall, total=runs, state=f"0 of {runs} runs")
+            self.done, self.task = 0, None
+
+        def __enter__(self):
+            if out.is_terminal:
+                self.bars.start()
+            return self
+
+        def __exit__(self, *_):
+            self.bars.stop()
+
+        def begins(self, job):
+            self.task = self.bars.add_task(job.key, total=max(1, job.steps), state="preparing")
+
+        def moment(self, m):
+            left = "" if math.isinf(m.limit) else f"{max(0, m.limit - m.seconds):6.1f} s left"
+            self.bars.update(self.task, total=m.steps, completed=m.step, state=f"{left}  loss {m.loss:.3f}")
+
+        def ends(self, run, reused):
+            if self.task is not None:
+                self.bars.remove_task(self.task)
+                self.task = None
+            self.done += 1
+            self.bars.update(self.all, completed=self.done, state=f"{self.done} of {runs} runs")
+            if not reused:
+                r = run.record
+                out.print(f"[{self.done}/{runs}] {run.name}: {100 * r.accuracy:.2f} % on the test set, "
+                          f"{r.epochs:.3g} epochs in {r.clocks[r.budget_policy]:.1f} s")
+
+    return Live()

@@ -1,0 +1,346 @@
+"""What fits: measured throughput becomes a recipe, a number of seeds, steps and an estimate, before anything starts.
+
+A plan is made once and kept beside the runs, so that the next call with the same request continues it instead of
+planning anew with slightly different measurements.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+
+from speedcore import recipes
+from speedcore.clock import POLICIES, Budget, Stopwatch
+from speedcore.data.batches import Batches
+from speedcore.data.dataset import Dataset, Split
+from speedcore.errors import BudgetError
+from speedcore.recipe import Frozen, Recipe
+from speedcore.runs import RunStore, staged
+from speedcore.training import Job, Trainee, full_steps, hold_out, steps_per_epoch, synchroniser
+
+# Below six pairs no two-sided sign-flip test can reach p < 0.05 (2 / 2^5 = 0.0625).
+TESTABLE = 6
+MOST_SEEDS = 10
+# A plan leaves this share of a limit free: machines here and there are noisy.
+_PLANNED_SHARE = 0.96
+_PROBE_SECONDS = 1.0
+PLAN_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Seconds of one training step at the recipe's batch, and of the forward pass of one image."""
+
+    step_seconds: float
+    forward_seconds: float
+
+
+def measure(dataset: Dataset, recipe: Recipe, device: torch.device, quick: bool = False) -> Throughput:
+    """Train a throwaway network for about a second and time its steps.
+
+    quick: a few small batches only, good to a factor of two: enough to see that a recipe is out of reach.
+    """
+    batch = min(recipe.batch_size, 64) if quick else recipe.batch_size
+    few = Split(dataset.train.images[:4 * batch], dataset.train.labels[:4 * batch])
+    trial = recipe.changed(batch_size=min(batch, len(few)))
+    trainee = Trainee(dataset, trial, 0, device)
+    batches = iter(Batches(few.to(device), recipe.augment, trial.batch_size, 0, trainee.normalise))
+    trainee.network.train()
+    wait = synchroniser(device)
+    for _ in range(1 if device.type == "cpu" else 5):
+        trainee.step(*next(batches), factor=0.01)
+    wait()
+    watch, steps = Stopwatch(), 0
+    while steps < 2 or (not quick and (steps < 3 or watch.seconds() < _PROBE_SECONDS) and steps < 200):
+        trainee.step(*next(batches), factor=0.01)
+        wait()
+        steps += 1
+    step_seconds = watch.seconds() / steps * recipe.batch_size / trial.batch_size
+    trainee.network.eval()
+    images = few.images[:batch]
+    trainee.logits(images)
+    wait()
+    watch = Stopwatch()
+    trainee.logits(images)
+    wait()
+    return Throughput(step_seconds, watch.seconds() / len(images))
+
+
+class Course(Frozen):
+    """What is to be trained on one data set: both arms of `recipe`, for seeds 0..seeds − 1.
+
+    steps: planned for each run; wanted: what the recipe would take given time. limit: seconds of training that one
+    run may take here. run_seconds: estimate for one run with its tests and its share of the explanations.
+    """
+
+    dataset: str
+    fingerprint: str
+    recipe: Recipe
+    reason: str
+    seeds: int
+    steps: int
+    wanted: int
+    steps_per_epoch: int
+    step_seconds: float
+    limit: float | None
+    run_seconds: float
+
+    @property
+    def epochs(self) -> float:
+        return self.steps / self.steps_per_epoch
+
+    @property
+    def estimate(self) -> float:
+        """Seconds for all runs of both arms."""
+        return 2 * self.seeds * self.run_seconds
+
+    @property
+    def cut_short(self) -> bool:
+        return self.steps < self.wanted
+
+
+class Plan(Frozen):
+    """The courses of a build and what a person should know about them."""
+
+    version: int = PLAN_VERSION
+    request: str
+    courses: tuple[Course, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def estimate(self) -> float:
+        return sum(course.estimate for course in self.courses)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a build was asked for. within: seconds for the whole build, None for no cap. seeds: None to choose."""
+
+    recipe: str = "auto"
+    budget: float = 1000.0
+    policy: str = "article"
+    within: float | None = 900.0
+    seeds: int | None = None
+    device: str = "cpu"
+    data_mode: str | None = None
+
+    def key(self, fingerprints: Iterable[str], chosen: Iterable[str]) -> str:
+        """Names the plan: the request, the data, and the content of the recipes it may choose from."""
+        content = json.dumps([PLAN_VERSION, vars(self), sorted(fingerprints), sorted(chosen), torch.get_num_threads()])
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def candidates(request: Request, dataset: str) -> list[Recipe]:
+    """Recipes that the request admits, the most wanted first."""
+    names = ("article", "record", "sprint") if request.recipe == "auto" else (request.recipe,)
+    found = [recipes.get(name, dataset) for name in names]
+    return [r.changed(data=request.data_mode) for r in found] if request.data_mode else found
+
+
+def make_plan(datasets: list[Dataset], request: Request, store: RunStore, spent: float = 0.0,
+              say: Callable[[str], None] = lambda line: None) -> Plan:
+    """The plan for `request`: the one kept from an earlier call, else a new one from measurements.
+
+    spent: seconds of `within` that are gone already. Raises BudgetError if not even one step fits.
+    """
+    hashes = [r.hash for d in datasets for r in candidates(request, d.name)]
+    key = request.key((d.fingerprint for d in datasets), hashes)
+    path = store.root / "plans" / f"{key}.json"
+    kept = _read(path)
+    if kept is not None:
+        return kept
+    watch, device = Stopwatch(), torch.device(request.device)
+    options = {}
+    for dataset in datasets:
+        say(f"measuring what {dataset.name} costs on this machine")
+        options[dataset.name] = _options(dataset, request, device)
+    left = math.inf if request.within is None else request.within - spent - watch.seconds()
+    plan = Plan(request=key, courses=tuple(_share(options, request, left)))
+    plan = plan.model_copy(update={"notes": tuple(_notes(plan, request))})
+    with staged(path.parent / f".{key}") as folder:
+        (folder / "plan.json").write_text(plan.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    os.replace(path.parent / f".{key}" / "plan.json", path)
+    (path.parent / f".{key}").rmdir()
+    return plan
+
+
+def _read(path: Path) -> Plan | None:
+    """The plan kept at `path`; None if there is none, or it is of another version or unreadable: planning is cheap."""
+    try:
+        plan = Plan.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError):
+        return None
+    return plan if plan.version == PLAN_VERSION else None
+
+
+@dataclass(frozen=True)
+class _Option:
+    """One recipe for one data set, with its price."""
+
+    dataset: Dataset
+    recipe: Recipe
+    reason: str
+    throughput: Throughput
+    full: int
+    per_epoch: int
+    overhead: float
+
+    @property
+    def full_seconds(self) -> float:
+        return self.full * self.throughput.step_seconds / _PLANNED_SHARE
+
+    @property
+    def least_seconds(self) -> float:
+        return self.recipe.min_epochs * self.per_epoch * self.throughput.step_seconds / _PLANNED_SHARE
+
+    def steps_in(self, seconds: float) -> int:
+        return min(self.full, int(seconds * _PLANNED_SHARE / self.throughput.step_seconds))
+
+
+def _options(dataset: Dataset, request: Request, device: torch.device) -> list[_Option]:
+    """The recipes in reach on this device, the most wanted first; the last candidate is always among them."""
+    admitted = candidates(request, dataset.name)
+    found, declined = [], []
+    for recipe in admitted:
+        last = recipe is admitted[-1]
+        per_epoch = steps_per_epoch(dataset, recipe)
+        if per_epoch < 1:
+            if last and not found:
+                hold_out(dataset.train, recipe.validation)
+                raise BudgetError(f"{dataset.name}: a batch of {recipe.batch_size} (recipe '{recipe.name}') is larger "
+                                  f"than the training split; choose a recipe with a smaller batch_size.")
+            continue
+        full = full_steps(dataset, recipe)
+        if request.recipe == "auto" and not last:
+            glance = measure(dataset, recipe, device, quick=True)
+            expected = full * glance.step_seconds
+            if recipe.name == "article" and expected > 1.5 * request.budget:
+                declined.append(f"the article's recipe would need about {_duration(expected)} a run here, "
+                                f"more than the budget of {_duration(request.budget)}")
+                continue
+        throughput = measure(dataset, recipe, device)
+        expected = full * throughput.step_seconds
+        if request.recipe == "auto" and recipe.name == "article" and expected > request.budget * _PLANNED_SHARE:
+            declined.append(f"the article's recipe would need {_duration(expected)} a run here, more than the budget "
+                            f"of {_duration(request.budget)}")
+            continue
+        reason = "asked for" if request.recipe != "auto" else "; ".join([*declined, f"'{recipe.name}' fits"])
+        found.append(_Option(dataset, recipe, reason, throughput, full, per_epoch, _overhead(dataset, recipe, throughput)))
+    return found
+
+
+def _overhead(dataset: Dataset, recipe: Recipe, throughput: Throughput) -> float:
+    """Seconds around one run's training: looks at validation, test, views, explanations, saving."""
+    views = (2 if recipe.test_time.mirror else 1) * (3 if recipe.test_time.shifts else 1)
+    looks = 10 * min(recipe.validation, len(dataset.train) // 10)
+    explained = 12 * min(1000, len(dataset.test))
+    return 0.8 + (looks + len(dataset.test) * views + explained) * throughput.forward_seconds
+
+
+def _share(options: dict[str, list[_Option]], request: Request, seconds: float) -> list[Course]:
+    """Split the time evenly over the data sets; what one does not need goes to those still to be planned."""
+    courses, left = {}, seconds - (30.0 if math.isfinite(seconds) else 0.0)
+    # The cheapest first, so that what they leave over is known when the dear ones choose.
+    order = sorted(options, key=lambda name: options[name][-1].full_seconds + options[name][-1].overhead)
+    for position, name in enumerate(order):
+        share = left / (len(order) - position)
+        courses[name] = _choose(options[name], request, share)
+        left -= courses[name].estimate
+    return [courses[name] for name in options]
+
+
+def _choose(options: list[_Option], request: Request, share: float) -> Course:
+    """The most trustworthy course that `share` seconds buy: six pairs before longer runs, ten where they are cheap."""
+    counts = (request.seeds,) if request.seeds else (TESTABLE, 3, 2, 1)
+    for count in counts:
+        for option in options:
+            each = min(request.budget, share / (2 * count) - option.overhead)
+            if each >= min(option.least_seconds, request.budget):
+                break
+        else:
+            continue
+        break
+    else:
+        # Nothing reaches its least: the smallest recipe, once, as far as it goes.
+        count, option = counts[-1], options[-1]
+        each = min(request.budget, max(share / (2 * count) - option.overhead, 3 * option.throughput.step_seconds))
+    if not request.seeds and count == TESTABLE and math.isfinite(share):
+        run = min(option.full_seconds, each) + option.overhead
+        if option.full_seconds <= each:
+            count = max(count, min(MOST_SEEDS, int(share / (2 * run))))
+    limit = request.budget if option.full_seconds <= each else each
+    limit = limit if limit == request.budget else _round_down(limit)
+    steps = option.steps_in(limit)
+    if steps < 1:
+        raise BudgetError(f"{option.dataset.name}: {limit:.3g} s hold no step of recipe '{option.recipe.name}' (one takes "
+                          f"{option.throughput.step_seconds:.3g} s here); raise --budget or --within, or choose a "
+                          f"smaller recipe.")
+    return Course(dataset=option.dataset.name, fingerprint=option.dataset.fingerprint, recipe=option.recipe,
+                  reason=option.reason, seeds=count, steps=steps, wanted=option.full, steps_per_epoch=option.per_epoch,
+                  step_seconds=option.throughput.step_seconds, limit=None if math.isinf(limit) else limit,
+                  run_seconds=steps * option.throughput.step_seconds + option.overhead)
+
+
+def _round_down(seconds: float) -> float:
+    """To two digits: a limit is part of a run's key, and people read it."""
+    digits = 1 - math.floor(math.log10(seconds))
+    return math.floor(seconds * 10**digits) / 10**digits
+
+
+def jobs(course: Course, request: Request) -> list[tuple[Job, Job]]:
+    """The paired jobs of a course, seed by seed: (with, without) augmentation."""
+    budget = Budget(request.budget, POLICIES[request.policy])
+    return [tuple(job(course, budget, request.device, arm, seed) for arm in ("with", "without"))
+            for seed in range(course.seeds)]
+
+
+def job(course: Course, budget: Budget, device: str, arm: str, seed: int) -> Job:
+    """One run of a course. Its key names data, recipe, arm, seed, limits and device, not what was measured."""
+    recipe = course.recipe if arm == "with" else course.recipe.without_augmentation()
+    limit = math.inf if course.limit is None else course.limit
+    content = json.dumps([recipe.hash, course.fingerprint, arm, seed, budget.seconds, budget.policy.name, limit,
+                          torch.device(device).type, torch.get_num_threads()])
+    family = course.dataset.replace(":", "-").replace("/", "-").replace("=", "").strip("-")
+    key = f"{family}-{arm}-{recipe.name}-s{seed}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
+    return Job(key, recipe, arm, seed, budget, limit, course.steps, course.wanted,
+               stretch=course.cut_short and arm == "with")
+
+
+def _notes(plan: Plan, request: Request) -> list[str]:
+    """Why each recipe was chosen, what was cut, and what more time would buy."""
+    notes = []
+    for course in plan.courses:
+        cut = (f"; each run is cut to {_duration(course.limit)}, {course.epochs:.3g} of {course.recipe.epochs:g} epochs"
+               if course.cut_short and course.limit is not None else f"; all {course.recipe.epochs:g} epochs fit")
+        notes.append(f"{course.dataset}: recipe '{course.recipe.name}' ({course.reason}){cut}; {course.seeds} paired "
+                     f"seed{'s' if course.seeds != 1 else ''}.")
+    few = [c for c in plan.courses if c.seeds < TESTABLE]
+    if few and request.seeds is None:
+        notes.append(f"Fewer than {TESTABLE} pairs cannot be tested: {', '.join(c.dataset for c in few)}.")
+    if any(c.cut_short for c in plan.courses) and request.within is not None:
+        more = sum(2 * max(c.seeds, TESTABLE) * (min(request.budget, c.wanted * c.step_seconds / _PLANNED_SHARE)
+                                                 + c.run_seconds - c.steps * c.step_seconds) for c in plan.courses)
+        notes.append(f"With about {_duration(more)} every run could use all of its recipe or its budget, with at least "
+                     f"{TESTABLE} pairs a data set: python -m reports.build --all --within none --seeds {TESTABLE}")
+    return notes
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
+
+
+def describe(plan: Plan) -> list[dict[str, str]]:
+    """Rows for people: one a data set, all values formatted."""
+    return [{"data set": c.dataset, "recipe": c.recipe.name, "pairs": str(c.seeds), "epochs": f"{c.epochs:.3g}",
+             "steps": str(c.steps), "limit a run": "none" if c.limit is None else _duration(c.limit),
+             "estimate": _duration(c.estimate)} for c in plan.courses]

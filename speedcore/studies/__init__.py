@@ -1,0 +1,1 @@
+"""Small experiments around training, one a file."""

@@ -1,0 +1,93 @@
+"""Learning-rate range test (Smith, 2015): train while the rate rises geometrically, watch where the loss turns.
+
+It trains a throwaway network on its own stream of batches: whatever network, optimiser, loader and generators exist
+beside it are bit-identical afterwards to what they would be had it never run.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from speedcore.data.batches import Batches
+from speedcore.data.dataset import Dataset
+from speedcore.recipe import Recipe
+from speedcore.runs import staged
+from speedcore.training import Trainee, hold_out
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """Rates, the smoothed training loss at each, the recipe's own peak, and two readings of the curve.
+
+    steepest: the rate at which the loss falls fastest. highest: the last rate before the loss turns up for good,
+    which is the curvature limit; None if it never turned.
+    """
+
+    dataset: str
+    recipe: str
+    recipe_hash: str
+    seed: int
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    peak: float
+    steepest: float
+    highest: float | None
+
+
+def range_test(dataset: Dataset, recipe: Recipe, seed: int = 0, device: torch.device | str = "cpu", steps: int = 100,
+               lowest: float = 1e-3, highest: float = 100.0) -> RangeTest:
+    """Rates from `lowest` to `highest` times the recipe's peak over `steps` steps; ends early once the loss explodes."""
+    device = torch.device(device)
+    train, _ = hold_out(dataset.train, recipe.validation)
+    trainee = Trainee(dataset, recipe, seed, device)
+    trainee.whiten(train)
+    trainee.network.train()
+    batches = iter(Batches(train.to(device), recipe.augment, recipe.batch_size, seed, trainee.normalise))
+    rates, losses, smooth = [], [], 0.0
+    for i in range(steps):
+        factor = lowest * (highest / lowest) ** (i / (steps - 1))
+        loss, _ = trainee.step(*next(batches), factor=factor)
+        # Bias-corrected exponential smoothing over about ten steps: single batches are too noisy to read.
+        smooth = 0.9 * smooth + 0.1 * loss.item()
+        corrected = smooth / (1 - 0.9 ** (i + 1))
+        if not math.isfinite(corrected):
+            break
+        rates.append(trainee.optimizer.lr * factor)
+        losses.append(corrected)
+        if corrected > 3 * min(losses) + 1:
+            break
+    falls = [(losses[i + 1] - losses[i - 1]) for i in range(1, len(losses) - 1)]
+    steepest = rates[1 + min(range(len(falls)), key=falls.__getitem__)] if falls else rates[0]
+    lowest_at = min(range(len(losses)), key=losses.__getitem__)
+    turned = losses[-1] > 1.1 * losses[lowest_at]
+    return RangeTest(dataset.name, recipe.name, recipe.hash, seed, tuple(rates), tuple(losses), trainee.optimizer.lr,
+                     steepest, rates[lowest_at] if turned else None)
+
+
+def drawing(result: RangeTest, height: int = 12, width: int = 70) -> list[str]:
+    """The curve as lines of text: log rate across, loss up."""
+    columns = [result.losses[int(i * len(result.losses) / width)] for i in range(min(width, len(result.losses)))]
+    low, high = min(columns), min(max(columns), 2 * columns[0])
+    rows = [[" "] * len(columns) for _ in range(height)]
+    for x, loss in enumerate(columns):
+        y = (min(loss, high) - low) / (high - low or 1)
+        rows[height - 1 - round(y * (height - 1))][x] = "•"
+    lines = [f"{high:8.3f} ┤{''.join(rows[0])}", *(f"{'':8} │{''.join(row)}" for row in rows[1:-1]),
+             f"{low:8.3f} ┤{''.join(rows[-1])}"]
+    limit = "the loss never turned" if result.highest is None else f"it turns up beyond {result.highest:.3g}"
+    return [*lines, f"{'':9} {result.rates[0]:.2g} … {result.rates[-1]:.2g} (learning rate, log scale)",
+            f"the loss falls fastest at {result.steepest:.3g}; {limit}; the recipe's peak is {result.peak:.3g}"]
+
+
+def save(result: RangeTest, root: Path) -> Path:
+    """Write the result as JSON into ROOT/studies and return its path."""
+    name = f"lr-finder-{result.dataset.replace(':', '-').replace('/', '-')}-{result.recipe_hash}-s{result.seed}"
+    folder = Path(root) / "studies" / name
+    with staged(folder) as scratch:
+        (scratch / "result.json").write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
+    return folder / "result.json"
