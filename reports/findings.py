@@ -104,19 +104,28 @@ def _judged(made: Sequence[Claim]) -> list[Claim]:
 
 
 def sentence(claim: Claim) -> str:
-    """The verdict in plain words, e.g. "On MNIST, augmentation raised test accuracy by 0.21 points …"."""
+    """The verdict in plain words, e.g. "On MNIST, test accuracy was 0.21 points higher with augmentation (…): …"."""
     if claim.n == 0:
         return f"{claim.title}: left out, because {claim.reason}."
-    unit = "points of test accuracy" if claim.kind == "accuracy" else "points of normalised mass on the object"
-    change = f.points(claim.difference)
-    seen = f"On {claim.title}, the arm with augmentation is {change} {unit} from the arm without ({_evidence(claim)})"
+    seen = f"On {claim.title}, {_change(claim)} ({_evidence(claim)})"
     if claim.verdict == "supported":
         return f"{seen}: the claim is supported."
     if claim.verdict == "not testable":
-        return (f"{seen}. {_few(claim.n)} cannot settle it: the smallest two-sided p that "
-                f"{claim.n} can give is {statistics.smallest_p(claim.n):.3g}, and six are needed.")
+        return (f"{seen}. {_few(claim.n)} cannot settle the claim: the smallest p that {claim.n} can give is "
+                f"{statistics.smallest_p(claim.n):.3g}; {statistics.FEWEST_PAIRS} are needed.")
     opposite = claim.p < statistics.ALPHA
     return f"{seen}: " + ("the runs show the opposite of the claim." if opposite else "the runs do not support the claim.")
+
+
+def _change(claim: Claim) -> str:
+    size = f"{f.decimal(abs(100 * claim.difference))} points"
+    if claim.kind == "accuracy":
+        if claim.difference == 0:
+            return "test accuracy was the same with and without augmentation"
+        return f"test accuracy was {size} {'higher' if claim.difference > 0 else 'lower'} with augmentation"
+    if claim.difference == 0:
+        return "the maps lay as much on the object with as without augmentation"
+    return f"{size} {'more' if claim.difference > 0 else 'less'} of the maps’ normalised mass lay on the object with augmentation"
 
 
 def _few(n: int) -> str:

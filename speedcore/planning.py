@@ -92,6 +92,7 @@ class Course(Frozen):
     step_seconds: float
     limit: float | None
     run_seconds: float
+    explain_seconds: float
 
     @property
     def epochs(self) -> float:
@@ -191,7 +192,19 @@ class _Option:
     throughput: Throughput
     full: int
     per_epoch: int
-    overhead: float
+
+    @property
+    def explain_seconds(self) -> float:
+        """Maps for up to a thousand images, several targets and the untrained control: about 12 forward passes."""
+        return 12 * min(1000, len(self.dataset.test)) * self.throughput.forward_seconds
+
+    @property
+    def overhead(self) -> float:
+        """Seconds around one run's training: looks at validation, test, views, saving, explanation."""
+        recipe = self.recipe
+        views = (2 if recipe.test_time.mirror else 1) * (3 if recipe.test_time.shifts else 1)
+        looks = 10 * min(recipe.validation, len(self.dataset.train) // 10)
+        return 0.8 + (looks + len(self.dataset.test) * views) * self.throughput.forward_seconds + self.explain_seconds
 
     @property
     def full_seconds(self) -> float:
@@ -223,26 +236,18 @@ def _options(dataset: Dataset, request: Request, device: torch.device) -> list[_
             glance = measure(dataset, recipe, device, quick=True)
             expected = full * glance.step_seconds
             if recipe.name == "article" and expected > 1.5 * request.budget:
-                declined.append(f"the article's recipe would need about {_duration(expected)} a run here, "
-                                f"more than the budget of {_duration(request.budget)}")
+                declined.append(f"the article's recipe would need about {duration(expected)} a run here, "
+                                f"more than the budget of {duration(request.budget)}")
                 continue
         throughput = measure(dataset, recipe, device)
         expected = full * throughput.step_seconds
         if request.recipe == "auto" and recipe.name == "article" and expected > request.budget * _PLANNED_SHARE:
-            declined.append(f"the article's recipe would need {_duration(expected)} a run here, more than the budget "
-                            f"of {_duration(request.budget)}")
+            declined.append(f"the article's recipe would need {duration(expected)} a run here, more than the budget "
+                            f"of {duration(request.budget)}")
             continue
         reason = "asked for" if request.recipe != "auto" else "; ".join([*declined, f"'{recipe.name}' fits"])
-        found.append(_Option(dataset, recipe, reason, throughput, full, per_epoch, _overhead(dataset, recipe, throughput)))
+        found.append(_Option(dataset, recipe, reason, throughput, full, per_epoch))
     return found
-
-
-def _overhead(dataset: Dataset, recipe: Recipe, throughput: Throughput) -> float:
-    """Seconds around one run's training: looks at validation, test, views, explanations, saving."""
-    views = (2 if recipe.test_time.mirror else 1) * (3 if recipe.test_time.shifts else 1)
-    looks = 10 * min(recipe.validation, len(dataset.train) // 10)
-    explained = 12 * min(1000, len(dataset.test))
-    return 0.8 + (looks + len(dataset.test) * views + explained) * throughput.forward_seconds
 
 
 def _share(options: dict[str, list[_Option]], request: Request, seconds: float) -> list[Course]:
@@ -286,7 +291,8 @@ def _choose(options: list[_Option], request: Request, share: float) -> Course:
     return Course(dataset=option.dataset.name, fingerprint=option.dataset.fingerprint, recipe=option.recipe,
                   reason=option.reason, seeds=count, steps=steps, wanted=option.full, steps_per_epoch=option.per_epoch,
                   step_seconds=option.throughput.step_seconds, limit=None if math.isinf(limit) else limit,
-                  run_seconds=steps * option.throughput.step_seconds + option.overhead)
+                  run_seconds=steps * option.throughput.step_seconds + option.overhead,
+                  explain_seconds=option.explain_seconds)
 
 
 def _round_down(seconds: float) -> float:
@@ -318,7 +324,7 @@ def _notes(plan: Plan, request: Request) -> list[str]:
     """Why each recipe was chosen, what was cut, and what more time would buy."""
     notes = []
     for course in plan.courses:
-        cut = (f"; each run is cut to {_duration(course.limit)}, {course.epochs:.3g} of {course.recipe.epochs:g} epochs"
+        cut = (f"; each run is cut to {duration(course.limit)}, {course.epochs:.3g} of {course.recipe.epochs:g} epochs"
                if course.cut_short and course.limit is not None else f"; all {course.recipe.epochs:g} epochs fit")
         notes.append(f"{course.dataset}: recipe '{course.recipe.name}' ({course.reason}){cut}; {course.seeds} paired "
                      f"seed{'s' if course.seeds != 1 else ''}.")
@@ -328,12 +334,13 @@ def _notes(plan: Plan, request: Request) -> list[str]:
     if any(c.cut_short for c in plan.courses) and request.within is not None:
         more = sum(2 * max(c.seeds, TESTABLE) * (min(request.budget, c.wanted * c.step_seconds / _PLANNED_SHARE)
                                                  + c.run_seconds - c.steps * c.step_seconds) for c in plan.courses)
-        notes.append(f"With about {_duration(more)} every run could use all of its recipe or its budget, with at least "
+        notes.append(f"With about {duration(more)} every run could use all of its recipe or its budget, with at least "
                      f"{TESTABLE} pairs a data set: python -m reports.build --all --within none --seeds {TESTABLE}")
     return notes
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds for people: seconds, minutes or hours to three digits."""
     if seconds < 120:
         return f"{seconds:.3g} s"
     return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
@@ -342,5 +349,5 @@ def _duration(seconds: float) -> str:
 def describe(plan: Plan) -> list[dict[str, str]]:
     """Rows for people: one a data set, all values formatted."""
     return [{"data set": c.dataset, "recipe": c.recipe.name, "pairs": str(c.seeds), "epochs": f"{c.epochs:.3g}",
-             "steps": str(c.steps), "limit a run": "none" if c.limit is None else _duration(c.limit),
-             "estimate": _duration(c.estimate)} for c in plan.courses]
+             "steps": str(c.steps), "limit a run": "none" if c.limit is None else duration(c.limit),
+             "estimate": duration(c.estimate)} for c in plan.courses]

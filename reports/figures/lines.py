@@ -81,12 +81,13 @@ def _panel(ax, panel: Panel, handles: dict) -> None:
                     textcoords="offset points", ha="right", fontsize=7, color=GREY)
 
 
-def learning_rate(title: str, planned: Line, logged: Mapping[str, tuple[Line, ...]]) -> str:
+def learning_rate(title: str, planned: Sequence[Line], logged: Mapping[str, tuple[Line, ...]]) -> str:
     """The planned schedule as a broad grey band, what each run logged on top of it. Returns SVG."""
     with drawing(2.0, title) as work:
         ax, = work.axes()
         handles = {}
-        handles["planned"], = ax.plot(planned.x, planned.y, color="#c9c9c9", linewidth=5, solid_capstyle="butt")
+        for line in planned:
+            handles["planned"], = ax.plot(line.x, line.y, color="#c9c9c9", linewidth=5, solid_capstyle="butt")
         for arm, lines in logged.items():
             style = ARM_STYLES[arm]
             for line in lines:

@@ -1,0 +1,63 @@
+"""What all sections share: the results, the judged claims, and a few aggregates that several of them show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from reports import findings
+from reports import formats as f
+from reports.findings import Claim
+from reports.results import DatasetResults, Results
+from speedcore import statistics
+from speedcore.runs import Run
+
+ARM_LABELS = {"without": "without augmentation", "with": "with augmentation"}
+
+
+@dataclass(frozen=True)
+class Context:
+    results: Results
+
+    @cached_property
+    def claims(self) -> tuple[Claim, ...]:
+        return findings.claims(self.results)
+
+    @property
+    def sets(self) -> tuple[DatasetResults, ...]:
+        return self.results.sets
+
+    @property
+    def mirror_digits(self) -> bool:
+        return any(one.name == "mnist" for one in self.sets)
+
+
+def plain(run: Run) -> float:
+    return run.record.metrics.test_accuracy
+
+
+def mean_of(runs: Sequence[Run], value: Callable[[Run], float]) -> float:
+    return statistics.mean([value(run) for run in runs])
+
+
+def with_views(runs: Sequence[Run]) -> list[float]:
+    """Accuracies with test-time views, of the runs that have them."""
+    return [run.record.metrics.tta_accuracy for run in runs if run.record.metrics.tta_accuracy is not None]
+
+
+def budget_share(run: Run) -> float | None:
+    """Share of the budget used, under the clock that the budget counts by."""
+    record = run.record
+    return record.clocks[record.budget_policy] / record.budget_seconds if record.budget_seconds else None
+
+
+def files_word(one: DatasetResults) -> str:
+    """Whether the bytes are the published ones."""
+    if one.name.split(":")[0] == "shapes":
+        return "made by this project"
+    return "official files" if one.record.official else "not the official files"
+
+
+def caption_n(runs: Sequence[Run]) -> str:
+    return f.plural(len(runs), "run")

@@ -1,0 +1,127 @@
+"""1 Summary: what was asked, what came out, and what became of the claims."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reports import findings
+from reports import formats as f
+from reports.figures.lines import Line, Panel, panels
+from reports.findings import Claim
+from reports.model import Bullets, FigureSpec, Prose, Section, Tile, Tiles, Verdict
+from reports.results import DatasetResults, title_of
+from reports.sections.context import ARM_LABELS, Context, budget_share, mean_of, plain, with_views
+from speedcore import statistics
+from speedcore.runs import Run
+
+
+def title(context: Context) -> str:
+    seconds = context.results.inputs.budget_seconds
+    return f"Are {seconds:,.0f} seconds enough?" if seconds else "How far does training get?"
+
+
+def subtitle(context: Context) -> str:
+    names = f.listing([one.title for one in context.sets])
+    if not names:
+        return "No data set could be trained; this page says why and what to do."
+    return f"Small networks on {names}: trained with and without augmentation, timed, tested once, and asked where they look."
+
+
+def status_text(context: Context) -> str:
+    runs = f.plural(len(context.results.runs), "run")
+    return {
+        "complete": f"All planned runs are in this report: {runs}.",
+        "partial": f"Some of what was asked for is not in this report ({runs} are); section 11 says what and why.",
+        "smoke": f"A short trial ({runs}): it shows that everything works, not how well networks can do.",
+    }[context.results.inputs.status]
+
+
+def section(context: Context) -> Section:
+    blocks = []
+    if context.sets:
+        blocks.append(Tiles(tuple(_tile(one) for one in context.sets)))
+        blocks.append(Prose(_answer(context)))
+    if context.results.inputs.missing:
+        missing = context.results.inputs.missing
+        blocks.append(Bullets(tuple(f"**{title_of(m.dataset)} is missing.** {_stop(m.reason)} {_stop(m.remedy)}" for m in missing)))
+    if soon := _soon(context):
+        blocks.append(soon)
+    blocks += [_verdict(i, claim) for i, claim in enumerate(context.claims, 1)]
+    return Section("summary", "", "Summary", "", tuple(blocks))
+
+
+def _stop(text: str) -> str:
+    return text if text.endswith((".", "`")) else text + "."
+
+
+def _tile(one: DatasetResults) -> Tile:
+    arm = "with" if "with" in one.arms else "without"
+    runs = one.arms[arm]
+    views = with_views(runs)
+    best = views or [plain(run) for run in runs]
+    how = f"{ARM_LABELS[arm]}, mean of {f.plural(len(runs), 'seed')}"
+    clock = f"{f.seconds(mean_of(runs, lambda r: r.record.clocks['article']))} of training"
+    share = [s for run in runs if (s := budget_share(run)) is not None]
+    detail = f"{how}; {clock}" + (f", {f.percent(statistics.mean(share), 1)} of the budget" if share else "")
+    if views:
+        detail += f"; {f.percent(mean_of(runs, plain))} without test-time views"
+    return Tile(f.percent(statistics.mean(best)), one.title, detail)
+
+
+def _answer(context: Context) -> str:
+    runs = context.results.runs
+    budget = context.results.inputs.budget_seconds
+    longest = max(run.record.clocks[run.record.budget_policy] for run in runs)
+    full = [run for run in runs if run.record.epochs >= run.record.recipe.epochs - 0.01]
+    within = (f"Every run stayed within its budget of {f.seconds(budget)}; the longest took {f.seconds(longest)}."
+              if budget and longest <= budget else f"The longest run took {f.seconds(longest)}.")
+    if budget and longest > budget:
+        within = f"The budget of {f.seconds(budget)} was exceeded: the longest run took {f.seconds(longest)}."
+    done = ("All took the epochs that their recipes want." if len(full) == len(runs) else
+            f"{len(full) or 'None'} of {len(runs)} took all the epochs that their recipes want; the others were cut to "
+            f"the time there was, with the learning rate brought down to its end all the same.")
+    return f"{within} {done}"
+
+
+def _verdict(number: int, claim: Claim) -> Verdict:
+    evidence = []
+    if claim.n:
+        evidence.append("differences by seed, in points: " + ", ".join(f.points(d) for d in claim.differences))
+        if claim.interval:
+            evidence.append(f"interval: {claim.interval.kind} over seeds")
+        if claim.p is not None:
+            evidence.append(f"exact sign-flip test, two-sided, {f.p_value(claim.p_alone)} before and "
+                            f"{f.p_value(claim.p)} after Holm’s correction over the data sets")
+    evidence += list(claim.caveats)
+    text = "; ".join(evidence)
+    return Verdict(f"claim-{number}", f"{claim.text} ({claim.title})", claim.verdict, findings.sentence(claim),
+                   text[:1].upper() + text[1:] + "." if text else "")
+
+
+def _soon(context: Context) -> FigureSpec | None:
+    """Validation accuracy against the clock, a panel a data set."""
+    contents = []
+    for one in context.sets:
+        arms = {arm: tuple(line for run in runs if (line := _clock_line(run))) for arm, runs in one.arms.items()}
+        if any(arms.values()):
+            contents.append(Panel(one.title, "seconds of training", "validation accuracy" if not contents else "", arms, percent=True))
+    if not contents:
+        return None
+    alt = ("Validation accuracy against seconds of training, a panel a data set. " + " ".join(
+        f"{panel.title}: " + f.listing([f"{ARM_LABELS[arm]} it ends at {f.percent(statistics.mean([l.y[-1] for l in lines]), 1)} "
+                                        f"after {f.seconds(statistics.mean([l.x[-1] for l in lines]))}"
+                                        for arm, lines in panel.arms.items() if lines]) + "." for panel in contents))
+    columns = len(contents) if len(contents) < 4 else 2
+    return FigureSpec("accuracy-against-time", panels("Accuracy against time", contents, max(columns, 1)), alt,
+                      "How soon each data set is learned: accuracy on held-out training images against the article’s clock. "
+                      "Thin lines are seeds, the bold line is their mean.",
+                      {p.title: {a: [line.y[-1] for line in ls] for a, ls in p.arms.items()} for p in contents})
+
+
+def _clock_line(run: Run) -> Line | None:
+    looks, steps = run.epochs, run.steps
+    known = np.isfinite(looks["validation_accuracy"])
+    if not known.any() or not len(steps["seconds"]):
+        return None
+    at = looks["step"][known].astype(int) - 1
+    return Line(tuple(steps["seconds"][at].tolist()), tuple(looks["validation_accuracy"][known].tolist()))
