@@ -13,7 +13,7 @@ import importlib
 
 _HOMES = {
     "heatmaps": "explain.gradcam", "candidate_layers": "explain.gradcam",
-    "explain_run": "explain.artefact", "explain_runs": "explain.artefact", "Explanation": "explain.artefact",
+    "explain_run": "explain.explaining", "explain_runs": "explain.explaining", "Explanation": "explain.artefact",
     "inspect": "explain.inspector", "compare": "explain.inspector", "Inspection": "explain.inspector",
 }
 __all__ = sorted(_HOMES)

@@ -14,6 +14,7 @@ Source: Wang et al., Score-CAM (2020), for the mass; the ceiling and the score a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
@@ -43,7 +44,7 @@ class Score(Frozen):
 
     @classmethod
     def of(cls, mass: Float64[Tensor, " n"], foreground: Float64[Tensor, " n"], ceiling: Float64[Tensor, " n"]) -> Score:
-        """From `relevance_mass`, `foreground_share` and `ceiling` of the same images."""
+        """From `Shares.mass`, `foreground_share` and `Shares.ceiling` of the same images."""
         empty, scored = foreground == 0, ~mass.isnan()
         counts = {"n": int(scored.sum()), "dead": int((~scored & ~empty).sum()), "empty": int(empty.sum())}
         if not scored.any():
@@ -57,23 +58,39 @@ def foreground_share(masks: Bool[Tensor, "n H W"]) -> Float64[Tensor, " n"]:
     return masks.double().mean(dim=(1, 2))
 
 
-def relevance_mass(maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n H W"], extent: Extent) -> Float64[Tensor, " n"]:
-    """Positive mass inside the mask ÷ positive mass in the image; NaN for dead maps and empty masks."""
-    inside, total = _shares(masks, tuple(maps.shape[1:]), extent)
-    positive = _positive(maps)
-    whole = (positive * total).sum((1, 2))
-    mass = (positive * inside).sum((1, 2)) / whole
-    return mass.masked_fill((whole <= 0) | ~masks.flatten(1).any(1), torch.nan)
+@dataclass(frozen=True)
+class Shares:
+    """What one unit in each cell adds to the drawn-out map: inside each image's mask, and in the whole image."""
+
+    inside: Float64[Tensor, "n h w"]
+    total: Float64[Tensor, "h w"]
+
+    @classmethod
+    def of(cls, masks: Bool[Tensor, "n H W"], grid: tuple[int, int], extent: Extent) -> Shares:
+        rows, columns = tables(grid, tuple(masks.shape[1:]), extent)
+        return cls(rows.T @ masks.double() @ columns, rows.sum(0)[:, None] * columns.sum(0))
+
+    def mass(self, maps: Float[Tensor, "n h w"]) -> Float64[Tensor, " n"]:
+        """Positive mass inside the mask ÷ positive mass in the image; NaN for dead maps and empty masks."""
+        positive = _positive(maps)
+        whole = (positive * self.total).sum((1, 2))
+        mass = (positive * self.inside).sum((1, 2)) / whole
+        return mass.masked_fill((whole <= 0) | (self.inside <= 0).flatten(1).all(1), torch.nan)
+
+    def ceiling(self) -> Float64[Tensor, " n"]:
+        """The largest mass that any map of this resolution can reach.
+
+        Mass is a mean of the cells' shares inside the mask, weighted by what the map puts in them: no mean exceeds its
+        largest member, and a map that puts everything into that one cell attains it.
+        """
+        return (self.inside / self.total.clamp_min(1e-12)).flatten(1).max(dim=1).values
 
 
-def ceiling(masks: Bool[Tensor, "n H W"], grid: tuple[int, int], extent: Extent) -> Float64[Tensor, " n"]:
-    """The largest mass that any map of `grid` (h, w) cells can reach.
-
-    Mass is a mean of the cells' shares inside the mask, weighted by what the map puts in them: no mean exceeds its
-    largest member, and a map that puts everything into that one cell attains it.
-    """
-    inside, total = _shares(masks, grid, extent)
-    return (inside / total.clamp_min(1e-12)).flatten(1).max(dim=1).values
+def relevance_mass(maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n H W"],
+                   extent: Extent | None = None) -> Float64[Tensor, " n"]:
+    """Relevance mass of each map (`Shares.mass`); extent None stretches the maps over the images."""
+    size = tuple(masks.shape[1:])
+    return Shares.of(masks, tuple(maps.shape[1:]), extent or Extent.stretched(size)).mass(maps)
 
 
 def gaussian_mass(masks: Bool[Tensor, "n H W"], sigma: float = GAUSSIAN_SIGMA) -> Float64[Tensor, " n"]:
@@ -105,13 +122,14 @@ def scores(maps: Mapping[str, Float[Tensor, "n h w"]], masks: Bool[Tensor, "n H 
     maps: "true" and, as far as there are any, other kinds made of the same images ("wrong_class", "untrained").
     Added: "uniform", "gaussian", "another_image". Also among the arrays: "foreground" and "ceiling".
     """
-    share, limit = foreground_share(masks), ceiling(masks, tuple(maps["true"].shape[1:]), extent)
-    masses = {kind: relevance_mass(made, masks, extent) for kind, made in maps.items()}
-    masses["uniform"] = share.masked_fill(share == 0, torch.nan)
+    shares, foreground = Shares.of(masks, tuple(maps["true"].shape[1:]), extent), foreground_share(masks)
+    limit = shares.ceiling()
+    masses = {kind: shares.mass(made) for kind, made in maps.items()}
+    masses["uniform"] = foreground.masked_fill(foreground == 0, torch.nan)
     masses["gaussian"] = gaussian_mass(masks)
-    masses["another_image"] = relevance_mass(maps["true"][another_image(len(masks))], masks, extent)
-    return ({kind: Score.of(mass, share, limit) for kind, mass in masses.items()},
-            {**masses, "foreground": share, "ceiling": limit})
+    masses["another_image"] = shares.mass(maps["true"][another_image(len(masks))])
+    return ({kind: Score.of(mass, foreground, limit) for kind, mass in masses.items()},
+            {**masses, "foreground": foreground, "ceiling": limit})
 
 
 def is_dead(maps: Float[Tensor, "n h w"]) -> Bool[Tensor, " n"]:
@@ -152,10 +170,3 @@ def mean_of(values: Float64[Tensor, " n"]) -> float | None:
 
 def _positive(maps: Float[Tensor, "n h w"]) -> Float64[Tensor, "n h w"]:
     return maps.double().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).clamp_min(0)
-
-
-def _shares(masks: Bool[Tensor, "n H W"], grid: tuple[int, int],
-            extent: Extent) -> tuple[Float64[Tensor, "n h w"], Float64[Tensor, "h w"]]:
-    """What one unit in each cell adds to the drawn-out map: inside the mask, and in the whole image."""
-    rows, columns = tables(grid, tuple(masks.shape[1:]), extent)
-    return rows.T @ masks.double() @ columns, rows.sum(0)[:, None] * columns.sum(0)

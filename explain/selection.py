@@ -33,7 +33,7 @@ class Gallery(Frozen):
 
 @dataclass(frozen=True)
 class Answers:
-    """What one trained network answered on the test split: its name, and logits (N, K) of the plain images."""
+    """What one trained network answered on the plain test images: its name ("with augmentation"), logits (N, K)."""
 
     name: str
     logits: Float[np.ndarray, "n k"]
@@ -60,14 +60,15 @@ def gallery(labels: Int64[Tensor, " n"], first: Answers, second: Answers | None 
     chosen = chosen[labels[chosen].sort(stable=True).indices].tolist()
     truth = labels.numpy()
     wrong = first.wrong(truth)
+    # "wrong only with augmentation": the names of arms are written so that they follow these words.
     if second is None:
-        kinds = [(f"{first.name} is wrong", wrong)]
+        kinds = [("wrong", wrong)]
         sentence = f"the first {mistakes} further ones that the network gets wrong"
     else:
         other = second.wrong(truth)
-        kinds = [(f"only {first.name} is wrong", wrong & ~other), (f"only {second.name} is wrong", other & ~wrong)]
-        sentence = (f"the first {mistakes} further ones that only {first.name} gets wrong and the first {mistakes} that "
-                    f"only {second.name} gets wrong")
+        kinds = [(f"wrong only {first.name}", wrong & ~other), (f"wrong only {second.name}", other & ~wrong)]
+        sentence = (f"the first {mistakes} further ones that are wrong only {first.name}, and the first {mistakes} that are "
+                    f"wrong only {second.name}")
     groups = [Group(title=f"first {per_class} of each class" if per_class > 1 else "first of each class", indices=chosen)]
     for title, fits in kinds:
         rows = [int(i) for i in np.flatnonzero(fits) if i not in set(chosen)][:mistakes]

@@ -139,8 +139,8 @@ def _load(names: list[str], data: Path | None, offline: bool, screen) -> tuple[d
         try:
             loaded[name] = load(name, data, offline)
         except DataError as error:
-            reason, _, remedy = str(error).partition("\n")
-            missing.append(Missing(name, reason, remedy.strip() or "See `python -m speedcore data`."))
+            reason, _, remedy = str(error).partition("\nWhat to do: ")
+            missing.append(Missing(name, reason, remedy or "See `python -m speedcore data`."))
             screen.print(f"{name}: left out. {error}", markup=False)
         else:
             origin = loaded[name].provenance
@@ -159,10 +159,8 @@ def _explain(runs: tuple, datasets: Mapping, store, screen) -> tuple:
             arms = {arm: [r for r in runs if r.record.data.name == name and r.record.arm == arm]
                     for arm in ("with", "without")}
             if any(arms.values()):
-                def tell(*_, name=name) -> None:
-                    status.update(f"explaining {name}: {len(found)} of {total} runs done")
-
-                found += explain_runs(arms["with"], arms["without"], dataset, store.root, observer=tell)
+                status.update(f"explaining {name}: {len(found)} of {total} runs done")
+                found += explain_runs(arms["with"], arms["without"], dataset, store.root)
     return tuple(found)
 
 

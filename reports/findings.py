@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from reports import formats as f
 from reports.results import DatasetResults, Pair, Results
 from speedcore import statistics
 from speedcore.statistics import Interval
+
+if TYPE_CHECKING:
+    from explain.artefact import Explanation
 
 Outcome = Literal["supported", "not supported", "not testable"]
 
@@ -72,16 +75,19 @@ def _accuracy(one: DatasetResults) -> Claim:
 
 def _attention(one: DatasetResults) -> Claim:
     claim = Claim("attention", one.name, one.title, ATTENTION)
-    if one.dataset is None or one.dataset.test.masks is None:
+    if not one.explanations:
+        return replace(claim, reason="no heatmaps were made")
+    if all(e.record.foreground is None for e in one.explanations.values()):
         return replace(claim, reason="this data set has no object masks, so nothing says which section is the logical one")
     masses = {key: mass for key, e in one.explanations.items() if (mass := normalised_mass(e)) is not None}
     pairs = [pair for pair in one.pairs if all(run.record.key in masses for run in pair.runs)]
     return _with_pairs(claim, pairs, lambda run: masses[run.record.key], "no seed has usable heatmaps in both arms")
 
 
-def normalised_mass(explanation) -> float | None:
-    """The primary outcome: normalised foreground mass at the middle layer for the true class, mean over images."""
-    return explanation.stats("middle", "true").score
+def normalised_mass(explanation: Explanation) -> float | None:
+    """The primary outcome: normalised foreground mass of the true-class maps at the middle layer."""
+    layer = explanation.record.layers.get("middle")
+    return layer.score.score if layer and layer.score else None
 
 
 def _with_pairs(claim: Claim, pairs: Sequence[Pair], value: Callable, reason: str) -> Claim:

@@ -165,6 +165,8 @@ class Look:
 
 @dataclass(frozen=True)
 class Side:
+    """One arm's answer and maps, one a layer."""
+
     arm: str
     answer: str
     right: bool
@@ -172,14 +174,21 @@ class Side:
 
 
 @dataclass(frozen=True)
+class LookGroup:
+    """Images that one rule chose."""
+
+    title: str
+    looks: tuple[Look, ...]
+
+
+@dataclass(frozen=True)
 class Gallery:
-    """Heatmaps of the same images in both arms. `layers`: the headings of each side's maps."""
+    """Heatmaps of the same images in both arms, all on the one colour scale that `scale` shows."""
 
     kind: ClassVar[str] = "gallery"
     id: str
     caption: str
-    layers: tuple[str, ...]
-    looks: tuple[Look, ...]
+    groups: tuple[LookGroup, ...]
     scale: FigureSpec
 
 

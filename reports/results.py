@@ -13,7 +13,8 @@ from speedcore.errors import RunError
 from speedcore.runs import DataRecord, Run
 
 if TYPE_CHECKING:
-    from explain.heatmaps import Explanation
+    from explain.artefact import Explanation
+
     from speedcore.data.dataset import Dataset
     from speedcore.planning import Course
 
@@ -151,7 +152,7 @@ def _one(name: str, inputs: Inputs) -> DatasetResults:
     if dataset is not None and dataset.fingerprint != first.record.data.fingerprint:
         raise RunError(f"the images of '{name}' are not those that {first.path} was trained on; load the same files.")
     keys = {run.record.key for run in runs}
-    explanations = {e.key: e for e in inputs.explanations if e.key in keys}
+    explanations = {e.record.run: e for e in inputs.explanations if e.record.run in keys}
     return DatasetResults(name, first.record.data, {arm: members for arm, members in arms.items() if members}, dataset,
                           explanations)
 

@@ -93,18 +93,20 @@ def data_command(datasets: Annotated[str | None, typer.Option(help="Comma-separa
     from speedcore.data import NAMES, describe
 
     out = console(stderr=False)
-    table = Table("data set", "found", "official", "images (train / test)", "size", "mean", "std", box=None,
-                  header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("data set", "official", "train / test", "size", "mean", "std"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("found")
     reasons = []
     for name in datasets.split(",") if datasets else NAMES:
         row = describe(name, data, offline)
         if not row.found:
-            table.add_row(name, "no")
+            table.add_row(name, *["–"] * 5, "no: see below")
             reasons.append(f"{name}: {row.reason}")
             continue
-        values = [" ".join(f"{v:.4f}" for v in moment) for moment in (row.mean, row.std)]
-        table.add_row(name, row.source, "yes" if row.official else "no", f"{row.train:,} / {row.test:,}",
-                      "×".join(map(str, row.size)), *values)
+        values = [" ".join(f"{v:.3f}" for v in moment) for moment in (row.mean, row.std)]
+        table.add_row(name, "yes" if row.official else "no", f"{row.train:,} / {row.test:,}",
+                      "×".join(map(str, row.size)), *values, row.source)
     out.print(table)
     for reason in reasons:
         out.print(f"\n{reason}", markup=False)

@@ -42,7 +42,10 @@ class ClockPolicy:
 
     def seconds(self, ledger: Mapping[str, float]) -> float:
         """Seconds of `ledger` (phase name -> seconds) that count under this rule."""
-        return sum(s for phase, s in ledger.items() if self.phases is None or Phase(phase) in self.phases)
+        return sum(s for phase, s in ledger.items() if self.counts(Phase(phase)))
+
+    def counts(self, phase: Phase) -> bool:
+        return self.phases is None or phase in self.phases
 
 
 POLICIES: dict[str, ClockPolicy] = {policy.name: policy for policy in (
@@ -97,9 +100,8 @@ class Ledger:
     def elapsed(self, policy: ClockPolicy) -> float:
         """Seconds that count under `policy` up to now. Does not synchronise: cheap enough for every step."""
         running = self._clock() - self._since
-        counts = (lambda phase: True) if policy.phases is None else policy.phases.__contains__
         return sum(s + (running if phase is self._active else 0.0)
-                   for phase, s in self._seconds.items() if counts(phase))
+                   for phase, s in self._seconds.items() if policy.counts(phase))
 
 
 @dataclass(frozen=True)

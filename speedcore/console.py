@@ -83,7 +83,9 @@ def console(stderr: bool = True):
     """rich's console; progress and plans go to stderr so that stdout holds results."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    made = Console(stderr=stderr, highlight=False)
+    # Files and pipes have no width of their own; 80 columns would fold every table.
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=150)
 
 
 def live(overall: str, runs: int, out):

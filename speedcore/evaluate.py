@@ -63,8 +63,7 @@ def further_views(x: Float[Tensor, "n c h w"], views: Views) -> Iterator[Float[T
 
 def with_views(plain: Float[Tensor, "n k"], further: Float[Tensor, "n k"], views: Views) -> Float[Tensor, "n k"]:
     """Mean over all views, each counting the same, from the plain logits and the mean of the further ones."""
-    count = (2 if views.mirror else 1) * (3 if views.shifts else 1)
-    return (plain + (count - 1) * further) / count
+    return (plain + (views.count - 1) * further) / views.count
 
 
 def score(logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> tuple[float, float]:

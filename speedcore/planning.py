@@ -202,9 +202,8 @@ class _Option:
     def overhead(self) -> float:
         """Seconds around one run's training: looks at validation, test, views, saving, explanation."""
         recipe = self.recipe
-        views = (2 if recipe.test_time.mirror else 1) * (3 if recipe.test_time.shifts else 1)
         looks = 10 * min(recipe.validation, len(self.dataset.train) // 10)
-        return 0.8 + (looks + len(self.dataset.test) * views) * self.throughput.forward_seconds + self.explain_seconds
+        return 0.8 + (looks + len(self.dataset.test) * recipe.test_time.count) * self.throughput.forward_seconds + self.explain_seconds
 
     @property
     def full_seconds(self) -> float:

@@ -12,8 +12,18 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from pydantic import ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from speedcore.errors import RecipeError
 
@@ -150,6 +160,11 @@ class Views(Frozen):
     @property
     def any(self) -> bool:
         return self.mirror or self.shifts
+
+    @property
+    def count(self) -> int:
+        """How many views there are, the image itself among them."""
+        return (2 if self.mirror else 1) * (3 if self.shifts else 1)
 
 
 class Recipe(Frozen):

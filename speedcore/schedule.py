@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 Knots = tuple[tuple[float, float], ...]
 
@@ -47,6 +48,9 @@ class Pace:
 
     The first step already moves progress to 1/steps (so a warm-up never wastes a step at rate zero), and the last
     one trains at the schedule's last knot.
+
+    What the limit promises: it is kept, and the rate lands, as long as the last few steps take no more than 1.3 times
+    what steps took just before. A machine that slows down more than that, that late, is stopped where it is.
     """
 
     steps: int
@@ -59,8 +63,16 @@ class Pace:
 
     # A re-plan aims at this share of the limit, so that ordinary jitter does not call for another.
     AIM = 0.975
-    # Below this share of the limit a stretchable run is lengthened.
+    # Below this share of the limit a run is lengthened.
     IDLE = 0.945
+    # So many steps before the end nothing is left to chance: every step is looked at, and nothing is tolerated.
+    FEW = 8
+
+    def __post_init__(self):
+        # A run that was shortened for a while of slowness may always have its own steps back.
+        self._most = max(self.wanted, self.steps) if self.stretch else self.steps
+        self._seconds = [0.0]  # after each step, since the first one began
+        self._look_when_done, self._look_when_left = 1, 0.75 * self.steps
 
     def advance(self) -> float:
         """Begin the next step: the progress at which it trains."""
@@ -73,28 +85,58 @@ class Pace:
     def finished(self) -> bool:
         return self.done >= self.steps
 
-    def replan(self, elapsed: float, step_seconds: float, slowest: float) -> None:
-        """Look at the clock after a step and change the number of remaining steps if the landing calls for it.
+    @property
+    def due(self) -> bool:
+        """Whether the next look may change the plan.
 
-        elapsed: seconds used so far. step_seconds: what a step takes lately. slowest: the slowest lately, kept
-        free at the end so that one slow step cannot break the budget.
+        Each time the steps done have doubled, or a quarter of those left has gone, and at each of the last few: some
+        twenty looks however long the run, so that noise cannot re-plan it a hundred times.
         """
         left = self.steps - self.done
-        if math.isinf(self.limit) or left <= 0 or step_seconds <= 0:
+        return left <= self.FEW or self.done >= self._look_when_done or left <= self._look_when_left
+
+    def look(self, elapsed: float, seconds: float, steps: int = 1) -> None:
+        """Look at the clock after a step; where a look is due, change the number of steps left if the landing needs it.
+
+        elapsed: seconds used so far, with whatever else must still fit into the limit. seconds: what the last `steps`
+        steps took, those since the look before.
+        """
+        self._seconds += [self._seconds[-1] + seconds * (i + 1) / steps for i in range(steps)]
+        if not self.due:
             return
-        usable = self.limit - max(slowest - step_seconds, 0.004 * self.limit)
-        projected = elapsed + left * step_seconds
-        target = max(self.limit * self.AIM, self.limit - 1.5 * step_seconds)
-        affordable = int((min(target, usable) - elapsed) / step_seconds)
-        if projected > usable:
-            # One more step lands the rate; without room even for that, stopping here keeps the budget.
-            landing = 1 if elapsed + step_seconds <= self.limit else 0
-            self._set(self.done + max(affordable, landing), "slower than planned: landed early")
-        elif self.stretch and projected < self.limit * self.IDLE and affordable > left:
-            self._set(min(self.done + affordable, self.wanted), "faster than planned: lengthened")
+        if self.done < self.steps and math.isfinite(self.limit):
+            self._replan(elapsed)
+        if self.done >= self._look_when_done:
+            self._look_when_done = 2 * self.done
+        self._look_when_left = 0.75 * (self.steps - self.done)
+
+    def _replan(self, elapsed: float) -> None:
+        left = self.steps - self.done
+        ending = left <= self.FEW
+        # A forecast over n steps looks back over n steps, or at the last few if these were slower.
+        step = max(self._mean(max(left, self.FEW)), self._mean(1 if ending else max(self.FEW, left // 4)))
+        if step <= 0:
+            return
+        recent = [after - before for before, after in pairwise(self._seconds[-self.FEW - 1:])]
+        # Kept free at the end, so that one slow step cannot break the limit.
+        reserve = max(0.3 * step, min(max(recent) - step, step), 0.004 * self.limit)
+        projected, usable = elapsed + left * step, self.limit - reserve
+        affordable = math.floor((min(self.limit * self.AIM, usable) - elapsed) / step)
+        # While there is time to correct it later, a small overrun may be noise; all the more so after few steps.
+        tolerated = 0 if ending else (0.04 + 0.5 / self.done) * left * step
+        if projected > usable + tolerated:
+            # One more step lands the rate; without room even for that, stopping here keeps the limit.
+            landing = 1 if elapsed + step <= self.limit else 0
+            self._set(self.done + max(min(affordable, left), landing), "slower than planned: landed early")
+        elif projected < self.limit * self.IDLE and affordable > left:
+            self._set(min(self.done + affordable, self._most), "faster than planned: lengthened")
+
+    def _mean(self, steps: int) -> float:
+        """Seconds a step over the last `steps` steps."""
+        steps = min(steps, len(self._seconds) - 1)
+        return (self._seconds[-1] - self._seconds[-1 - steps]) / steps
 
     def _set(self, steps: int, reason: str) -> None:
-        steps = max(steps, self.done)
         if steps != self.steps:
             self.replans.append(Replan(self.done, self.steps, steps, reason))
             self.steps = steps

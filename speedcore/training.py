@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from torch.nn import functional as F
 from speedcore import evaluate, optimizers, provenance
 from speedcore.augment import Normalise
 from speedcore.averaging import WeightAverage
-from speedcore.clock import POLICIES, Budget, Ledger, Phase
+from speedcore.clock import POLICIES, Budget, Ledger, Phase, Stopwatch
 from speedcore.data.batches import Batches
 from speedcore.data.dataset import Dataset, Split
 from speedcore.data.precompute import PrecomputedEpochs
@@ -200,7 +199,8 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
                 batches = cleanup.enter_context(PrecomputedEpochs(batches, job.steps, folder))
         with ledger.phase(Phase.WARM_UP):
             warm_up(trainee, batches)
-        pace, history = fit(trainee, batches, validation, job, ledger, observer)
+            ahead = still_to_come(trainee, dataset.test, validation) if job.budget.policy.counts(Phase.TEST) else (0.0, 0.0)
+        pace, history = fit(trainee, batches, validation, job, ledger, observer, ahead)
         with ledger.phase(Phase.TEST):
             plain = trainee.logits(dataset.test.images)
         predictions = {"labels": dataset.test.labels.numpy(), "logits": plain.cpu().numpy()}
@@ -259,26 +259,40 @@ def warm_up(trainee: Trainee, batches) -> None:
         other.step(images, labels, factor=0.1)
 
 
-def fit(trainee: Trainee, batches, validation: Split | None, job: Job, ledger: Ledger,
-        observer: Observer | None) -> tuple[Pace, History]:
-    """Step until the pace has landed. The network leaves holding the weights to be tested, in eval mode."""
+def still_to_come(trainee: Trainee, test: Split, validation: Split | None) -> tuple[float, float]:
+    """Seconds, a little too many, of one look at validation and of everything after training: for strict clocks."""
+    images = test.images[:500]
+    trainee.logits(images[:50])
+    watch = Stopwatch()
+    trainee.logits(images)
+    synchroniser(trainee.device)()
+    each = 1.2 * watch.seconds() / len(images)
+    return each * len(validation or ()), each * len(test) * trainee.recipe.test_time.count + 0.5
+
+
+def fit(trainee: Trainee, batches, validation: Split | None, job: Job, ledger: Ledger, observer: Observer | None,
+        ahead: tuple[float, float] = (0.0, 0.0)) -> tuple[Pace, History]:
+    """Step until the pace has landed. The network leaves holding the weights to be tested, in eval mode.
+
+    ahead: seconds that a look at validation and everything after training take away from the limit.
+    """
     recipe, network = trainee.recipe, trainee.network
     knots, shape = recipe.schedule.knots, recipe.schedule.shape
-    used = ledger.elapsed(job.budget.policy)
-    if job.steps < 1 or used >= job.limit:
+    used, (look_seconds, rest_seconds) = ledger.elapsed(job.budget.policy), ahead
+    if job.steps < 1 or used + look_seconds + rest_seconds >= job.limit:
         raise BudgetError(f"{job.key}: a budget of {job.limit:g} s ({job.budget.policy.name} clock) is too small for one "
                           f"step of recipe '{recipe.name}' on this machine; raise --budget or choose a smaller recipe.")
     replaying = job.replay is not None
     pace = Pace(job.steps, math.inf if replaying else job.limit, job.wanted, job.stretch and recipe.data == "device")
     changes = {r.step: r for r in job.replay or ()}
     average = WeightAverage(network, recipe.average) if recipe.average else None
-    history, stream, window = History(), iter(batches), deque(maxlen=12)
+    history, stream = History(), iter(batches)
     looks = _look_points(job.steps, batches.steps_per_epoch)
     # On a GPU the host runs ahead of the device: look at the clock only now and then, after waiting for the queue.
     every = 1 if trainee.device.type == "cpu" else max(1, job.steps // 100)
     network.train()
     with ledger.phase(Phase.TRAIN):
-        before = used
+        before, seen = used, 0
         while not pace.finished:
             progress = pace.advance()
             factor = interpolate(knots, progress, shape)
@@ -289,22 +303,20 @@ def fit(trainee: Trainee, batches, validation: Split | None, job: Job, ledger: L
             history.loss.append(loss)
             history.accuracy.append(accuracy)
             history.lr.append(trainee.optimizer.lr * factor)
-            look_at_clock = pace.done % every == 0 or pace.finished
-            if look_at_clock:
+            if pace.done in changes:
+                pace.steps = changes[pace.done].steps_after
+                pace.replans.append(changes[pace.done])
+            looking = bool(looks) and progress >= looks[0] and not pace.finished
+            if pace.done % every == 0 or pace.due or looking:
                 synchroniser(trainee.device)()
                 now = ledger.elapsed(job.budget.policy)
-                window.append((now - before) / every)
-                before = now
-                if replaying:
-                    if pace.done in changes:
-                        pace.steps = changes[pace.done].steps_after
-                        pace.replans.append(changes[pace.done])
-                else:
-                    pace.replan(now, sum(window) / len(window), max(window))
+                if not replaying:
+                    pace.look(now + look_seconds * (len(looks) + 1) + rest_seconds, now - before, pace.done - seen)
+                before, seen = now, pace.done
                 if observer:
                     observer(Moment(job.key, pace.done, pace.steps, now, job.limit, loss.item()))
             history.seconds.append(round(before, 6))
-            if looks and progress >= looks[0] and not pace.finished:
+            if looking:
                 looks = [p for p in looks if p > progress]
                 _look(trainee, validation, pace, history, ledger)
                 before = ledger.elapsed(job.budget.policy)

@@ -63,10 +63,9 @@ class MassBar:
     arm: str = ""
 
 
-def masses(title: str, bars: Sequence[MassBar], foreground: float | None, ceiling: float | None, xlabel: str) -> str:
-    """Mean relevance mass inside the object, one bar each, with a dot a seed; rules at what a uniform map would have and
-    at the most that a map of this resolution can have. Returns SVG."""
-    with drawing(0.8 + 0.24 * len(bars), title) as work:
+def masses(title: str, bars: Sequence[MassBar], xlabel: str) -> str:
+    """Mean relevance mass inside the object, one bar each, with a dot a run. Returns SVG."""
+    with drawing(0.6 + 0.23 * len(bars), title) as work:
         ax, = work.axes()
         ys = list(range(len(bars)))[::-1]
         for y, bar in zip(ys, bars, strict=True):
@@ -74,11 +73,7 @@ def masses(title: str, bars: Sequence[MassBar], foreground: float | None, ceilin
             mean = sum(bar.values) / len(bar.values)
             ax.barh(y, mean, height=0.62, color=style.colour if style else "#cfcfcf", alpha=0.85)
             ax.scatter(bar.values, [y] * len(bar.values), color="black", s=5, linewidths=0, zorder=3)
-        for value, label, align in ((foreground, "share of the area", "center"), (ceiling, "ceiling", "center")):
-            if value is not None:
-                ax.axvline(value, color=GREY, linewidth=0.8, linestyle=(0, (1, 1.5)))
-                ax.annotate(label, (value, 1), xycoords=("data", "axes fraction"), xytext=(0, 2), fontsize=7,
-                            textcoords="offset points", ha=align, va="bottom", color=GREY)
+        ax.axvline(0, color=GREY, linewidth=0.8)
         ax.set_yticks(ys, [bar.label for bar in bars])
         ax.grid(axis="y", visible=False)
         ax.set_xlabel(xlabel)

@@ -10,7 +10,7 @@ from torch import nn
 
 from reports import formats as f
 from reports.figures.lines import Line, Panel, learning_rate, panels
-from reports.model import Cell, Column, Facts, FigureSpec, Group, Prose, Section, Table
+from reports.model import Cell, Column, Facts, FigureSpec, Group, Section, Table
 from reports.results import DatasetResults
 from reports.sections.context import ARM_LABELS, Context
 from speedcore.networks import build, parameter_counts

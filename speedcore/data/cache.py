@@ -1,7 +1,8 @@
-"""The user cache: obtained files, and decoded copies of what is slow to decode. Whole or absent, verified on reading."""
+"""The user cache: obtained files, and decoded copies of what is slow to decode. Whole or absent, verified when read."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -14,8 +15,9 @@ from pathlib import Path
 import platformdirs
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
-from speedcore.data.dataset import Dataset, Provenance, Split
+from speedcore.data.dataset import Split
 from speedcore.data.found import Decoded
 from speedcore.errors import DataError
 
@@ -64,13 +66,13 @@ class Cache:
             with safe_open(path, "pt") as file:
                 about = json.loads(file.metadata()["about"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
+            intact = _digest(tensors) == about["digest"]
             train, test = (Split(tensors[f"{split}.images"], tensors[f"{split}.labels"], tensors.get(f"{split}.masks"))
                            for split in ("train", "test"))
             decoded = Decoded(tuple(about["classes"]), train, test, about["official"], about["note"])
-            intact = _digest(decoded) == about["digest"]
         except FileNotFoundError:
             return None
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError, DataError):
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             intact = False
         if not intact:
             _log.warning("the decoded copy %s is damaged; decoding again", path)
@@ -80,15 +82,18 @@ class Cache:
     def write(self, key: str, decoded: Decoded) -> None:
         """Keep a decoded copy. A cache that cannot be written costs time at the next call, nothing else."""
         path = self._decoded(key)
-        tensors = {f"{name}.{part}": tensor.contiguous() for name, split in (("train", decoded.train), ("test", decoded.test))
+        tensors = {f"{name}.{part}": tensor.contiguous()
+                   for name, split in (("train", decoded.train), ("test", decoded.test))
                    for part in ("images", "labels", "masks") if (tensor := getattr(split, part)) is not None}
-        about = {"classes": decoded.classes, "official": decoded.official, "note": decoded.note, "digest": _digest(decoded)}
+        about = {"classes": decoded.classes, "official": decoded.official, "note": decoded.note,
+                 "digest": _digest(tensors)}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, made = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
             os.close(handle)
             try:
                 save_file(tensors, made, {"about": json.dumps(about)})
+                os.chmod(made, 0o644)  # a cache may be shared
                 os.replace(made, path)
             finally:
                 Path(made).unlink(missing_ok=True)
@@ -99,5 +104,9 @@ class Cache:
         return self.root / "decoded" / f"{key}.safetensors"
 
 
-def _digest(decoded: Decoded) -> str:
-    return Dataset.make("decoded copy", decoded.classes, decoded.train, decoded.test, Provenance("", False)).fingerprint
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(memoryview(tensor.contiguous().numpy()).cast("B"))
+    return digest.hexdigest()

@@ -29,12 +29,12 @@ class Found:
     """Files that hold a data set.
 
     source: one line for people, without the machine's folders: reports are shared.
-    path: the file or folder.
+    path: the file or folder; None for what is made.
     decode: reads the files; raises DataError naming the file that is at fault.
     key: names the content and its decoder, for the decoded copy; None where decoding is as fast as a copy.
     """
 
     source: str
-    path: Path
+    path: Path | None
     decode: Callable[[], Decoded]
     key: Callable[[], str] | None = None

@@ -13,7 +13,7 @@ from speedcore.clock import Ledger, Phase
 from speedcore.data import folders, local, shapes, sources
 from speedcore.data.cache import Cache
 from speedcore.data.dataset import Dataset, Provenance
-from speedcore.data.found import Found, NotHere
+from speedcore.data.found import Decoded, Found, NotHere
 from speedcore.data.published import PUBLISHED
 from speedcore.errors import DataError
 
@@ -53,7 +53,7 @@ def load(name: str, data: Path | str | None = None, offline: bool = False, cache
     unless `offline`, torchvision's download and package mirrors. Time is charged to the ledger's PROVISION and LOAD.
     Raises DataError naming every place tried and why it failed, or the file that is at fault.
     """
-    check_name(name)
+    name = check_name(name)
     store = Cache.at(cache)
     ledger = ledger or Ledger()
     before = ledger.seconds()
@@ -71,7 +71,7 @@ def load(name: str, data: Path | str | None = None, offline: bool = False, cache
 def locate(name: str, data: Path | str | None = None, cache: Path | str | None = None) -> Listing:
     """Where `name` lies on this machine, without reading more than folders: no decoding, no network."""
     try:
-        check_name(name)
+        name = check_name(name)
         found = _find(name, data, Cache.at(cache))
     except DataError as error:
         return Listing(name, False, reason=str(error))
@@ -88,7 +88,7 @@ def describe(name: str, data: Path | str | None = None, offline: bool = False, c
     except DataError as error:
         return Listing(name, False, reason=str(error))
     provenance = dataset.provenance
-    return replace(locate(name, data, cache), name=name, found=True, source=provenance.source,
+    return replace(locate(name, data, cache), found=True, source=provenance.source,
                    official=provenance.official, classes=dataset.classes, size=(dataset.channels, *dataset.size),
                    train=len(dataset.train), test=len(dataset.test), mean=dataset.mean, std=dataset.std,
                    fingerprint=dataset.fingerprint, note=provenance.note, reason="")
@@ -99,13 +99,12 @@ def available(data: Path | str | None = None, cache: Path | str | None = None) -
     return tuple(locate(name, data, cache) for name in NAMES)
 
 
-def check_name(name: str) -> None:
-    """Raise DataError unless `name` has the form of a data set's name. Looks at no file."""
+def check_name(name: str) -> str:
+    """The usual spelling of a data set's name; looks at no file. Raises DataError unless it has the form of one."""
     if name in PUBLISHED or name.startswith(FOLDER) and name != FOLDER:
-        return
-    if name.split(":")[0] == "shapes":
-        shapes.Spec.parse(name)
-        return
+        return name
+    if name.partition(":")[0] == "shapes":
+        return shapes.Spec.parse(name).name
     guess = difflib.get_close_matches(name.lower().replace("_", "-"), NAMES, 1)
     raise DataError(f"unknown data set '{name}'{f' (did you mean {guess[0]}?)' if guess else ''}. Known: "
                     f"{', '.join(NAMES)}, shapes:corner=CORRELATION, shapes:hue=CORRELATION, folder:PATH.")
@@ -115,9 +114,9 @@ def _find(name: str, data: Path | str | None, store: Cache) -> Found | None:
     """The set on this machine, None if it is not there. Raises DataError for files that are there but unusable."""
     if name.startswith(FOLDER):
         return _folder(Path(name.removeprefix(FOLDER)).expanduser())
-    if name.split(":")[0] == "shapes":
+    if name.partition(":")[0] == "shapes":
         spec = shapes.Spec.parse(name)
-        return Found("made by this project", store.root, partial(shapes.render, spec), partial(shapes.content_key, spec))
+        return Found(shapes.SOURCE, None, partial(shapes.render, spec), partial(shapes.content_key, spec))
     for place in _places(data, store):
         try:
             return local.find(place, name)
@@ -177,7 +176,7 @@ def _advice(name: str, offline: bool) -> str:
             "without this data set.")
 
 
-def _decoded(found: Found, store: Cache):
+def _decoded(found: Found, store: Cache) -> Decoded:
     if found.key is None:
         return found.decode()
     key = found.key()

@@ -37,14 +37,14 @@ def find(place: Path, name: str) -> Found:
 
 def _places(place: Path, name: str) -> Iterator[tuple[Path, bool]]:
     """(folder, is it the data set's own) where to look; torchvision's layout, NAME/raw, among them."""
-    yield place, False
     try:
         inner = sorted(path for path in place.iterdir() if path.is_dir())
     except FileNotFoundError:
-        raise NotHere(f"{place} does not exist") from None
+        raise NotHere(f"{place} does not exist yet") from None
     except OSError as error:
         raise DataError(f"{place} cannot be read ({error.strerror or error}). Make it readable, or name another "
                         "folder.") from error
+    yield place, False
     for path in inner:
         if folders.spelling(path.name) == folders.spelling(name):
             yield path, True

@@ -16,15 +16,15 @@ the seed and i alone, so a shorter split is a prefix of a longer one.
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
 from speedcore.data.dataset import Dataset, Provenance, Split
+from speedcore.data.draws import TURNS, Draws, chroma, cosines
 from speedcore.data.figures import CLASSES, inside
 from speedcore.data.found import Decoded
 from speedcore.errors import DataError
@@ -32,6 +32,7 @@ from speedcore.errors import DataError
 SIZE = 32
 TRAIN, TEST = 10_000, 2_000
 SHORTCUTS = ("corner", "hue")
+SOURCE = "made by this project"
 VERSION = "shapes-1"  # a change to a single pixel is a new version
 
 CORNER = 4            # side of the patch, pixels
@@ -115,8 +116,8 @@ def make_shapes(train: int = TRAIN, test: int = TEST, seed: int = 0, shortcut: s
     """
     spec = Spec(train, test, seed, shortcut, correlation, correlation if test_correlation is None else test_correlation)
     made = render(spec)
-    return Dataset.make(spec.name, made.classes, made.train, made.test, Provenance("made by this project", made.official,
-                                                                                   note=made.note))
+    return Dataset.make(spec.name, made.classes, made.train, made.test,
+                        Provenance(SOURCE, made.official, note=made.note))
 
 
 def render(spec: Spec) -> Decoded:
@@ -137,7 +138,8 @@ def shortcut_split(spec: Spec, which: str = "test", swapped: bool = False) -> Sh
     """
     count = getattr(spec, which)
     chunks = [_chunk(spec, which, start // CHUNK, swapped) for start in range(0, count, CHUNK)]
-    images, labels, masks, values, shortcut = (torch.from_numpy(np.concatenate(part)[:count]) for part in zip(*chunks))
+    images, labels, masks, values, shortcut = (torch.from_numpy(np.concatenate(part)[:count])
+                                               for part in zip(*chunks, strict=True))
     return ShortcutSplit(Split(images, labels, masks), values, shortcut)
 
 
@@ -159,50 +161,12 @@ def _note(spec: Spec) -> str:
 
 # --- drawing ------------------------------------------------------------------------------------------------------
 
-def _cosines(count: int) -> Float32[np.ndarray, "count 2"]:
-    """(cos, sin) of `count` equal angles. Rounded, so that no two machines' sines differ."""
-    angles = [2 * math.pi * i / count for i in range(count)]
-    return np.array([[round(f(a) * 2**20) / 2**20 for f in (math.cos, math.sin)] for a in angles], np.float32)
-
-
-TURNS = _cosines(1024)
-
-
-def _chroma(turn: Float32[np.ndarray, "*n 2"]) -> Float32[np.ndarray, "*n 3"]:
-    """RGB offsets of a hue, of length 1 and sum 0: a hue changes no brightness."""
-    u, v = turn[..., 0], turn[..., 1]
-    return np.stack([u * np.float32(0.8125), v * np.float32(0.703125) - u * np.float32(0.40625),
-                     -v * np.float32(0.703125) - u * np.float32(0.40625)], -1)
-
-
 # The ten values of a shortcut, told apart by hue.
-PALETTE = _chroma(_cosines(len(CLASSES)))
-
-
-class _Draws:
-    """Uniform draws from one stream, whatever the order of the machine's bytes."""
-
-    def __init__(self, *key: int):
-        seed, stream, chunk = key
-        self._bits = np.random.Philox(key=np.array([seed, stream << 32 | chunk], np.uint64))
-
-    def bytes(self, *shape: int) -> UInt8[np.ndarray, "..."]:
-        count = math.prod(shape)
-        return self._bits.random_raw(-(-count // 8)).astype("<u8").view(np.uint8)[:count].reshape(shape)
-
-    def below(self, limit: int, *shape: int) -> Int64[np.ndarray, "..."]:
-        """Integers 0..limit-1; 32 bits against a small limit leave no bias that counts."""
-        raw = self._bits.random_raw(math.prod(shape)) >> np.uint64(32)
-        return (raw * np.uint64(limit) >> np.uint64(32)).astype(np.int64).reshape(shape)
-
-    def between(self, low: float, high: float, *shape: int) -> Float32[np.ndarray, "..."]:
-        """Multiples of 2⁻¹⁶ of the range."""
-        steps = self.below(1 << 16, *shape).astype(np.float32)
-        return np.float32(low) + steps * np.float32((high - low) / (1 << 16))
+PALETTE = chroma(cosines(len(CLASSES)))
 
 
 def _chunk(spec: Spec, which: str, chunk: int, swapped: bool) -> tuple[np.ndarray, ...]:
-    draws = _Draws(spec.seed, 2 * _STREAMS[which], chunk)
+    draws = Draws(spec.seed, 2 * _STREAMS[which], chunk)
     n = CHUNK
     labels = draws.below(len(CLASSES), n)
     # The shortcut has a stream of its own: planting or swapping it changes nothing else.
@@ -213,8 +177,8 @@ def _chunk(spec: Spec, which: str, chunk: int, swapped: bool) -> tuple[np.ndarra
     away = np.where(base < 100, 1, np.where(base > 155, -1, darker)).astype(np.float32)
     brightness = base + away * draws.between(26, 85, n, 1)
     hue = PALETTE[values] * np.float32(34) if spec.shortcut == "hue" else (
-        _chroma(TURNS[draws.below(len(TURNS), n)]) * draws.between(4, 40, n, 1))
-    own = _chroma(TURNS[draws.below(len(TURNS), n)]) * draws.between(4, 60, n, 1)
+        chroma(TURNS[draws.below(len(TURNS), n)]) * draws.between(4, 40, n, 1))
+    own = chroma(TURNS[draws.below(len(TURNS), n)]) * draws.between(4, 60, n, 1)
 
     image = (base + hue)[:, :, None, None] + _clouds(draws, n, 22)
     background = np.ones((n, SIZE, SIZE), bool)
@@ -226,7 +190,7 @@ def _chunk(spec: Spec, which: str, chunk: int, swapped: bool) -> tuple[np.ndarra
             background &= ~mask
             continue
         drawn = _fragment(draws, n, 4 if fragment < FRAGMENTS - IN_FRONT else 3)
-        colour = base + draws.between(-60, 60, n, 1) + _chroma(TURNS[draws.below(len(TURNS), n)]) * draws.between(4, 50, n, 1)
+        colour = base + draws.between(-60, 60, n, 1) + chroma(TURNS[draws.below(len(TURNS), n)]) * draws.between(4, 50, n, 1)
         _paint(image, drawn, colour)
         mask &= ~drawn
         background &= ~drawn
@@ -247,7 +211,7 @@ def _chunk(spec: Spec, which: str, chunk: int, swapped: bool) -> tuple[np.ndarra
 def _values(spec: Spec, which: str, chunk: int, swapped: bool, labels: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
     if spec.shortcut is None:
         return np.full_like(labels, -1)
-    draws = _Draws(spec.seed, 2 * _STREAMS[which] + 1, chunk)
+    draws = Draws(spec.seed, 2 * _STREAMS[which] + 1, chunk)
     n, classes = len(labels), len(CLASSES)
     kept = draws.between(0, 1, n) < getattr(spec, f"{which}_correlation")
     values = np.where(kept, labels, draws.below(classes, n))
@@ -259,7 +223,7 @@ def _paint(image: np.ndarray, where: np.ndarray, colour: np.ndarray, texture: np
     np.copyto(image, colour[:, :, None, None] + texture, where=where[:, None])
 
 
-def _object(draws: _Draws, labels: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, "n h w"]:
+def _object(draws: Draws, labels: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, "n h w"]:
     """Which pixel centres lie in each image's shape: sized, turned, stretched and moved at random."""
     n = len(labels)
     radius = draws.between(7, 12, n)
@@ -275,7 +239,7 @@ def _object(draws: _Draws, labels: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, 
     return mask
 
 
-def _fragment(draws: _Draws, n: int, size: float) -> Bool[np.ndarray, "n h w"]:
+def _fragment(draws: Draws, n: int, size: float) -> Bool[np.ndarray, "n h w"]:
     """A bar, a blob or a bit of an arc."""
     u, v = _frame(draws.between(0, SIZE, n, 2), TURNS[draws.below(len(TURNS), n)])
     long = draws.between(0.4, 1, n, 1, 1) * np.float32(size)
@@ -296,11 +260,11 @@ def _frame(centre: Float32[np.ndarray, "n 2"], turn: Float32[np.ndarray, "n 2"])
     return x * cos + y * sin, y * cos - x * sin
 
 
-def _clouds(draws: _Draws, n: int, strength: float) -> Float32[np.ndarray, "n 1 h w"]:
+def _clouds(draws: Draws, n: int, strength: float) -> Float32[np.ndarray, "n 1 h w"]:
     """Smooth light and shade: random values on a 5×5 grid, interpolated."""
     grid = draws.between(-strength, strength, n, 5, 5)
     at = (np.arange(SIZE, dtype=np.float32) + np.float32(0.5)) / np.float32(8)
     low = at.astype(np.int64)
-    share = at - low
+    share = at - low.astype(np.float32)
     rows = grid[:, low] * (1 - share)[:, None] + grid[:, low + 1] * share[:, None]
     return (rows[:, :, low] * (1 - share) + rows[:, :, low + 1] * share)[:, None]

@@ -9,7 +9,9 @@ from speedcore.recipe import Recipe, from_toml
 from speedcore.recipes import article, record
 
 # name -> {data set or "*" -> recipe}
-BUILT_IN: dict[str, dict[str, Recipe]] = {"article": article.RECIPES, "record": record.RECIPES}
+BUILT_IN: dict[str, dict[str, Recipe]] = {
+    "article": article.RECIPES, "record": record.RECORD, "sprint": record.SPRINT,
+}
 
 
 def names() -> list[str]:

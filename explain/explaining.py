@@ -1,0 +1,208 @@
+"""From finished runs to explanations on disk: which images, which maps, which measures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from explain import artefact, metrics, selection
+from explain.artefact import Explanation, LayerRecord
+from explain.geometry import Extent, extents
+from explain.gradcam import ExplainError, heatmaps
+from explain.masks import foreground
+from explain.selection import Answers, Gallery
+from speedcore import provenance
+from speedcore.augment import Normalise
+from speedcore.data.dataset import Dataset
+from speedcore.runs import Run
+from speedcore.training import Trainee
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What an observer is told after each batch: images done of all the passes of one run."""
+
+    run: str
+    done: int
+    total: int
+
+
+Observer = Callable[[Progress], None]
+
+
+def explain_run(run: Run, dataset: Dataset, root: Path | str | None = None, gallery: Gallery | None = None,
+                images_per_class: int = 100, device: torch.device | str = "cpu",
+                observer: Observer | None = None) -> Explanation:
+    """Explain a run on its data set's test images and write it below `root`/explanations, or reuse what stands there.
+
+    root: the folder of runs; None takes the run's own. gallery: the images to keep maps of; None chooses them for this
+    run alone. images_per_class: how many test images of each class are measured, the first in the split's order.
+    Raises ExplainError if run and data set do not belong together or an existing explanation is damaged.
+    """
+    _check_fits(run, dataset)
+    if images_per_class < 1:
+        raise ExplainError(f"images_per_class must be at least 1, found {images_per_class}.")
+    gallery = gallery or selection.gallery(dataset.test.labels, answers(run))
+    path = Path(root or run.path.parent) / artefact.FOLDER / f"{run.record.key}-{_key(run, gallery, images_per_class)}"
+    if path.exists():
+        return Explanation.open(path)
+    return _Work(run, dataset, gallery, images_per_class, torch.device(device), observer).write(path)
+
+
+def explain_runs(first: Sequence[Run], second: Sequence[Run], dataset: Dataset, root: Path | str | None = None,
+                 images_per_class: int = 100, device: torch.device | str = "cpu",
+                 observer: Observer | None = None) -> tuple[tuple[Explanation, ...], tuple[Explanation, ...]]:
+    """Explain the runs of two arms on the same images; returns the explanations in the order given.
+
+    The gallery is chosen once, from the answers of the pair of lowest seed that both arms have.
+    """
+    if not first or not second:
+        raise ExplainError("two arms of at least one run each are needed; use explain_run for a single one.")
+    for run in (*first, *second):
+        _check_fits(run, dataset)
+    shared = gallery_of(*pair(first, second), dataset)
+    return tuple(tuple(explain_run(run, dataset, root, shared, images_per_class, device, observer) for run in arm)
+                 for arm in (first, second))
+
+
+def pair(first: Sequence[Run], second: Sequence[Run]) -> tuple[Run, Run]:
+    """The two runs of the lowest seed that both arms have; of no common seed, the first of each."""
+    left, right = ({run.record.seed: run for run in reversed(arm)} for arm in (first, second))
+    common = sorted(left.keys() & right.keys())
+    return (left[common[0]], right[common[0]]) if common else (first[0], second[0])
+
+
+def gallery_of(first: Run, second: Run, dataset: Dataset) -> Gallery:
+    """The images shown of a pair of runs: some of each class, and those that only one of the two gets wrong."""
+    one, other = answers(first), answers(second)
+    if one.name == other.name:
+        one, other = (Answers(f"{a.name}, seed {run.record.seed}", a.logits) for a, run in ((one, first), (other, second)))
+    return selection.gallery(dataset.test.labels, one, other)
+
+
+def answers(run: Run) -> Answers:
+    """The run's tested answers to the plain images, under the name of its arm."""
+    return Answers(arm_title(run.record.arm), run.predictions["logits"])
+
+
+def arm_title(arm: str) -> str:
+    return {"with": "with augmentation", "without": "without augmentation"}.get(arm, arm)
+
+
+@dataclass
+class _Work:
+    """The making of one explanation: networks, maps, measures."""
+
+    run: Run
+    dataset: Dataset
+    gallery: Gallery
+    images_per_class: int
+    device: torch.device
+    observer: Observer | None
+    done: int = 0
+    total: int = 0
+
+    def write(self, path: Path) -> Explanation:
+        record, test = self.run.record, self.dataset.test
+        network = self._ready(self.run.network())
+        named = network.explain_layers
+        normalise = Normalise.of(record.data)
+        placed = extents(network, normalise(test.images[:1]), list(named.values()))
+
+        shown = self.gallery.indices
+        measured = selection.first_of_each_class(test.labels, self.images_per_class)
+        truth = foreground(self.dataset, measured)
+        self.total = len(shown) + len(measured) * (2 if truth is None else 3)
+
+        logits = torch.from_numpy(self.run.predictions["logits"])[shown].float()
+        predicted = logits.argmax(1)
+        arrays = {"gallery_index": shown, "gallery_label": test.labels[shown], "gallery_predicted": predicted,
+                  "gallery_confidence": logits.softmax(1).amax(1), "measured_index": measured}
+        both = self._maps(network, normalise(test.images[shown]), torch.stack([test.labels[shown], predicted], 1))
+        for name, module in named.items():
+            arrays |= {f"{name}_{target}": both[module][:, i] for i, target in enumerate(artefact.TARGETS)}
+
+        images, labels = normalise(test.images[measured]), test.labels[measured]
+        if truth is None:
+            maps = {"true": self._maps(network, images, labels), "mirrored": self._maps(network, images.flip(-1), labels)}
+        else:
+            wrong = metrics.wrong_class(labels, len(self.dataset.classes))
+            trained = self._maps(network, images, torch.stack([labels, wrong], 1))
+            maps = {"true": {m: t[:, :1] for m, t in trained.items()},
+                    "wrong_class": {m: t[:, 1:] for m, t in trained.items()},
+                    "untrained": self._maps(self._ready(self._untrained(network, images[:100])), images, labels)}
+        layers = {}
+        for name, module in named.items():
+            of_layer = {kind: made[module][:, 0] for kind, made in maps.items()}
+            layers[name], per_image = self._measure(module, placed[module], of_layer, truth and truth.masks)
+            arrays |= {key if key == "foreground" else f"{name}_{key}": value for key, value in per_image.items()}
+
+        return artefact.save(
+            path, {name: value.numpy() for name, value in arrays.items()}, run=record.key,
+            weights_sha256=record.weights_sha256, dataset=record.data.name, fingerprint=record.data.fingerprint,
+            classes=record.data.classes, arm=record.arm, seed=record.seed, gallery=self.gallery,
+            foreground=truth and truth.rule, layers=layers, provenance=provenance.collect(self.device),
+            measured=f"the first {self.images_per_class} test images of each class ({len(measured)} in all)")
+
+    def _measure(self, module: str, extent: Extent, maps: dict, masks) -> tuple[LayerRecord, dict]:
+        true = maps["true"]
+        dead, gini = metrics.is_dead(true), metrics.gini(true)
+        per_image = {"dead": dead, "gini": gini}
+        fields = {"module": module, "height": true.shape[1], "width": true.shape[2], **vars(extent), "n": len(true),
+                  "dead": dead.double().mean().item(), "gini": metrics.mean_of(gini)}
+        if masks is None:
+            moved = metrics.flip_consistency(true, maps["mirrored"], self.dataset.size, extent)
+            per_image["flip_consistency"] = moved
+            fields["flip_consistency"] = metrics.mean_of(moved)
+        else:
+            scores, arrays = metrics.scores(maps, masks, extent)
+            fields |= {"score": scores.pop("true"), "controls": scores}
+            per_image |= {kind if kind in ("foreground", "ceiling") else f"mass_{kind}": v for kind, v in arrays.items()}
+        return LayerRecord(**fields), per_image
+
+    def _maps(self, network, images, targets) -> dict:
+        start = self.done
+        self.done += len(images)
+
+        def tell(done: int) -> None:
+            self.observer(Progress(self.run.record.key, start + done, self.total))
+
+        return heatmaps(network, images, targets, observer=tell if self.observer else None)
+
+    def _untrained(self, trained: torch.nn.Module, images: torch.Tensor) -> torch.nn.Module:
+        """The network as training found it: drawn from the run's seed, with its data-dependent filters, no step taken.
+
+        Those filters are frozen, so the trained network still has them: no need to learn them from training images.
+        """
+        network = Trainee(self.dataset, self.run.record.recipe, self.run.record.seed, torch.device("cpu")).network.float()
+        if hasattr(network, "prepare"):
+            network.prepare(images)
+        kept = dict(trained.named_parameters())
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                if not parameter.requires_grad:
+                    parameter.copy_(kept[name])
+        return network
+
+    def _ready(self, network: torch.nn.Module) -> torch.nn.Module:
+        return network.to(self.device, memory_format=torch.channels_last)
+
+
+def _check_fits(run: Run, dataset: Dataset) -> None:
+    data = run.record.data
+    if data.fingerprint != dataset.fingerprint:
+        raise ExplainError(f"{run.path} was trained on '{data.name}' with content {data.fingerprint[:12]}, but the data "
+                           f"set given is '{dataset.name}' with content {dataset.fingerprint[:12]}; give the data set "
+                           f"that the run was trained on.")
+
+
+def _key(run: Run, gallery: Gallery, images_per_class: int) -> str:
+    """Twelve hex digits over everything that decides the content."""
+    content = {"schema": artefact.SCHEMA_VERSION, "weights": run.record.weights_sha256, "data": run.record.data.fingerprint,
+               "gallery": gallery.model_dump(), "images_per_class": images_per_class}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,29 @@
+"""Results to ReportModel: the order of the sections, their numbers, and what stands on the title page."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from reports import results_json
+from reports.model import ReportModel
+from reports.results import Results
+from reports.sections import attention, mistakes, outcome, pictures, summary, training, trust
+from reports.sections.context import Context
+
+_ALWAYS = (summary.section,)
+_OF_RUNS = (outcome.results, outcome.effects, training.model, pictures.data, pictures.augmentation, training.schedule,
+            training.curves, mistakes.section, attention.section)
+_LAST = (trust.limitations, trust.provenance, trust.regenerate, trust.appendix)
+
+
+def compose(results: Results) -> ReportModel:
+    """The whole report as strings and drawings. Without runs only what can be said without them."""
+    context = Context(results)
+    made = [make(context) for make in (*_ALWAYS, *(_OF_RUNS if results.sets else ()), *_LAST)]
+    sections = tuple(replace(section, number=str(i)) for i, section in enumerate(made, 1))
+    day = datetime.fromisoformat(results.finished)
+    return ReportModel(
+        title=summary.title(context), subtitle=summary.subtitle(context),
+        description=summary.subtitle(context), status=results.inputs.status, status_text=summary.status_text(context),
+        date=f"{day.day} {day:%B %Y}", finished=results.finished, sections=sections, data=results_json.dumps(context))

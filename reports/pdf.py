@@ -1,0 +1,77 @@
+"""ReportModel to a tagged PDF (PDF/UA-1) by WeasyPrint: nothing fetched, nothing lost in silence, the same bytes again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from reports.html import paper
+from reports.model import ReportModel
+from speedcore.errors import UserError
+
+# Said of the machine or of a data set's own words; the report is whole all the same.
+_HARMLESS = ("Using fontTools instead of HarfBuzz-Subset", ".notdef glyph rendered")
+
+
+class PdfUnavailable(UserError):
+    """WeasyPrint or the libraries it needs are not here."""
+
+    exit_status = 3
+
+
+class PdfFailed(Exception):
+    """WeasyPrint complained: a bug in this project's templates."""
+
+
+def check() -> None:
+    """Raise PdfUnavailable, saying what to install, unless PDFs can be made here."""
+    try:
+        import weasyprint  # noqa: F401
+    except (ImportError, OSError) as error:
+        raise PdfUnavailable(
+            f"the PDF cannot be made here: WeasyPrint could not be loaded ({str(error).splitlines()[0]}). On Debian or Ubuntu: "
+            f"apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0; with conda: conda install weasyprint pango. "
+            f"--formats html leaves the PDF out.") from None
+
+
+def document(model: ReportModel) -> bytes:
+    """The PDF. Raises PdfUnavailable, or PdfFailed with everything that WeasyPrint found wrong."""
+    check()
+    from weasyprint import HTML, Attachment
+    from weasyprint.urls import URLFetcher
+
+    finished = datetime.fromisoformat(model.finished)
+    attachment = Attachment(string=model.data, name="results.json", description="Every number of this report, for machines",
+                            created=finished, modified=finished, relationship="Data")
+    with _complaints() as complaints:
+        made = HTML(string=paper(model), url_fetcher=URLFetcher(allowed_protocols={"data"}, fail_on_errors=True)).write_pdf(
+            pdf_variant="pdf/ua-1", attachments=[attachment])
+    if complaints:
+        raise PdfFailed("; ".join(complaints))
+    return made
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """Warnings and errors that WeasyPrint logs inside the block; it raises nothing for most of what goes wrong."""
+    found: list[str] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            text = record.getMessage()
+            if not text.startswith(_HARMLESS):
+                found.append(text)
+
+    logger, handler = logging.getLogger("weasyprint"), Collect(logging.WARNING)
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    try:
+        yield found
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate

@@ -1,0 +1,56 @@
+"""results.json: the machine's view of the report. Described in docs/results-json.md."""
+
+from __future__ import annotations
+
+import json
+
+from reports.findings import Claim, sentence
+from reports.sections.context import Context
+from speedcore.runs import Run
+
+SCHEMA_VERSION = 1
+
+
+def content(context: Context) -> dict:
+    """Plain data. The same inputs give the same content: nothing of the moment of rendering is in it."""
+    inputs = context.results.inputs
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "status": inputs.status,
+        "budget_seconds": inputs.budget_seconds,
+        "within_seconds": inputs.within_seconds,
+        "command": inputs.command,
+        "runs": [_run(run) for run in context.results.runs],
+        "claims": [_claim(claim) for claim in context.claims],
+        "missing": [{"dataset": m.dataset, "reason": m.reason, "remedy": m.remedy} for m in inputs.missing],
+        # When and by which command line this process was started says nothing about the numbers.
+        "environment": {k: v for k, v in inputs.environment.items() if k not in ("finished", "command")},
+    }
+
+
+def dumps(context: Context) -> str:
+    return json.dumps(content(context), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _run(run: Run) -> dict:
+    r = run.record
+    return {
+        "key": r.key, "dataset": r.data.name, "arm": r.arm, "recipe": r.recipe.name, "recipe_hash": r.recipe_hash,
+        "seed": r.seed, "accuracy": r.metrics.test_accuracy, "tta_accuracy": r.metrics.tta_accuracy, "epochs": r.epochs,
+        "steps": r.steps, "planned_steps": r.planned_steps, "replans": len(r.replans), "final_lr": r.final_lr,
+        "parameters": {"trainable": r.parameters["trainable"], "buffers": r.parameters["buffers"],
+                       "frozen": r.parameters.get("frozen", 0)},
+        "ledger": r.ledger, "clocks": r.clocks, "budget_seconds": r.budget_seconds, "budget_policy": r.budget_policy,
+        "peak_memory_bytes": r.peak_memory_bytes, "official_data": r.data.official, "data_sha256": r.data.fingerprint,
+        "weights_sha256": r.weights_sha256, "device": r.device, "finished": r.provenance.get("finished"),
+    }
+
+
+def _claim(claim: Claim) -> dict:
+    interval = claim.interval
+    return {
+        "kind": claim.kind, "text": claim.text, "dataset": claim.dataset, "n": claim.n, "seeds": list(claim.seeds),
+        "difference": claim.difference, "differences": list(claim.differences),
+        "interval": None if interval is None else {"low": interval.low, "high": interval.high, "level": 0.95, "kind": interval.kind},
+        "p": claim.p_alone, "p_adjusted": claim.p, "verdict": claim.verdict, "sentence": sentence(claim),
+    }

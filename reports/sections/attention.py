@@ -1,0 +1,156 @@
+"""10 Heatmaps: the same held-out images in both arms, on one scale, and how much of the maps lies on the object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from explain.artefact import Explanation
+from explain.geometry import upsample
+from reports import formats as f
+from reports.figures.bars import MassBar, masses
+from reports.figures.grids import colour_scale
+from reports.figures.pixels import png
+from reports.model import Cell, Column, FigureSpec, Gallery, Group, Look, LookGroup, Picture, Prose, Section, Side, Table
+from reports.results import DatasetResults
+from reports.sections.context import ARM_LABELS, Context
+from speedcore import statistics
+
+LAYERS = ("middle", "last")
+_CONTROLS = {"another_image": "another image’s map", "wrong_class": "map of a wrong class", "untrained": "untrained network",
+             "gaussian": "Gaussian in the middle", "uniform": "uniform map"}
+
+
+def section(context: Context) -> Section:
+    shown = [one for one in context.sets if one.explanations]
+    lead = ("Grad-CAM maps of held-out images: which cells of a layer speak for a class. Red speaks for it, blue against it, both "
+            "arms on one scale. The same images are shown for both arms; the rule that chose them is stated and includes mistakes.")
+    blocks = [Group(f"heatmaps-{one.slug}", one.title, _blocks(one)) for one in shown]
+    without = [one.title for one in context.sets if not one.explanations]
+    if without:
+        blocks.append(Prose(f"No heatmaps were made for {f.listing(without)}.", "quiet"))
+    return Section("heatmaps", "", "Where the networks look", lead if shown else "", tuple(blocks))
+
+
+def _blocks(one: DatasetResults) -> tuple:
+    blocks: list = []
+    if bars := _masses(one):
+        blocks.append(bars)
+    blocks.append(_measures(one))
+    sides = _shown(one)
+    if one.dataset is not None and sides:
+        blocks.append(_gallery(one, sides))
+    return tuple(blocks)
+
+
+def _by_arm(one: DatasetResults) -> dict[str, list[Explanation]]:
+    """Explanations of each arm's runs, in the order of their seeds."""
+    found = {arm: [one.explanations[run.record.key] for run in runs if run.record.key in one.explanations]
+             for arm, runs in one.arms.items()}
+    return {arm: made for arm, made in found.items() if made}
+
+
+# --- measures --------------------------------------------------------------------------------------------------------
+
+def _masses(one: DatasetResults) -> FigureSpec | None:
+    """Normalised mass of both arms at both layers, with null controls at the primary layer."""
+    arms = _by_arm(one)
+    bars = []
+    for layer in LAYERS:
+        for arm, made in arms.items():
+            scores = [s.score for e in made if (s := e.record.layers[layer].score) and s.score is not None]
+            if scores:
+                bars.append(MassBar(f"{layer} layer, {arm}", tuple(scores), arm))
+    if not bars:
+        return None
+    everyone = [e for made in arms.values() for e in made]
+    for kind, label in _CONTROLS.items():
+        scores = [s.score for e in everyone if (s := e.record.layers["middle"].controls.get(kind)) and s.score is not None]
+        if scores:
+            bars.append(MassBar(label, tuple(scores)))
+    text = "; ".join(f"{bar.label} {f.decimal(statistics.mean(bar.values))}" for bar in bars)
+    return FigureSpec(f"mass-{one.slug}", masses(f"Mass on the object, {one.title}", bars, "normalised mass on the object"),
+                      f"Normalised mass of the heatmaps on the object, {one.title}: {text}.",
+                      f"{one.title}: how much of the maps’ positive mass lies on the object; 0 is what an even map has, 1 the most that "
+                      f"a map of the layer’s resolution can have. Grey: null controls at the middle layer, which know nothing of the "
+                      f"image or the class. Dots are runs. The object: {everyone[0].record.foreground}.",
+                      {bar.label: bar.values for bar in bars})
+
+
+def _measures(one: DatasetResults) -> Table:
+    rows = []
+    for layer in LAYERS:
+        for arm, made in _by_arm(one).items():
+            records = [e.record.layers[layer] for e in made]
+            masked = [r.score for r in records if r.score and r.score.mass is not None]
+            cells = [f"{records[0].height}×{records[0].width}", str(len(records)), f.count(records[0].n),
+                     *(_mean([getattr(s, name) for s in masked]) for name in ("mass", "foreground", "ceiling", "score")),
+                     f.percent(statistics.mean([r.dead for r in records]), 1),
+                     _mean([r.gini for r in records]), _mean([r.flip_consistency for r in records])]
+            rows.append((Cell(layer), Cell(ARM_LABELS[arm], mark=arm), *(Cell(text) for text in cells)))
+    columns = (Column("Layer"), Column("Arm"), Column("Cells"), Column("n", True), Column("Images", True), Column("Mass", True),
+               Column("Area", True), Column("Ceiling", True), Column("Normalised", True), Column("Dead", True), Column("Gini", True),
+               Column("Flip", True))
+    measured = next(iter(one.explanations.values())).record.measured
+    return Table(f"measures-{one.slug}", f"{one.title}: measures of the true-class maps, means over seeds", columns, tuple(rows), heads=2,
+                 note=f"Measured on {measured}. Mass: positive mass on the object ÷ all of it; area: the object’s share of the image; "
+                      f"normalised: (mass − area) ÷ (ceiling − area). Dead: maps without any positive value, never scored. Gini: "
+                      f"concentration. Flip: correlation of the map with that of the mirror image, where there are no masks.")
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    known = [v for v in values if v is not None]
+    return f.decimal(statistics.mean(known)) if known else f.NONE
+
+
+# --- gallery ---------------------------------------------------------------------------------------------------------
+
+def _shown(one: DatasetResults) -> dict[str, Explanation]:
+    """The pair of lowest seed that both arms have; of a single arm, its first run."""
+    for pair in one.pairs:
+        sides = {run.record.arm: one.explanations.get(run.record.key) for run in pair.runs}
+        if all(sides.values()):
+            return sides
+    return {arm: made[0] for arm, made in _by_arm(one).items()}
+
+
+def _gallery(one: DatasetResults, sides: dict[str, Explanation]) -> Gallery:
+    first = next(iter(sides.values()))
+    limits = {layer: _limit([e.maps(layer) for e in sides.values()]) for layer in LAYERS}
+    row, groups = 0, []
+    for group in first.record.gallery.groups:
+        looks = []
+        for _ in group.indices:
+            looks.append(_look(one, sides, row, limits))
+            row += 1
+        groups.append(LookGroup(group.title[:1].upper() + group.title[1:], tuple(looks)))
+    seed = first.record.seed
+    scale = FigureSpec(f"scale-{one.slug}", colour_scale("Colour scale", "RdBu_r", -1, 1, "evidence"), "Colour scale.", "")
+    return Gallery(f"gallery-{one.slug}", f"{one.title}, seed {seed}. {first.record.gallery.rule}", tuple(groups), scale)
+
+
+def _limit(maps: Sequence[np.ndarray]) -> float:
+    return float(np.quantile(np.abs(np.concatenate([m.ravel() for m in maps])), 0.99)) or 1.0
+
+
+def _look(one, sides, row, limits) -> Look:
+    from matplotlib import colormaps
+
+    first = next(iter(sides.values()))
+    index, label = int(first.arrays["gallery_index"][row]), int(first.arrays["gallery_label"][row])
+    image = one.dataset.test.images[index].numpy()
+    name = first.record.classes[label]
+    made = []
+    for arm, e in sides.items():
+        predicted = int(e.arrays["gallery_predicted"][row])
+        pictures = []
+        for layer in LAYERS:
+            big = upsample(torch.from_numpy(e.maps(layer)[row]), one.dataset.size, e.record.layers[layer].extent).numpy()
+            colour = colormaps["RdBu_r"](np.clip(big / limits[layer], -1, 1) / 2 + 0.5)[..., :3]
+            grey = image.mean(0)[..., None] / 255
+            pictures.append(Picture(png((255 * (0.6 * colour + 0.4 * grey)).astype(np.uint8).transpose(2, 0, 1)), f"Map {layer} {arm}"))
+        made.append(Side(arm, f"{e.record.classes[predicted]}, {f.percent(float(e.arrays['gallery_confidence'][row]), 0)}",
+                         predicted == label, tuple(pictures)))
+    return Look(Picture(png(image), f"{name}, test image {index}"), name, f"test image {index}", tuple(made))

@@ -1,0 +1,216 @@
+"""11 Limitations, 12 Provenance, 13 How to regenerate, 14 Appendix: what a careful reader asks last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from reports import formats as f
+from reports.model import Bullets, Cell, Code, Column, Facts, Group, Prose, Section, Table
+from reports.results import DatasetResults, title_of
+from reports.sections.context import ARM_LABELS, Context
+from speedcore import statistics
+
+_CITATION = """\
+@misc{speedcore,
+  title  = {speedcore: train small image classifiers fast and honestly},
+  note   = {Version %s, revision %s. Report of %s},
+  year   = {%s}
+}
+@misc{thousand-seconds,
+  title  = {Are 1000 Seconds Enough to Train?},
+  note   = {The article whose experiment this report repeats}
+}
+@misc{dawnbench-page,
+  title  = {How to Train Your ResNet},
+  author = {Page, David C.},
+  year   = {2018},
+  note   = {The network and most of the tricks}
+}"""
+
+
+# --- limitations -----------------------------------------------------------------------------------------------------
+
+def limitations(context: Context) -> Section:
+    return Section("limitations", "", "Limitations", "Each of these follows from what is in this report; none is boilerplate.",
+                   (Bullets(tuple(_limits(context))),))
+
+
+def _limits(context: Context) -> Iterator[str]:
+    inputs = context.results.inputs
+    for missing in inputs.missing:
+        yield f"**{title_of(missing.dataset)} is not here.** {missing.reason}"
+    few = {one.title: len(one.pairs) for one in context.sets if len(one.pairs) < statistics.FEWEST_PAIRS}
+    if few:
+        counts = f.listing([f"{name} ({n})" for name, n in few.items()])
+        yield (f"**Few seeds.** With fewer than {statistics.FEWEST_PAIRS} pairs nothing can be tested: {counts}. "
+               f"Intervals over so few seeds are wide and lean on the normal distribution.")
+    for one in context.sets:
+        yield from _of_set(one)
+    if {run.record.device for run in context.results.runs} == {"cpu"}:
+        yield ("**Small machine.** Everything was trained on processor cores; the article used a GPU. Seconds say what this "
+               "machine can do, not what the article’s could.")
+    yield ("**One test split.** Intervals are over seeds. How accuracies would change with other test images is not in them; for "
+           f"10,000 images at 99{f.NBSP}% that alone is about ±0.2 points.")
+    if any(one.explanations for one in context.sets):
+        yield ("**Grad-CAM is coarse.** The networks end in a global max-pool: few cells of the last layer carry a gradient, and "
+               "Grad-CAM spreads their weight over the whole map. The middle layer is therefore the primary one. A map shows "
+               "what speaks for a class in this network, not why a person would choose it.")
+
+
+def _of_set(one: DatasetResults) -> Iterator[str]:
+    if not one.record.official:
+        yield (f"**{one.title} is not from the official files** ({one.record.source}). Accuracies cannot be set beside published ones. "
+               f"{one.record.note}".strip())
+    short = [run for run in one.runs if run.record.epochs < run.record.recipe.epochs - 0.01]
+    if short:
+        low, high = min(r.record.epochs for r in short), max(r.record.epochs for r in short)
+        span = f.number(low) if f.number(low) == f.number(high) else f"{f.number(low)} to {f.number(high)}"
+        yield (f"**{one.title} was cut short.** {len(short)} of {f.plural(len(one.runs), 'run')} took {span} of the "
+               f"{short[0].record.recipe.epochs:g} epochs that the recipe wants, because the time of the build is shared; accuracy "
+               f"would be higher with more.")
+    changed = [run for run in one.runs if run.record.replans]
+    if changed:
+        count = sum(len(run.record.replans) for run in changed)
+        yield (f"**{one.title} was re-planned.** {len(changed)} of {f.plural(len(one.runs), 'run')} changed the number of steps on the way "
+               f"({f.plural(count, 'time')} in all), because the machine was faster or slower than measured. Such runs are "
+               f"repeated exactly only by replaying their record.")
+    unequal = [pair for pair in one.pairs if not pair.equal_steps]
+    if unequal:
+        yield (f"**Unequal pairs on {one.title}.** In {len(unequal)} of {f.plural(len(one.pairs), 'pair')} the arms took different numbers "
+               f"of steps, so a difference is not augmentation’s alone.")
+    if len(one.arms) < 2:
+        yield f"**One arm only on {one.title}**: {ARM_LABELS[next(iter(one.arms))]}. Nothing can be compared."
+    rules = {e.record.foreground for e in one.explanations.values()}
+    if one.explanations and rules == {None}:
+        yield (f"**No object masks for {one.title}.** Its heatmaps can be looked at and their stability measured; whether they lie on the "
+               f"object cannot.")
+    for rule in sorted(r for r in rules if r and "threshold" in r or r and "brighter" in r):
+        yield f"**What counts as the object on {one.title}** is itself a rule: {rule}."
+
+
+# --- provenance ------------------------------------------------------------------------------------------------------
+
+def provenance(context: Context) -> Section:
+    runs = context.results.runs
+    origin = [run.record.provenance for run in runs] or [dict(context.results.inputs.environment)]
+
+    def every(get, nothing: str = "unknown") -> str:
+        values = sorted({str(v) for p in origin if (v := get(p)) is not None})
+        return f.listing(values) if values else nothing
+
+    names = sorted({name for p in origin for name in p.get("versions", {})})
+    machine = Facts((
+        ("Revision", every(lambda p: f"`{p.get('revision', 'unknown')}`" + _dirty(p.get("dirty")))),
+        ("Locked packages", every(lambda p: f"sha256 `{p['lock_sha256']}`" if p.get("lock_sha256") else None, "no lock file")),
+        ("Device", every(lambda p: p.get("device"))),
+        ("System", every(lambda p: p.get("system"))),
+        ("Threads", every(lambda p: p.get("threads"))),
+        ("Switches", every(lambda p: ", ".join(f"{k.replace('_', ' ')}: {_word(p.get(k))}" for k in
+                                               ("deterministic_algorithms", "cudnn_benchmark", "float32_matmul")))),
+        ("Versions", ", ".join(f"{name} {every(lambda p, n=name: p.get('versions', {}).get(n), 'none')}" for name in names)),
+        ("Runs finished", _span([str(p.get("finished", "")) for p in origin])),
+        ("Command of the runs", every(lambda p: f"`{p['command']}`" if p.get("command") else None)),
+    ))
+    blocks: list = [machine]
+    if runs:
+        blocks.append(_recipes(context))
+    return Section("provenance", "", "Provenance", "What made these numbers. Where runs differ, every value is listed.", tuple(blocks))
+
+
+def _dirty(flag: bool | None) -> str:
+    return {True: ", with changes that were not committed", False: ", clean", None: ""}[flag]
+
+
+def _word(value: Any) -> str:
+    return {True: "on", False: "off", None: "unknown"}.get(value, str(value)) if not isinstance(value, str) else value
+
+
+def _span(dates: list[str]) -> str:
+    known = sorted(d for d in dates if d)
+    if not known:
+        return "unknown"
+    first, last = (d[:16].replace("T", " ") for d in (known[0], known[-1]))
+    return first if first == last else f"{first} to {last} (UTC)"
+
+
+def _recipes(context: Context) -> Table:
+    rows = []
+    for one in context.sets:
+        for arm, runs in one.arms.items():
+            r = runs[0].record
+            rows.append((Cell(one.title), Cell(ARM_LABELS[arm], mark=arm), Cell(r.recipe.name), Cell(r.recipe_hash),
+                         Cell(", ".join(str(run.record.seed) for run in runs)), Cell(one.record.fingerprint)))
+    columns = (Column("Data set"), Column("Arm"), Column("Recipe"), Column("Recipe hash"), Column("Seeds"), Column("sha256 of the data"))
+    return Table("recipes", "Recipes, seeds and inputs", columns, tuple(rows), heads=2)
+
+
+# --- how to regenerate -----------------------------------------------------------------------------------------------
+
+def regenerate(context: Context) -> Section:
+    inputs = context.results.inputs
+    blocks: list = []
+    if inputs.command:
+        blocks += [Prose("The same report, from the runs that stand; what is missing is trained first:"),
+                   Code(inputs.command, "Command that makes this report")]
+    within = f" and {f.duration(inputs.within_seconds)} for the whole build" if inputs.within_seconds else ", with no cap on the whole build"
+    budget = f"{f.seconds(inputs.budget_seconds)} a run" if inputs.budget_seconds else "No limit a run"
+    blocks.append(Prose(f"{budget}{within} is what it was given."))
+    if inputs.plan:
+        blocks.append(_plan(context))
+    if inputs.notes:
+        blocks.append(Group("more-time", "Why so, and what more time would buy", (Bullets(inputs.notes),)))
+    if inputs.missing:
+        blocks.append(Group("missing", "What is missing", (Bullets(tuple(
+            f"**{title_of(m.dataset)}**: {m.reason} {m.remedy}" for m in inputs.missing)),)))
+    return Section("regenerate", "", "How to make it again", "", tuple(blocks))
+
+
+def _plan(context: Context) -> Table:
+    rows = []
+    for course in context.results.inputs.plan:
+        limit = f.NONE if course.limit is None else f.seconds(course.limit)
+        rows.append((Cell(title_of(course.dataset)), Cell(course.recipe.name), Cell(str(course.seeds)), Cell(f.count(course.steps)),
+                     Cell(f"{f.number(course.epochs)} of {course.recipe.epochs:g}"), Cell(limit), Cell(f.duration(course.estimate))))
+    columns = (Column("Data set"), Column("Recipe"), Column("Pairs", True), Column("Steps", True), Column("Epochs", True),
+               Column("Limit a run", True), Column("Estimate", True))
+    return Table("plan", "The plan, made before anything was trained", columns, tuple(rows),
+                 note="Estimate: all runs of both arms with their tests.")
+
+
+# --- appendix --------------------------------------------------------------------------------------------------------
+
+def appendix(context: Context) -> Section:
+    blocks: list = [_every_run(context)] if context.sets else []
+    versions: Mapping[str, Any] = context.results.inputs.environment
+    revision = str(versions.get("revision") or "unknown")[:12]
+    day = context.results.finished[:10]
+    from speedcore import __version__
+
+    blocks += [
+        Prose("`results.json` holds the same numbers for machines: it lies beside this report, is attached to the PDF, and is "
+              "embedded in the HTML page as the element with the id `results-json`. docs/results-json.md describes it."),
+        Code(_CITATION % (__version__, revision, day, day[:4]), "BibTeX"),
+    ]
+    return Section("appendix", "", "Appendix", "", tuple(blocks))
+
+
+def _every_run(context: Context) -> Table:
+    rows = []
+    for one in context.sets:
+        for arm, runs in one.arms.items():
+            for run in runs:
+                r, m = run.record, run.record.metrics
+                rows.append((
+                    Cell(one.title), Cell(arm, mark=arm), Cell(str(r.seed)), Cell(f.percent(m.test_accuracy), sort=repr(m.test_accuracy)),
+                    Cell(f.percent(m.tta_accuracy), sort=repr(m.tta_accuracy or 0.0)), Cell(f.decimal(m.test_loss, 4)),
+                    Cell(f.percent(m.train_accuracy)), Cell(f.number(r.epochs), sort=repr(r.epochs)), Cell(f.count(r.steps), sort=str(r.steps)),
+                    *(Cell(f.seconds(s), sort=repr(s)) for s in (r.clocks["article"], r.clocks["everything"])),
+                    Cell(str(len(r.replans)) if r.replans else f.NONE, sort=str(len(r.replans))), Cell(f"{r.final_lr:.3g}"),
+                    Cell(r.weights_sha256[:12])))
+    columns = (Column("Data set"), Column("Arm"), Column("Seed", True), Column("Test", True), Column("With views", True),
+               Column("Test loss", True), Column("Training", True), Column("Epochs", True), Column("Steps", True),
+               Column("Clock “article”", True), Column("Clock “everything”", True), Column("Re-plans", True),
+               Column("Last rate", True), Column("Weights"))
+    return Table("every-run", "Every run, one row", columns, tuple(rows), heads=3, sortable=True, wide=True,
+                 note="Training: accuracy over the last twentieth of the steps. Weights: first twelve digits of their sha256.")
