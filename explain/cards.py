@@ -27,19 +27,20 @@ def page_of(inspection: Inspection) -> Page:
     layer = record.layers[inspection.layer]
     content, made = inspection.data, _cards(inspection)
     seeds = sorted({e.record.seed for e in inspection.explanations})
-    title = f"Where {'a network looks' if len(inspection.explanations) == 1 else 'two networks look'}: {record.dataset}"
-    names = " and ".join(inspection.names)
-    subtitle = (f"{names}, seed {' and '.join(map(str, seeds))} · Grad-CAM for the {inspection.target} class · "
+    names = " and ".join(inspection.names).replace("with augmentation and without", "with and without")
+    title = f"Where {'a network looks' if len(inspection.names) == 1 else 'two networks look'}: {record.dataset}, {names}"
+    subtitle = (f"Seed {' and '.join(map(str, seeds))} · Grad-CAM for the {inspection.target} class · "
                 f"{inspection.layer} layer ({layer.module}, {layer.height}×{layer.width} cells) · "
                 f"{len(content['index'])} test images")
     scale = inspection.scale
     return Page(
-        title=title, subtitle=subtitle[0].upper() + subtitle[1:], bar=png(scale.bar()), bar_ends=("0", f"{scale.limit:.3g}"),
+        title=title, subtitle=subtitle, bar=png(scale.bar()), bar_ends=("0", f"{scale.limit:.3g}"),
         bar_label=scale.label[0].upper() + scale.label[1:] + ". Images without colour have none.",
         filters=_filters(inspection.names, made),
         sections=tuple(Section(title[0].upper() + title[1:], tuple(made[i] for i in rows))
                        for title, rows in inspection.sections()),
         rule=f"How the images were chosen. {record.gallery.rule}", table=_table(inspection),
+        width=content["image"].shape[-1] * max(1, round(116 / content["image"].shape[-1])),
         uid=f"x{hashlib.sha256(repr(inspection).encode()).hexdigest()[:8]}{next(_count)}")
 
 
@@ -49,19 +50,20 @@ def _cards(inspection: Inspection) -> list[Card]:
     made = []
     for i, label in enumerate(content["label"]):
         truth = classes[label]
-        pictures = [Picture("image", png(images[i]), f"Test image {content['index'][i]}: {truth}", truth)]
+        pictures = [Picture("image", png(images[i]), f"Test image {content['index'][i]}: {truth}", truth,
+                            f"test image {content['index'][i]}")]
         rights = []
         for name, run in content["runs"].items():
-            answer, share = classes[run["predicted"][i]], f"{100 * run['confidence'][i]:.0f} %"
+            answer, share = classes[run["predicted"][i]], f"{100 * run['confidence'][i]:.0f}\u00a0%"
             rights.append(bool(run["predicted"][i] == label))
             dead = not np.any(run["map"][i] > 0)
             explained = truth if inspection.target == "true" else answer
             alt = (f"The same image, {name}: answers {answer} with {share} confidence, "
                    f"{'right' if rights[-1] else 'wrong'}; "
                    f"{'no positive evidence' if dead else 'evidence'} for {explained}{'' if dead else ' in colour'}")
-            pictures.append(Picture(name, png(overlays[name][i]), alt, f"{answer} {share}", rights[-1],
-                                    "no positive evidence" if dead else ""))
-        made.append(Card(tuple(pictures), f"test image {content['index'][i]}", frozenset(_kinds(rights))))
+            pictures.append(Picture(name.removesuffix(" augmentation"), png(overlays[name][i]), alt, answer,
+                                    share + (", no evidence" if dead else ""), rights[-1]))
+        made.append(Card(tuple(pictures), frozenset(_kinds(rights))))
     return made
 
 
@@ -101,7 +103,7 @@ def _cells(score: Score) -> tuple[str, str]:
 
 
 def _dead(names: tuple[str, ...], layers: list[LayerRecord]) -> str:
-    shares = ", ".join(f"{100 * layer.dead:.1f} % {name}" for name, layer in zip(names, layers, strict=True))
+    shares = ", ".join(f"{100 * layer.dead:.1f}\u00a0% {name}" for name, layer in zip(names, layers, strict=True))
     return f"Maps without positive evidence are left out: {shares}."
 
 

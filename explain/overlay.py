@@ -16,9 +16,10 @@ from jaxtyping import Float, UInt8
 
 from explain.geometry import Extent, upsample
 
-COLOURS = "inferno"  # perceptually uniform: equal steps of the value are equal steps to the eye, in grey print too
-PERCENTILE = 99.0
+COLOURS = "plasma"  # perceptually uniform: equal steps of the value are equal steps to the eye, in grey print too
+PERCENTILE = 95.0
 STRENGTH = 0.9
+GROUND = (0.12, 0.8)  # greys of black and white: colour must show on both
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Scale:
 
     @classmethod
     def of(cls, maps: Sequence[Float[np.ndarray, "n h w"]]) -> Scale:
-        """One scale for all these maps: it ends at the 99th percentile of their positive values.
+        """One scale for all these maps: it ends at the 95th percentile of their positive values.
 
         Not at the maximum: one extreme cell would leave all else dark. 1 if there is no positive value at all.
         """
@@ -62,10 +63,11 @@ def overlay(images: UInt8[np.ndarray, "n c H W"], maps: Float[np.ndarray, "n h w
             extent: Extent | None = None, strength: float = STRENGTH) -> UInt8[np.ndarray, "n H W 3"]:
     """The images in grey, with colour where the maps are positive: the more evidence, the less image shows through.
 
-    Images are shown by their brightness alone, so that every colour seen is the map's. strength: opacity at the
-    scale's limit, 0..1.
+    Images are shown by their brightness alone, and flatter than they are, so that every colour seen is the map's and
+    shows on black and white alike. strength: opacity at the scale's limit, 0..1.
     """
-    grey = brightness(images)[..., None]
+    black, white = GROUND
+    grey = black + (white - black) * brightness(images)[..., None]
     values = heat(maps, images.shape[2:], extent)
     opacity = strength * np.sqrt(np.clip(values / scale.limit, 0, 1))[..., None]
     blended = grey * (1 - opacity) + scale.colours(values) * opacity

@@ -24,8 +24,8 @@ class Picture:
     png: str
     alt: str
     caption: str
+    detail: str
     right: bool | None = None
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,6 @@ class Card:
     """One image as everybody sees it. kinds: the filters that it passes."""
 
     pictures: tuple[Picture, ...]
-    footer: str
     kinds: frozenset[str]
 
 
@@ -55,6 +54,7 @@ class Table:
 class Page:
     """An inspection, every string formatted. filters: (kind, label with count); the first shows all.
 
+    width: of a picture on the page, in CSS pixels; a multiple of its own keeps the pixels even.
     uid: unlike that of any other inspection in the same document, for the filters' sake.
     """
 
@@ -67,6 +67,7 @@ class Page:
     sections: tuple[Section, ...]
     rule: str
     table: Table | None
+    width: int
     uid: str
 
 
@@ -87,7 +88,7 @@ def fragment(page: Page) -> str:
     hidden = "".join(f".explain .k-{kind}:checked~section .card:not(.is-{kind}){{display:none}}"
                      f".explain .k-{kind}:checked~section:not(:has(.is-{kind})){{display:none}}"
                      for kind, _ in page.filters[1:])
-    return (f'<div class="explain"><style>{_STYLE}{hidden}</style>'
+    return (f'<div class="explain" style="--w:{page.width}px"><style>{_STYLE}{hidden}</style>'
             f'<h3>{escape(page.title)}</h3><p class="sub">{escape(page.subtitle)}</p>'
             f'<div class="scale"><span>{escape(page.bar_ends[0])}</span>'
             f'<img src="{page.bar}" alt="Colour scale, dark for {escape(page.bar_ends[0])} to bright for '
@@ -102,23 +103,21 @@ def document(page: Page) -> str:
     return ('<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" content="light dark">'
             f'<title>{escape(page.title)}</title><style>:root{{color-scheme:light dark}}'
-            'body{margin:2rem auto;max-width:82rem;padding:0 1.2rem;background:Canvas;color:CanvasText}</style></head>'
+            'body{margin:2rem auto;max-width:74rem;padding:0 1.2rem;background:Canvas;color:CanvasText}</style></head>'
             f'<body><main>{fragment(page)}</main></body></html>\n')
 
 
 def _card(card: Card) -> str:
     kinds = "".join(f" is-{kind}" for kind in sorted(card.kinds))
-    return (f'<article class="card{kinds}"><div class="row">{"".join(map(_picture, card.pictures))}</div>'
-            f'<p class="foot">{escape(card.footer)}</p></article>')
+    return (f'<article class="card{kinds}">{"".join(map(_picture, card.pictures))}</article>')
 
 
 def _picture(picture: Picture) -> str:
     mark = "" if picture.right is None else (
         '<span class="ok" title="right">✓</span> ' if picture.right else '<span class="no" title="wrong">✗</span> ')
-    note = f'<span class="note">{escape(picture.note)}</span>' if picture.note else ""
-    return (f'<figure><span class="head">{escape(picture.heading)}</span>'
-            f'<img src="{picture.png}" alt="{escape(picture.alt)}">{note}'
-            f'<figcaption>{mark}{escape(picture.caption)}</figcaption></figure>')
+    return (f'<figure><span class="head">{escape(picture.heading)}</span><img src="{picture.png}" '
+            f'alt="{escape(picture.alt)}"><figcaption>{mark}{escape(picture.caption)}'
+            f'<span class="detail">{escape(picture.detail)}</span></figcaption></figure>')
 
 
 def _table(table: Table) -> str:
@@ -132,10 +131,10 @@ def _table(table: Table) -> str:
 # Muted text and lines are the surrounding text's colour, thinned: right on any background.
 _STYLE = """
 .explain{--line:color-mix(in srgb,currentColor 18%,transparent);--soft:color-mix(in srgb,currentColor 66%,transparent);
-font:14px/1.45 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif;max-width:80rem;padding:.3rem 0}
+font:14px/1.45 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif;padding:.3rem 0}
 .explain h3{font-size:1.3rem;font-weight:650;margin:0;line-height:1.25}
 .explain h4{font-size:.95rem;font-weight:600;margin:1.5rem 0 .55rem}
-.explain p{margin:.2rem 0}.explain .sub,.explain .rule,.explain .foot{color:var(--soft)}
+.explain p{margin:.2rem 0}.explain .sub,.explain .rule{color:var(--soft)}
 .explain .rule{font-size:.85rem;max-width:62rem;margin-top:1rem}
 .explain .scale{display:flex;flex-wrap:wrap;align-items:center;gap:.1rem .55rem;margin:.9rem 0 1rem;font-size:.85rem;
 font-variant-numeric:tabular-nums}
@@ -149,16 +148,14 @@ border:1px solid var(--line);cursor:pointer;user-select:none}
 font-weight:600}
 .explain input:focus-visible+label{outline:2px solid #3b82f6;outline-offset:2px}
 .explain .cards{display:flex;flex-wrap:wrap;gap:.8rem}
-.explain .card{border:1px solid var(--line);border-radius:10px;padding:.6rem .65rem .5rem}
-.explain .row{display:flex;gap:.6rem}
-.explain figure{margin:0;width:6.5rem;position:relative}
-.explain .head{display:block;font-size:.7rem;color:var(--soft);letter-spacing:.02em;margin-bottom:.25rem;
-white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
-.explain figure img{display:block;width:6.5rem;height:auto;margin:0;border-radius:5px;image-rendering:pixelated;
+.explain .card{border:1px solid var(--line);border-radius:10px;padding:.55rem .65rem;display:flex;gap:.6rem}
+.explain figure{margin:0;width:var(--w)}
+.explain .head{display:block;font-size:.75rem;color:var(--soft);margin-bottom:.25rem;white-space:nowrap;
+overflow:hidden;text-overflow:ellipsis}
+.explain figure img{display:block;width:var(--w);height:auto;margin:0;border-radius:5px;image-rendering:pixelated;
 max-width:none}
-.explain figcaption{font-size:.8rem;line-height:1.25;margin-top:.35rem;overflow-wrap:anywhere;text-align:left}
-.explain .foot{font-size:.72rem;margin-top:.35rem;font-variant-numeric:tabular-nums}
-.explain .note{display:block;font-size:.7rem;font-style:italic;color:var(--soft);margin-top:.2rem}
+.explain figcaption{font-size:.8rem;line-height:1.3;margin-top:.35rem;overflow-wrap:anywhere;text-align:left}
+.explain .detail{display:block;font-size:.72rem;color:var(--soft);font-variant-numeric:tabular-nums}
 .explain .ok{color:#12935f;font-weight:700}.explain .no{color:#dc4a4a;font-weight:700}
 .explain details{margin-top:1rem}.explain summary{cursor:pointer;font-weight:600;font-size:.9rem}
 .explain table{border-collapse:collapse;margin:.6rem 0;font-size:.85rem;font-variant-numeric:tabular-nums;

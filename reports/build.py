@@ -39,6 +39,8 @@ def build(
     data_mode: Annotated[str | None, typer.Option(help="device: augment while training. precomputed: stream stored "
                                                        "epochs, as the article does.")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never touch the network.")] = False,
+    replan: Annotated[bool, typer.Option("--replan", help="Measure this machine again instead of continuing the plan "
+                                                          "made by an earlier call.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> int:
     """Train with and without augmentation, explain, and write report.html, report.pdf and results.json.
@@ -68,7 +70,7 @@ def build(
     if not loaded:
         raise UserError("no data set can be had, so there is nothing to report:\n"
                         + "\n".join(f"{m.dataset}: {m.reason}" for m in missing))
-    plan = planning.make_plan(list(loaded.values()), request, store, watch.seconds() + _RENDERING, screen.print)
+    plan = planning.make_plan(list(loaded.values()), request, store, watch.seconds() + _RENDERING, screen.print, replan)
     screen.print()
     show_plan(plan, request, store, screen)
     screen.print(f"estimate for everything, nothing reused: {planning.duration(plan.estimate)}\n")
@@ -81,7 +83,7 @@ def build(
         outcome = executors.execute(plan, request, loaded, store, watcher, left)
     for line in outcome.left_out:
         screen.print(line, markup=False)
-    explanations = _explain(outcome.runs, loaded, store, screen)
+    explanations = _explain(outcome.runs, loaded, store, request.device, screen)
 
     import reports
 
@@ -148,7 +150,7 @@ def _load(names: list[str], data: Path | None, offline: bool, screen) -> tuple[d
     return loaded, missing
 
 
-def _explain(runs: tuple, datasets: Mapping, store, screen) -> tuple:
+def _explain(runs: tuple, datasets: Mapping, store, device: str, screen) -> tuple:
     """Explanations of all runs, data set by data set, so that both arms show the same images."""
     from explain import explain_runs
 
@@ -160,7 +162,8 @@ def _explain(runs: tuple, datasets: Mapping, store, screen) -> tuple:
                     for arm in ("with", "without")}
             if any(arms.values()):
                 status.update(f"explaining {name}: {len(found)} of {total} runs done")
-                found += explain_runs(arms["with"], arms["without"], dataset, store.root)
+                for arm in explain_runs(arms["with"], arms["without"], dataset, store.root, device=device):
+                    found += arm
     return tuple(found)
 
 

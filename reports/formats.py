@@ -46,7 +46,8 @@ def seconds(value: float | None) -> str:
     if value is None:
         return NONE
     digits = 2 if value < 10 else 1 if value < 100 else 0
-    return f"{value:,.{digits}f}{NBSP}s"
+    text = f"{value:,.0f}" if value >= 10_000 else f"{value:.{digits}f}"
+    return f"{text}{NBSP}s"
 
 
 def duration(value: float) -> str:

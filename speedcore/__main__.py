@@ -23,12 +23,13 @@ RunsDir = Annotated[Path | None, typer.Option(help="Where runs are kept (else SP
 DeviceName = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
 BudgetText = Annotated[str, typer.Option(help="Seconds of training a run may take.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="What weights, order and augmentation are drawn from.")]
 Policy = Annotated[str, typer.Option(help="The clock rule of the budget: article, dawnbench or everything.")]
 
 
 @app.command()
 def train(dataset: DatasetName = "mnist", recipe: RecipeName = "auto", budget: BudgetText = "1000",
-          policy: Policy = "article", seed: Annotated[int, typer.Option(min=0)] = 0,
+          policy: Policy = "article", seed: Seed = 0,
           arm: Annotated[str, typer.Option(help="with or without augmentation.")] = "with",
           data_mode: Annotated[str | None, typer.Option(help="device or precomputed.")] = None,
           data: DataDir = None, runs: RunsDir = None, device: DeviceName = "auto", offline: Offline = False) -> None:
@@ -80,7 +81,7 @@ def plan(all_: Annotated[bool, typer.Option("--all", help="Every known data set.
             out.print(f"{name}: left out. {error}", markup=False)
     if not loaded:
         raise UserError("no data set can be had, so there is nothing to plan.")
-    made = planning.make_plan(loaded, request, store, watch.seconds())
+    made = planning.make_plan(loaded, request, store, watch.seconds() + planning.RENDERING)
     show_plan(made, request, store, out)
 
 
@@ -90,7 +91,7 @@ def data_command(datasets: Annotated[str | None, typer.Option(help="Comma-separa
     """List each data set: where it was found, whether its bytes are the official ones, size, mean and std."""
     from rich.table import Table
 
-    from speedcore.data import NAMES, describe
+    from speedcore.data import describe
 
     out = console(stderr=False)
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -98,7 +99,7 @@ def data_command(datasets: Annotated[str | None, typer.Option(help="Comma-separa
         table.add_column(heading, no_wrap=True)
     table.add_column("found")
     reasons = []
-    for name in datasets.split(",") if datasets else NAMES:
+    for name in dataset_names(datasets is None, datasets):
         row = describe(name, data, offline)
         if not row.found:
             table.add_row(name, *["–"] * 5, "no: see below")
@@ -113,7 +114,7 @@ def data_command(datasets: Annotated[str | None, typer.Option(help="Comma-separa
 
 
 @app.command()
-def precompute(dataset: DatasetName = "mnist", recipe: RecipeName = "article", epochs: float = 1.0, seed: int = 0,
+def precompute(dataset: DatasetName = "mnist", recipe: RecipeName = "article", epochs: float = 1.0, seed: Seed = 0,
                into: Annotated[Path, typer.Option(help="Folder for the stored epochs.")] = Path("precomputed"),
                data: DataDir = None, offline: Offline = False) -> None:
     """Write augmented epochs to disk, stream them back, and say how fast both went."""
@@ -164,7 +165,7 @@ def verify(run: Annotated[Path, typer.Argument(help="A run folder.")], data: Dat
 
 @study.command("lr-finder")
 def lr_finder(dataset: DatasetName = "mnist", recipe: RecipeName = "record", steps: Annotated[int, typer.Option(min=10)] = 100,
-              seed: int = 0, data: DataDir = None, runs: RunsDir = None, device: DeviceName = "auto",
+              seed: Seed = 0, data: DataDir = None, runs: RunsDir = None, device: DeviceName = "auto",
               offline: Offline = False) -> None:
     """Learning-rate range test: loss while the rate rises geometrically. Leaves nothing behind but its result."""
     import torch

@@ -97,9 +97,10 @@ def pad(images: Images, augment: Augment, fill: Sequence[int]) -> Pixels:
 
 
 def _reflected(side: int, width: int, device: torch.device) -> Int64[Tensor, " p"]:
-    """Indices that mirror `width` pixels at both ends without repeating the edge."""
-    position = torch.arange(-width, side + width, device=device).abs()
-    return (side - 1) - (side - 1 - position).abs()
+    """Indices that mirror `width` pixels at both ends without repeating the edge, to and fro if need be."""
+    period = max(1, 2 * (side - 1))
+    position = torch.arange(-width, side + width, device=device).remainder(period)
+    return torch.minimum(position, period - position)
 
 
 def apply(padded: Pixels, index: Int64[Tensor, " b"], choices: Choices, size: tuple[int, int], cutout: int,

@@ -74,8 +74,14 @@ def device_of(name: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name.split(":")[0] not in ("cpu", "cuda"):
         raise UserError(f"--device '{name}' is not supported; choose auto, cpu or cuda.")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"--device '{name}': torch sees no CUDA device here; choose auto or cpu.")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"--device '{name}' is no device; write cpu, cuda or, for one of several, cuda:0.") from None
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if (device.index or 0) >= count:
+        seen = f"only {count} CUDA devices" if count else "no CUDA device"
+        raise UserError(f"--device '{name}': torch sees {seen} here; choose auto or cpu.")
     return name
 
 

@@ -15,7 +15,7 @@ class PeakMemory:
     """
 
     def __init__(self, device: torch.device):
-        self._cuda = device.type == "cuda"
+        self._device, self._cuda = device, device.type == "cuda"
         if self._cuda:
             torch.cuda.reset_peak_memory_stats(device)
         else:
@@ -26,7 +26,7 @@ class PeakMemory:
 
     def bytes(self) -> int:
         if self._cuda:
-            return torch.cuda.max_memory_allocated()
+            return torch.cuda.max_memory_allocated(self._device)
         try:
             line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
             return int(line.split()[1]) * 1024

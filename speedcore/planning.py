@@ -18,13 +18,13 @@ import torch
 from pydantic import ValidationError
 
 from speedcore import recipes
-from speedcore.clock import POLICIES, Budget, Stopwatch
+from speedcore.clock import POLICIES, Budget, ClockPolicy, Phase, Stopwatch
 from speedcore.data.batches import Batches
 from speedcore.data.dataset import Dataset, Split
 from speedcore.errors import BudgetError
 from speedcore.recipe import Frozen, Recipe
 from speedcore.runs import RunStore, staged
-from speedcore.training import Job, Trainee, full_steps, hold_out, steps_per_epoch, synchroniser
+from speedcore.training import Job, Trainee, full_steps, steps_per_epoch, synchroniser
 
 # Below six pairs no two-sided sign-flip test can reach p < 0.05 (2 / 2^5 = 0.0625).
 TESTABLE = 6
@@ -32,6 +32,8 @@ MOST_SEEDS = 10
 # A plan leaves this share of a limit free: machines here and there are noisy.
 _PLANNED_SHARE = 0.96
 _PROBE_SECONDS = 1.0
+# Seconds of `within` that rendering the report may take.
+RENDERING = 25.0
 PLAN_VERSION = 1
 
 
@@ -147,15 +149,15 @@ def candidates(request: Request, dataset: str) -> list[Recipe]:
 
 
 def make_plan(datasets: list[Dataset], request: Request, store: RunStore, spent: float = 0.0,
-              say: Callable[[str], None] = lambda line: None) -> Plan:
+              say: Callable[[str], None] = lambda line: None, anew: bool = False) -> Plan:
     """The plan for `request`: the one kept from an earlier call, else a new one from measurements.
 
-    spent: seconds of `within` that are gone already. Raises BudgetError if not even one step fits.
+    spent: seconds of `within` that are gone already, or spoken for. Raises BudgetError if not even one step fits.
     """
     hashes = [r.hash for d in datasets for r in candidates(request, d.name)]
     key = request.key((d.fingerprint for d in datasets), hashes)
     path = store.root / "plans" / f"{key}.json"
-    kept = _read(path)
+    kept = None if anew else _read(path)
     if kept is not None:
         return kept
     watch, device = Stopwatch(), torch.device(request.device)
@@ -203,7 +205,14 @@ class _Option:
         """Seconds around one run's training: looks at validation, test, views, saving, explanation."""
         recipe = self.recipe
         looks = 10 * min(recipe.validation, len(self.dataset.train) // 10)
-        return 0.8 + (looks + len(self.dataset.test) * recipe.test_time.count) * self.throughput.forward_seconds + self.explain_seconds
+        images = looks + len(self.dataset.test) * recipe.test_time.count
+        return 0.8 + images * self.throughput.forward_seconds + self.explain_seconds
+
+    def beside_training(self, policy: ClockPolicy) -> float:
+        """Seconds of one run other than its steps that a budget under `policy` has to hold."""
+        if not policy.counts(Phase.TEST):
+            return 0.0
+        return self.overhead - self.explain_seconds + sum(self.dataset.provenance.seconds.values())
 
     @property
     def full_seconds(self) -> float:
@@ -226,7 +235,6 @@ def _options(dataset: Dataset, request: Request, device: torch.device) -> list[_
         per_epoch = steps_per_epoch(dataset, recipe)
         if per_epoch < 1:
             if last and not found:
-                hold_out(dataset.train, recipe.validation)
                 raise BudgetError(f"{dataset.name}: a batch of {recipe.batch_size} (recipe '{recipe.name}') is larger "
                                   f"than the training split; choose a recipe with a smaller batch_size.")
             continue
@@ -251,7 +259,7 @@ def _options(dataset: Dataset, request: Request, device: torch.device) -> list[_
 
 def _share(options: dict[str, list[_Option]], request: Request, seconds: float) -> list[Course]:
     """Split the time evenly over the data sets; what one does not need goes to those still to be planned."""
-    courses, left = {}, seconds - (30.0 if math.isfinite(seconds) else 0.0)
+    courses, left = {}, seconds
     # The cheapest first, so that what they leave over is known when the dear ones choose.
     order = sorted(options, key=lambda name: options[name][-1].full_seconds + options[name][-1].overhead)
     for position, name in enumerate(order):
@@ -267,7 +275,9 @@ def _choose(options: list[_Option], request: Request, share: float) -> Course:
     for count in counts:
         for option in options:
             each = min(request.budget, share / (2 * count) - option.overhead)
-            if each >= min(option.least_seconds, request.budget):
+            # Where the budget is below every recipe's least, the smallest recipe fills the budget.
+            least = option.least_seconds if option is not options[-1] else min(option.least_seconds, request.budget)
+            if each >= least:
                 break
         else:
             continue
@@ -280,9 +290,10 @@ def _choose(options: list[_Option], request: Request, share: float) -> Course:
         run = min(option.full_seconds, each) + option.overhead
         if option.full_seconds <= each:
             count = max(count, min(MOST_SEEDS, int(share / (2 * run))))
-    limit = request.budget if option.full_seconds <= each else each
+    beside = option.beside_training(POLICIES[request.policy])
+    limit = request.budget if option.full_seconds + beside <= each else each
     limit = limit if limit == request.budget else _round_down(limit)
-    steps = option.steps_in(limit)
+    steps = option.steps_in(limit - beside)
     if steps < 1:
         raise BudgetError(f"{option.dataset.name}: {limit:.3g} s hold no step of recipe '{option.recipe.name}' (one takes "
                           f"{option.throughput.step_seconds:.3g} s here); raise --budget or --within, or choose a "

@@ -31,10 +31,17 @@ from speedcore.errors import RecipeError
 class Frozen(BaseModel):
     """Immutable, and strict about names: a misspelt field is an error, not a default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A run whose loss diverged is a result too: its record must survive the way to disk and back.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
-class DavidNet(Frozen):
+class Part(Frozen):
+    """A recipe or a part of one: every number is finite."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class DavidNet(Part):
     """The article's network (`speedcore.networks.davidnet`). `width` multiplies all channels."""
 
     kind: Literal["davidnet"] = "davidnet"
@@ -42,7 +49,7 @@ class DavidNet(Frozen):
     logit_scale: PositiveFloat = 0.125
 
 
-class RecordNet(Frozen):
+class RecordNet(Part):
     """A whitened convolutional network of three stages (`speedcore.networks.recordnet`)."""
 
     kind: Literal["recordnet"] = "recordnet"
@@ -56,7 +63,7 @@ class RecordNet(Frozen):
 Network = Annotated[DavidNet | RecordNet, Field(discriminator="kind")]
 
 
-class Augment(Frozen):
+class Augment(Part):
     """Label-preserving changes, applied to normalised images in batches on the device.
 
     crop: pixels of padding on each side before a random crop of the old size. pad: how the padding is filled:
@@ -75,7 +82,7 @@ class Augment(Frozen):
         return bool(self.crop or self.cutout or self.flip != "none")
 
 
-class SGD(Frozen):
+class SGD(Part):
     """Nesterov SGD. `lr` is the peak rate for a mean loss; the decay is not multiplied into the batch.
 
     lr_in_buffer puts the rate inside the momentum buffer, as the series' code does: v = m·v + lr·(g + wd·w).
@@ -91,7 +98,7 @@ class SGD(Frozen):
     bias_lr: PositiveFloat = 1.0
 
 
-class Muon(Frozen):
+class Muon(Part):
     """Muon for convolution filters, Nesterov SGD for the rest.
 
     lr: length of the orthogonalised step, for filters that are kept at unit row norm. bias_lr, head_lr and momentum
@@ -108,19 +115,19 @@ class Muon(Frozen):
     decay: NonNegativeFloat = 0.0
 
 
-class Adam(Frozen):
+class Adam(Part):
     """torch's Adam."""
 
     kind: Literal["adam"] = "adam"
     lr: PositiveFloat
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
     weight_decay: NonNegativeFloat = 0.0
 
 
 Optimizer = Annotated[SGD | Muon | Adam, Field(discriminator="kind")]
 
 
-class Schedule(Frozen):
+class Schedule(Part):
     """Knots (progress 0..1, factor of the peak rate)."""
 
     knots: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.2, 1.0), (1.0, 0.0))
@@ -142,7 +149,7 @@ class Schedule(Frozen):
         return self.knots[-1][1]
 
 
-class Average(Frozen):
+class Average(Part):
     """Exponential moving average of weights and buffers: `decay` a step, applied every `every` steps."""
 
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.99
@@ -151,7 +158,7 @@ class Average(Frozen):
     start: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-class Views(Frozen):
+class Views(Part):
     """Views averaged at test time: the image, its mirror, and both shifted by one pixel."""
 
     mirror: bool = False
@@ -167,7 +174,7 @@ class Views(Frozen):
         return (2 if self.mirror else 1) * (3 if self.shifts else 1)
 
 
-class Recipe(Frozen):
+class Recipe(Part):
     """How to train. Epochs are what the recipe wants; a budget may grant fewer (never fewer than one step).
 
     min_epochs: below this the planner prefers fewer seeds to shorter runs. validation: training images held out
@@ -241,7 +248,13 @@ def from_toml(path: Path) -> Recipe:
     if base is not None:
         from speedcore.recipes import get
 
-        content = _merged(get(base, content.pop("dataset", "cifar10")).model_dump(), content)
+        dataset = content.pop("dataset", "cifar10")
+        if not (isinstance(base, str) and isinstance(dataset, str)):
+            raise RecipeError(f"recipe file {path}: base and dataset must be names in quotes.")
+        try:
+            content = _merged(get(base, dataset).model_dump(), content)
+        except RecursionError:
+            raise RecipeError(f"recipe file {path}: its base '{base}' leads back to itself.") from None
     return validated(content, f"recipe file {path}")
 
 

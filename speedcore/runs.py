@@ -137,12 +137,12 @@ class Run:
     @cached_property
     def steps(self) -> dict[str, np.ndarray]:
         """Columns of steps.csv, each (steps,) float64."""
-        return _read_columns(self.path / "steps.csv")
+        return self._columns("steps.csv")
 
     @cached_property
     def epochs(self) -> dict[str, np.ndarray]:
         """Columns of epochs.csv, each (looks,) float64; NaN where nothing was measured."""
-        return _read_columns(self.path / "epochs.csv")
+        return self._columns("epochs.csv")
 
     @cached_property
     def predictions(self) -> dict[str, np.ndarray]:
@@ -168,6 +168,14 @@ class Run:
         network = build(self.record.recipe.network, data.channels, (data.height, data.width), len(data.classes))
         network.load_state_dict(self.weights())
         return network.eval()
+
+    def _columns(self, file: str) -> dict[str, np.ndarray]:
+        with self._guarded(file):
+            columns = _read_columns(self.path / file)
+            # Both tables end with the run's last step; a table that was cut off between two rows does not.
+            if "step" not in columns or columns["step"][-1:].tolist() != [self.record.steps]:
+                raise ValueError("it is incomplete")
+            return columns
 
     def _guarded(self, file: str):
         return _Guard(self.path / file)
@@ -205,7 +213,8 @@ class RunStore:
         """All finished runs, in order of their names; folders that are no runs are passed over."""
         if self.root.is_dir():
             for path in sorted(self.root.iterdir()):
-                if (path / "run.json").is_file():
+                # Hidden folders are scratch: a killed process may have left one behind.
+                if not path.name.startswith(".") and (path / "run.json").is_file():
                     yield Run.open(path)
 
     def save(self, record: RunRecord, steps: Mapping[str, list], epochs: Mapping[str, list], weights: Mapping,
@@ -266,10 +275,9 @@ def _write_columns(path: Path, columns: Mapping[str, list]) -> None:
 
 
 def _read_columns(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            header, *rows = csv.reader(file)
-        table = np.array([[float(cell) if cell else np.nan for cell in row] for row in rows], dtype=np.float64)
-        return {name: table.reshape(-1, len(header))[:, i] for i, name in enumerate(header)}
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read ({error}); remove the folder to train it again.") from None
+    text = path.read_text(encoding="utf-8")
+    if not text.endswith("\n"):
+        raise ValueError("its last row is cut off")
+    header, *rows = csv.reader(text.splitlines())
+    table = np.array([[float(cell) if cell else np.nan for cell in row] for row in rows], dtype=np.float64)
+    return {name: table.reshape(-1, len(header))[:, i] for i, name in enumerate(header)}

@@ -124,7 +124,7 @@ class Trainee:
     def __init__(self, dataset: Dataset, recipe: Recipe, seed: int, device: torch.device):
         self.recipe, self.device = recipe, device
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU as well
             network = build(recipe.network, dataset.channels, dataset.size, len(dataset.classes))
         self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         dtype = torch.bfloat16 if recipe.precision == "bf16-weights" else torch.float32

@@ -23,7 +23,7 @@ def confusion(title: str, classes: Sequence[str], shares: Mapping[str, np.ndarra
             ax.set_visible(False)
         for ax, (arm, matrix) in zip(axes, shares.items(), strict=False):
             errors = np.ma.masked_where(np.eye(k, dtype=bool), matrix)
-            mesh = ax.pcolormesh(errors, cmap="YlOrBr", vmin=0, vmax=worst, edgecolors="white", linewidth=0.5)
+            mesh = ax.pcolormesh(errors, cmap="YlOrBr", vmin=0, vmax=worst, edgecolors="white", linewidth=0.5, clip_on=False)
             for i in range(k):
                 for j in range(k):
                     text = _cell(matrix[i, j], i == j)
@@ -33,7 +33,6 @@ def confusion(title: str, classes: Sequence[str], shares: Mapping[str, np.ndarra
                                 fontweight="bold" if i == j else "normal", color="white" if dark else "#222222")
             ax.set_xticks(np.arange(k) + 0.5, classes, rotation=55, ha="right", rotation_mode="anchor", fontsize=6.5)
             ax.set_yticks(np.arange(k) + 0.5, classes, fontsize=6.5)
-            ax.invert_yaxis()
             ax.set_aspect("equal")
             ax.grid(visible=False)
             ax.tick_params(length=0)
@@ -41,6 +40,7 @@ def confusion(title: str, classes: Sequence[str], shares: Mapping[str, np.ndarra
                 spine.set_visible(False)
             ax.set_title(ARM_STYLES[arm].label.capitalize())
             ax.set_xlabel("predicted")
+        axes[0].invert_yaxis()  # shared by all
         axes[0].set_ylabel("true")
         bar = work.figure.colorbar(mesh, ax=axes[:len(shares)], shrink=0.6, aspect=25, pad=0.015)
         bar.outline.set_visible(False)
@@ -57,14 +57,18 @@ def _cell(share: float, diagonal: bool) -> str:
     return "" if value < 0.05 else f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
 
 
-def colour_scale(title: str, cmap, low: float, high: float, label: str) -> str:
-    """A horizontal colour bar. cmap: a matplotlib colour map or its name. Returns SVG."""
-    with drawing(0.55, title, width=3.2) as work:
+def colour_scale(title: str, colours: str, ends: Sequence[tuple[str, float]]) -> str:
+    """One horizontal colour bar, from 0 to 1 of each row's end (name, value). Returns SVG."""
+    with drawing(0.2 + 0.17 * len(ends), title, width=3.6) as work:
         ax, = work.axes()
-        ax.imshow(np.linspace(low, high, 256)[None], aspect="auto", cmap=cmap, extent=(low, high, 0, 1))
+        ax.imshow(np.linspace(0, 1, 128)[None], aspect="auto", cmap=colours, extent=(0, 1, 0, 1), interpolation="nearest")
         ax.set_yticks([])
         ax.grid(visible=False)
         for spine in ax.spines.values():
             spine.set_visible(False)
-        ax.set_xlabel(label)
+        ticks = (0, 0.25, 0.5, 0.75, 1)
+        ax.set_xticks(ticks, ["\n".join(f"{share * limit:.2g}" for _, limit in ends) for share in ticks], fontsize=6.5)
+        ax.tick_params(length=0)
+        ax.annotate("\n".join(name for name, _ in ends), (0, 0), xycoords="axes fraction", xytext=(-10, -3.5),
+                    textcoords="offset points", ha="right", va="top", fontsize=6.5, color="#555555", linespacing=1.2)
     return work.svg

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.figures.canvas import ARM_STYLES, GREY, drawing
+from reports.figures.canvas import ARM_STYLES, drawing
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,14 @@ class Panel:
     arms: Mapping[str, tuple[Line, ...]]
     percent: bool = False
     log: bool = False
-    limit: float | None = None  # a vertical rule, e.g. the budget
-    limit_label: str = ""
 
 
-def mean_line(lines: Sequence[Line], points: int = 80) -> Line:
-    """The mean of several curves where all of them are defined, by linear interpolation."""
-    low, high = max(line.x[0] for line in lines), min(line.x[-1] for line in lines)
-    grid = np.linspace(low, high, points)
-    return Line(tuple(grid), tuple(np.mean([np.interp(grid, line.x, line.y) for line in lines], axis=0)))
+def mean_line(lines: Sequence[Line], points: int = 60) -> Line:
+    """The mean of several curves at equal shares of their runs: of x and of y, so that runs of unequal length join in."""
+    share = np.linspace(0, 1, points)
+    xs = [line.x[0] + share * (line.x[-1] - line.x[0]) for line in lines]
+    ys = [np.interp(x, line.x, line.y) for x, line in zip(xs, lines, strict=True)]
+    return Line(tuple(np.mean(xs, axis=0).tolist()), tuple(np.mean(ys, axis=0).tolist()))
 
 
 def panels(title: str, contents: Sequence[Panel], columns: int, panel_height: float = 2.05) -> str:
@@ -54,7 +53,7 @@ def panels(title: str, contents: Sequence[Panel], columns: int, panel_height: fl
 
 
 def _panel(ax, panel: Panel, handles: dict) -> None:
-    from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
 
     for arm, lines in panel.arms.items():
         if not lines:
@@ -75,10 +74,9 @@ def _panel(ax, panel: Panel, handles: dict) -> None:
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None, symbol=" %"))
     if panel.log:
         ax.set_yscale("log")
-    if panel.limit is not None:
-        ax.axvline(panel.limit, color=GREY, linewidth=0.8, linestyle=(0, (1, 1.5)))
-        ax.annotate(panel.limit_label, (panel.limit, 0), xycoords=("data", "axes fraction"), xytext=(-3, 4),
-                    textcoords="offset points", ha="right", fontsize=7, color=GREY)
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
 def learning_rate(title: str, planned: Sequence[Line], logged: Mapping[str, tuple[Line, ...]]) -> str:

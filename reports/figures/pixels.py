@@ -8,12 +8,14 @@ import numpy as np
 from jaxtyping import UInt8
 
 
-def png(image: UInt8[np.ndarray, "c h w"]) -> bytes:
-    """PNG of one uint8 image of one or three channels."""
+def png(image: UInt8[np.ndarray, "c h w"], colours: int | None = None) -> bytes:
+    """PNG of one uint8 image of one or three channels; `colours`: reduced to a palette of so many."""
     from PIL import Image
 
     array = np.asarray(image)
     picture = Image.fromarray(array[0]) if len(array) == 1 else Image.fromarray(np.ascontiguousarray(array.transpose(1, 2, 0)))
+    if colours and picture.mode == "RGB":
+        picture = picture.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     file = io.BytesIO()
     picture.save(file, "PNG", optimize=True)
     return file.getvalue()

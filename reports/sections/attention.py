@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from explain.artefact import Explanation
-from explain.geometry import upsample
+from explain.overlay import COLOURS, Scale, overlay
 from reports import formats as f
 from reports.figures.bars import MassBar, masses
 from reports.figures.grids import colour_scale
@@ -19,14 +19,16 @@ from reports.sections.context import ARM_LABELS, Context
 from speedcore import statistics
 
 LAYERS = ("middle", "last")
+_MOST_MISTAKES = 6
+_COLOURS = 96  # of an overlay's palette: no eye tells it from the whole
 _CONTROLS = {"another_image": "another image’s map", "wrong_class": "map of a wrong class", "untrained": "untrained network",
              "gaussian": "Gaussian in the middle", "uniform": "uniform map"}
 
 
 def section(context: Context) -> Section:
     shown = [one for one in context.sets if one.explanations]
-    lead = ("Grad-CAM maps of held-out images: which cells of a layer speak for a class. Red speaks for it, blue against it, both "
-            "arms on one scale. The same images are shown for both arms; the rule that chose them is stated and includes mistakes.")
+    lead = ("Grad-CAM maps of held-out images: which cells of a layer speak for the true class, the brighter the more. The same images "
+            "are shown for both arms, on one scale; the rule that chose them is stated and includes mistakes.")
     blocks = [Group(f"heatmaps-{one.slug}", one.title, _blocks(one)) for one in shown]
     without = [one.title for one in context.sets if not one.explanations]
     if without:
@@ -118,39 +120,51 @@ def _shown(one: DatasetResults) -> dict[str, Explanation]:
 
 def _gallery(one: DatasetResults, sides: dict[str, Explanation]) -> Gallery:
     first = next(iter(sides.values()))
-    limits = {layer: _limit([e.maps(layer) for e in sides.values()]) for layer in LAYERS}
-    row, groups = 0, []
+    index, labels = first.arrays["gallery_index"], first.arrays["gallery_label"]
+    images = one.dataset.test.images[torch.from_numpy(index)].numpy()
+    coloured = {}
+    scales = {layer: Scale.of([e.maps(layer) for e in sides.values()]) for layer in LAYERS}
+    for arm, e in sides.items():
+        for layer in LAYERS:
+            coloured[arm, layer] = overlay(images, e.maps(layer), scales[layer], e.record.layers[layer].extent)
+    groups, row = [], 0
     for group in first.record.gallery.groups:
-        looks = []
-        for _ in group.indices:
-            looks.append(_look(one, sides, row, limits))
-            row += 1
-        groups.append(LookGroup(group.title[:1].upper() + group.title[1:], tuple(looks)))
-    seed = first.record.seed
-    scale = FigureSpec(f"scale-{one.slug}", colour_scale("Colour scale", "RdBu_r", -1, 1, "evidence"), "Colour scale.", "")
-    return Gallery(f"gallery-{one.slug}", f"{one.title}, seed {seed}. {first.record.gallery.rule}", tuple(groups), scale)
+        rows = range(row, row + len(group.indices))
+        row += len(group.indices)
+        looks = tuple(_look(sides, r, images[r], coloured) for r in _few(list(rows), labels))
+        groups.append(LookGroup(group.title[:1].upper() + group.title[1:], looks))
+    layers = " and ".join(f"{layer} ({r.height}×{r.width} cells)" for layer in LAYERS if (r := first.record.layers[layer]))
+    caption = (f"{one.title}, seed {first.record.seed}: each image with what each arm answered and how sure it was, and its maps for the true "
+               f"class at two layers, {layers}. Wrong answers are marked ×. {first.record.gallery.rule} Shown of these: one of each class, "
+               f"and at most {_MOST_MISTAKES} of each kind of mistake.")
+    return Gallery(f"gallery-{one.slug}", caption, tuple(groups), _scale(one, scales))
 
 
-def _limit(maps: Sequence[np.ndarray]) -> float:
-    return float(np.quantile(np.abs(np.concatenate([m.ravel() for m in maps])), 0.99)) or 1.0
+def _few(rows: list[int], labels: np.ndarray) -> list[int]:
+    """One row of each class where the classes repeat in order, else the first few."""
+    by_class: dict[int, int] = {}
+    for row in rows:
+        by_class.setdefault(int(labels[row]), row)
+    balanced = len(rows) == len(by_class) * sum(labels[row] == labels[rows[0]] for row in rows)
+    return list(by_class.values()) if balanced and len(by_class) > 1 else rows[:_MOST_MISTAKES]
 
 
-def _look(one, sides, row, limits) -> Look:
-    from matplotlib import colormaps
-
+def _look(sides: dict[str, Explanation], row: int, image: np.ndarray, coloured: dict) -> Look:
     first = next(iter(sides.values()))
     index, label = int(first.arrays["gallery_index"][row]), int(first.arrays["gallery_label"][row])
-    image = one.dataset.test.images[index].numpy()
-    name = first.record.classes[label]
+    truth = first.record.classes[label]
     made = []
     for arm, e in sides.items():
-        predicted = int(e.arrays["gallery_predicted"][row])
-        pictures = []
-        for layer in LAYERS:
-            big = upsample(torch.from_numpy(e.maps(layer)[row]), one.dataset.size, e.record.layers[layer].extent).numpy()
-            colour = colormaps["RdBu_r"](np.clip(big / limits[layer], -1, 1) / 2 + 0.5)[..., :3]
-            grey = image.mean(0)[..., None] / 255
-            pictures.append(Picture(png((255 * (0.6 * colour + 0.4 * grey)).astype(np.uint8).transpose(2, 0, 1)), f"Map {layer} {arm}"))
-        made.append(Side(arm, f"{e.record.classes[predicted]}, {f.percent(float(e.arrays['gallery_confidence'][row]), 0)}",
-                         predicted == label, tuple(pictures)))
-    return Look(Picture(png(image), f"{name}, test image {index}"), name, f"test image {index}", tuple(made))
+        predicted, sure = int(e.arrays["gallery_predicted"][row]), float(e.arrays["gallery_confidence"][row])
+        answer = f"{e.record.classes[predicted]}, {f.percent(sure, 0)}"
+        maps = tuple(Picture(png(coloured[arm, layer][row].transpose(2, 0, 1), colours=_COLOURS),
+                             f"Map of the {layer} layer, {ARM_LABELS[arm]}, for {truth}; it answered {answer}") for layer in LAYERS)
+        made.append(Side(arm, answer, predicted == label, maps))
+    return Look(Picture(png(image), f"{truth}, test image {index}"), truth, f"test image {index}", tuple(made))
+
+
+def _scale(one: DatasetResults, scales: dict[str, Scale]) -> FigureSpec:
+    ends = [(layer, scale.limit) for layer, scale in scales.items()]
+    label = next(iter(scales.values())).label
+    return FigureSpec(f"scale-{one.slug}", colour_scale("Colour scale", COLOURS, ends), f"Colour scale of the heatmaps: {label}. It ends at "
+                      + f.listing([f"{limit:.3g} at the {layer} layer" for layer, limit in ends]) + ".", f"In each pair of maps the middle layer is on the left and the last on the right. Colours: {label}.")

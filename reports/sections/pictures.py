@@ -15,9 +15,9 @@ from speedcore import augment
 from speedcore.data.dataset import Dataset
 from speedcore.recipe import Augment
 
-_SAMPLES = 10         # images a class
+_SAMPLES = 8         # images a class
 _MOST_CLASSES = 12
-_AUGMENTED = 10       # images in an augmentation grid
+_AUGMENTED = 8       # images in an augmentation grid
 _DRAWS = 3
 _SEED = 0
 
@@ -100,7 +100,7 @@ def _grid(one: DatasetResults) -> tuple[Prose | Pictures, ...]:
         strips.append(_strip(dataset, chosen, Augment(cutout=spec.cutout), "cutout", 0, f"{spec.cutout}×{spec.cutout} pixels"))
     if spec.any:
         strips += [_strip(dataset, chosen, spec, f"all together, draw {i}", i) for i in range(1, _DRAWS + 1)]
-    words = "Crop, flip and cutout as the recipe has them" if spec.any else "This recipe augments nothing"
+    words = "Operations as the recipe has them" if spec.any else "This recipe augments nothing"
     return (Pictures(f"augmented-{one.slug}", f"{one.title}. {words}; random choices drawn with seed {_SEED}.", tuple(strips)),)
 
 

@@ -17,7 +17,7 @@ from speedcore.runs import Run
 
 def title(context: Context) -> str:
     seconds = context.results.inputs.budget_seconds
-    return f"Are {seconds:,.0f} seconds enough?" if seconds else "How far does training get?"
+    return f"Are {seconds:g} seconds enough?" if seconds else "How far does training get?"
 
 
 def subtitle(context: Context) -> str:
@@ -114,7 +114,7 @@ def _soon(context: Context) -> FigureSpec | None:
     columns = len(contents) if len(contents) < 4 else 2
     return FigureSpec("accuracy-against-time", panels("Accuracy against time", contents, max(columns, 1)), alt,
                       "How soon each data set is learned: accuracy on held-out training images against the article’s clock. "
-                      "Thin lines are seeds, the bold line is their mean.",
+                      "Thin lines are seeds, the bold line is their mean at equal shares of the run.",
                       {p.title: {a: [line.y[-1] for line in ls] for a, ls in p.arms.items()} for p in contents})
 
 

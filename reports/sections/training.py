@@ -192,13 +192,13 @@ def _curves(one: DatasetResults) -> FigureSpec:
     for column, label, percent in _COLUMNS:
         arms = {arm: tuple(line for run in runs if (line := _line(run, column))) for arm, runs in one.arms.items()}
         if any(arms.values()):
-            contents.append(Panel(label, "epoch", "", arms, percent=percent))
+            contents.append(Panel(label, "epoch", "", arms, percent=percent, log=not percent))
     ends = [f"{panel.title.lower()} {f.listing([f'{_end(lines, panel.percent)} {ARM_LABELS[arm]}' for arm, lines in panel.arms.items() if lines])}"
             for panel in contents]
     counts = f.listing([f"{len(runs)} {ARM_LABELS[arm]}" for arm, runs in one.arms.items()])
     return FigureSpec(f"curves-{one.slug}-figure", panels(f"Curves of {one.title}", contents, 2, 1.75),
                       f"Accuracy and loss of {one.title} against epochs, both arms. At the end: " + "; ".join(ends) + ".",
-                      f"{one.title}. Thin lines are runs ({counts}), bold lines their mean.",
+                      f"{one.title}. Thin lines are runs ({counts}), bold lines their mean at equal shares of the run. Losses on a logarithmic scale.",
                       {p.title: {a: [line.y[-1] for line in ls] for a, ls in p.arms.items()} for p in contents})
 
 

@@ -140,9 +140,10 @@ def _recipes(context: Context) -> Table:
         for arm, runs in one.arms.items():
             r = runs[0].record
             rows.append((Cell(one.title), Cell(ARM_LABELS[arm], mark=arm), Cell(r.recipe.name), Cell(r.recipe_hash),
-                         Cell(", ".join(str(run.record.seed) for run in runs)), Cell(one.record.fingerprint)))
+                         Cell(", ".join(str(run.record.seed) for run in runs)), Cell(one.record.fingerprint[:12])))
     columns = (Column("Data set"), Column("Arm"), Column("Recipe"), Column("Recipe hash"), Column("Seeds"), Column("sha256 of the data"))
-    return Table("recipes", "Recipes, seeds and inputs", columns, tuple(rows), heads=2)
+    return Table("recipes", "Recipes, seeds and inputs", columns, tuple(rows), heads=2,
+                 note="sha256: the first twelve digits of the digest of all decoded images and labels; results.json has it whole.")
 
 
 # --- how to regenerate -----------------------------------------------------------------------------------------------
@@ -181,17 +182,18 @@ def _plan(context: Context) -> Table:
 # --- appendix --------------------------------------------------------------------------------------------------------
 
 def appendix(context: Context) -> Section:
-    blocks: list = [_every_run(context)] if context.sets else []
     versions: Mapping[str, Any] = context.results.inputs.environment
     revision = str(versions.get("revision") or "unknown")[:12]
     day = context.results.finished[:10]
     from speedcore import __version__
 
-    blocks += [
+    blocks = [
         Prose("`results.json` holds the same numbers for machines: it lies beside this report, is attached to the PDF, and is "
               "embedded in the HTML page as the element with the id `results-json`. docs/results-json.md describes it."),
         Code(_CITATION % (__version__, revision, day, day[:4]), "BibTeX"),
     ]
+    if context.sets:
+        blocks.append(_every_run(context))
     return Section("appendix", "", "Appendix", "", tuple(blocks))
 
 

@@ -64,9 +64,10 @@ class Cache:
         path = self._decoded(key)
         try:
             with safe_open(path, "pt") as file:
-                about = json.loads(file.metadata()["about"])
+                about, digest = (file.metadata()[key] for key in ("about", "digest"))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
-            intact = _digest(tensors) == about["digest"]
+            intact = _digest(about, tensors) == digest
+            about = json.loads(about)
             train, test = (Split(tensors[f"{split}.images"], tensors[f"{split}.labels"], tensors.get(f"{split}.masks"))
                            for split in ("train", "test"))
             decoded = Decoded(tuple(about["classes"]), train, test, about["official"], about["note"])
@@ -85,14 +86,13 @@ class Cache:
         tensors = {f"{name}.{part}": tensor.contiguous()
                    for name, split in (("train", decoded.train), ("test", decoded.test))
                    for part in ("images", "labels", "masks") if (tensor := getattr(split, part)) is not None}
-        about = {"classes": decoded.classes, "official": decoded.official, "note": decoded.note,
-                 "digest": _digest(tensors)}
+        about = json.dumps({"classes": decoded.classes, "official": decoded.official, "note": decoded.note})
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, made = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
             os.close(handle)
             try:
-                save_file(tensors, made, {"about": json.dumps(about)})
+                save_file(tensors, made, {"about": about, "digest": _digest(about, tensors)})
                 os.chmod(made, 0o644)  # a cache may be shared
                 os.replace(made, path)
             finally:
@@ -104,8 +104,8 @@ class Cache:
         return self.root / "decoded" / f"{key}.safetensors"
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(about: str, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(about.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(memoryview(tensor.contiguous().numpy()).cast("B"))

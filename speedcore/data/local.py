@@ -39,7 +39,7 @@ def _places(place: Path, name: str) -> Iterator[tuple[Path, bool]]:
     """(folder, is it the data set's own) where to look; torchvision's layout, NAME/raw, among them."""
     try:
         inner = sorted(path for path in place.iterdir() if path.is_dir())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise NotHere(f"{place} does not exist yet") from None
     except OSError as error:
         raise DataError(f"{place} cannot be read ({error.strerror or error}). Make it readable, or name another "

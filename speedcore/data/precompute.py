@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from torch import Tensor
 
 from speedcore.data.batches import Batches
 from speedcore.errors import DataError
+
+_IMAGES, _LABELS = "images.u8", "labels.i64"
 
 
 class PrecomputedEpochs:
@@ -46,13 +49,11 @@ class PrecomputedEpochs:
             if free < 1.05 * self.bytes:
                 raise DataError(f"precomputed epochs need {self.bytes / 1e9:.1f} GB in {self.folder}, which has "
                                 f"{free / 1e9:.1f} GB free; free some, or train with data = \"device\".")
-            images = np.memmap(self.folder / "images.u8", np.uint8, "w+", shape=self._shape)
-            labels = np.memmap(self.folder / "labels.i64", np.int64, "w+", shape=self._shape[:2])
-            for step, (batch, target) in enumerate(islice(batches, self.steps)):
-                images[step] = batch.permute(0, 2, 3, 1).cpu().numpy()
-                labels[step] = target.cpu().numpy()
-            images.flush()
-            labels.flush()
+            # Written as files, not through a map: a disk that fills up is then an error and not a crash.
+            with (self.folder / _IMAGES).open("wb") as images, (self.folder / _LABELS).open("wb") as labels:
+                for batch, target in islice(batches, self.steps):
+                    images.write(batch.permute(0, 2, 3, 1).cpu().contiguous().numpy())
+                    labels.write(target.cpu().numpy())
         except OSError as error:
             self.close()
             raise DataError(f"precomputed epochs cannot be written to {self.folder}: {error.strerror or error}.") from None
@@ -61,8 +62,8 @@ class PrecomputedEpochs:
             raise
 
     def __iter__(self) -> Iterator[tuple[UInt8[Tensor, "b c h w"], Int64[Tensor, " b"]]]:
-        images = np.memmap(self.folder / "images.u8", np.uint8, "r", shape=self._shape)
-        labels = np.memmap(self.folder / "labels.i64", np.int64, "r", shape=self._shape[:2])
+        images = np.memmap(self.folder / _IMAGES, np.uint8, "r", shape=self._shape)
+        labels = np.memmap(self.folder / _LABELS, np.int64, "r", shape=self._shape[:2])
 
         def fetch(step: int) -> tuple[Tensor, Tensor]:
             batch = torch.from_numpy(np.array(images[step])).permute(0, 3, 1, 2)
@@ -80,8 +81,11 @@ class PrecomputedEpochs:
                 yield batch
 
     def close(self) -> None:
-        """Delete the stored files."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete the stored files, and the folder if nothing else is in it."""
+        with suppress(OSError):
+            (self.folder / _IMAGES).unlink(missing_ok=True)
+            (self.folder / _LABELS).unlink(missing_ok=True)
+            self.folder.rmdir()
 
     def __enter__(self) -> PrecomputedEpochs:
         return self

@@ -61,15 +61,15 @@ class Spec:
                 raise DataError(f"shapes: a correlation of {correlation} is outside 0..1.")
         if self.shortcut is None and (self.train_correlation or self.test_correlation):
             raise DataError(f"shapes: a correlation needs a shortcut: {' or '.join(SHORTCUTS)}.")
-        if self.train < 1 or self.test < 1 or self.seed < 0:
-            raise DataError("shapes: train and test must be at least 1 and the seed at least 0.")
+        if self.train < 1 or self.test < 1 or not 0 <= self.seed < 2**64:
+            raise DataError("shapes: train and test must be at least 1 and the seed within 0..2^64-1.")
 
     @property
     def name(self) -> str:
         """`shapes`, `shapes:corner=0.9`, `shapes:hue=0.9/0` (training/test), then seed, train, test where not usual."""
         parts = []
         if self.shortcut:
-            both = [f"{c:g}" for c in (self.train_correlation, self.test_correlation)]
+            both = [f"{c:.12g}" for c in (self.train_correlation, self.test_correlation)]
             parts.append(f"{self.shortcut}={'/'.join(dict.fromkeys(both))}")
         parts += [f"{key}={getattr(self, key)}" for key in ("seed", "train", "test")
                   if getattr(self, key) != getattr(Spec, key)]
@@ -176,8 +176,9 @@ def _chunk(spec: Spec, which: str, chunk: int, swapped: bool) -> tuple[np.ndarra
     darker = draws.below(2, n, 1).astype(np.float32) * 2 - 1
     away = np.where(base < 100, 1, np.where(base > 155, -1, darker)).astype(np.float32)
     brightness = base + away * draws.between(26, 85, n, 1)
-    hue = PALETTE[values] * np.float32(34) if spec.shortcut == "hue" else (
-        chroma(TURNS[draws.below(len(TURNS), n)]) * draws.between(4, 40, n, 1))
+    hue = chroma(TURNS[draws.below(len(TURNS), n)]) * draws.between(4, 40, n, 1)
+    if spec.shortcut == "hue":
+        hue = PALETTE[values] * np.float32(34)
     own = chroma(TURNS[draws.below(len(TURNS), n)]) * draws.between(4, 60, n, 1)
 
     image = (base + hue)[:, :, None, None] + _clouds(draws, n, 22)

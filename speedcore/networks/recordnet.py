@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from speedcore.errors import RecipeError
+
 _ACTIVATIONS = {"gelu": nn.GELU, "silu": nn.SiLU, "relu": nn.ReLU}
 
 
@@ -56,6 +58,9 @@ class RecordNet(nn.Module):
     def __init__(self, channels: int, size: tuple[int, int], classes: int, widths: tuple[int, int, int],
                  whiten_kernel: int, activation: str, logit_scale: float, norm_momentum: float):
         super().__init__()
+        if min(size) < 16:
+            raise RecipeError(f"network 'recordnet' needs images of at least 16×16 pixels, these are {size[0]}×{size[1]}; "
+                              f"choose a recipe with network 'davidnet', which pads small images.")
         patch = channels * whiten_kernel**2
         # Kernel 2 unpadded leaves 31 of 32 pixels, kernel 3 padded keeps 28 of 28: stages of 15-7-3 and 14-7-3.
         self.whiten = nn.Conv2d(channels, 2 * patch, whiten_kernel, padding=whiten_kernel // 3)

@@ -71,7 +71,8 @@ def range_test(dataset: Dataset, recipe: Recipe, seed: int = 0, device: torch.de
 
 def drawing(result: RangeTest, height: int = 12, width: int = 70) -> list[str]:
     """The curve as lines of text: log rate across, loss up."""
-    columns = [result.losses[int(i * len(result.losses) / width)] for i in range(min(width, len(result.losses)))]
+    width = min(width, len(result.losses))
+    columns = [result.losses[int(i * len(result.losses) / width)] for i in range(width)]
     low, high = min(columns), min(max(columns), 2 * columns[0])
     rows = [[" "] * len(columns) for _ in range(height)]
     for x, loss in enumerate(columns):

@@ -1,0 +1,163 @@
+"""Recipes: frozen, named by content, and every mistake in a file named with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from speedcore import recipes
+from speedcore.errors import RecipeError
+from speedcore.recipe import SGD, Adam, Augment, Average, DavidNet, Muon, Recipe, Schedule, Views, from_toml, validated
+from tests.speedcore import toys
+
+# One change of each field that decides a run.
+CHANGES = {
+    "network": DavidNet(width=0.5), "optimizer": SGD(lr=0.06, weight_decay=1e-3),
+    "schedule": Schedule(knots=((0, 1), (1, 0))), "augment": Augment(crop=2), "batch_size": 39, "epochs": 4.0,
+    "min_epochs": 1.5, "label_smoothing": 0.1, "average": Average(), "test_time": Views(mirror=True), "precision": "bf16",
+    "channels_last": True, "data": "precomputed", "validation": 10,
+}
+
+MINIMAL = """
+batch_size = 250
+epochs = 2
+network = { kind = "davidnet" }
+optimizer = { kind = "sgd", lr = 0.4 }
+"""
+
+
+def test_name_and_description_leave_the_hash_alone() -> None:
+    recipe = toys.recipe()
+    assert recipe.changed(name="other", describe="words").hash == recipe.hash
+
+
+def test_every_other_field_changes_the_hash() -> None:
+    recipe = toys.recipe()
+    assert set(CHANGES) == set(Recipe.model_fields) - {"name", "describe"}
+    hashes = {recipe.changed(**{field: value}).hash for field, value in CHANGES.items()}
+    assert len(hashes | {recipe.hash}) == len(CHANGES) + 1
+
+
+def test_the_hash_is_the_same_for_the_same_content_however_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(MINIMAL)
+    built = Recipe(name="b", network=DavidNet(width=1.0), optimizer=SGD(lr=0.4), batch_size=250, epochs=2.0)
+    assert from_toml(path).hash == built.hash
+
+
+def test_recipes_are_frozen() -> None:
+    recipe = toys.recipe()
+    for target, field in ((recipe, "epochs"), (recipe.augment, "crop"), (recipe.network, "widths")):
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(target, field, 1)
+
+
+def test_without_augmentation_is_the_same_recipe_on_plain_images() -> None:
+    recipe = toys.recipe(test_time=Views(mirror=True, shifts=True), label_smoothing=0.2)
+    plain = recipe.without_augmentation()
+    assert recipe.augment.any and recipe.test_time.any
+    assert not plain.augment.any and not plain.test_time.any
+    left = {k: v for k, v in recipe if k not in ("augment", "test_time")}
+    assert left == {k: v for k, v in plain if k not in ("augment", "test_time")}
+
+
+@pytest.mark.parametrize(("views", "count"), [
+    (Views(), 1), (Views(mirror=True), 2), (Views(shifts=True), 3), (Views(mirror=True, shifts=True), 6)])
+def test_views_are_counted_with_the_image_itself(views: Views, count: int) -> None:
+    assert views.count == count
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    (MINIMAL + "epocks = 3", ["epocks", "not permitted"]),
+    (MINIMAL + "[augment]\nshear = 3", ["augment.shear"]),
+    (MINIMAL.replace("epochs = 2", "epochs = -2"), ["epochs", "greater than 0"]),
+    (MINIMAL.replace("epochs = 2", "epochs = 'many'"), ["epochs"]),
+    (MINIMAL.replace("epochs = 2\n", ""), ["epochs", "required"]),
+    (MINIMAL.replace("lr = 0.4", "lr = nan"), ["optimizer.sgd.lr"]),
+    (MINIMAL.replace("lr = 0.4", "lr = inf"), ["optimizer.sgd.lr"]),
+    (MINIMAL.replace("davidnet", "resnet"), ["network", "resnet"]),
+    (MINIMAL.replace('kind = "sgd", lr = 0.4', 'kind = "adam", lr = 0.1, betas = [0.9, 1.0]'), ["betas"]),
+    (MINIMAL + "min_epochs = 3", ["min_epochs", "larger than epochs"]),
+    (MINIMAL + "[schedule]\nknots = [[0.0, 1.0]]", ["schedule.knots", "from position 0 to position 1"]),
+    (MINIMAL + "[schedule]\nknots = [[0, 0], [0.7, 1], [0.3, 1], [1, 0]]", ["schedule.knots"]),
+    (MINIMAL + "[schedule]\nknots = [[0, 0], [1, -1]]", ["schedule.knots", "negative"]),
+    (MINIMAL + "name = 'a b'", ["name"]),
+    ("epochs = = 2", ["not valid TOML", "line 1"]),
+    ("base = 3", ["base"]),
+    ('base = "nosuch"', ["nosuch", "article"]),
+    ('base = "record"\n[augment]\ncrop = -1', ["augment.crop"]),
+])
+def test_a_wrong_file_is_named_with_the_field(tmp_path: Path, text: str, words: list[str]) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(RecipeError) as raised:
+        from_toml(path)
+    message = str(raised.value)
+    assert "nosuch" in text or str(path) in message
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir(), lambda path: path.write_bytes(b"\xff\xfe")])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, make) -> None:
+    path = tmp_path / "mine.toml"
+    make(path)
+    with pytest.raises(RecipeError, match="mine.toml"):
+        from_toml(path)
+
+
+def test_a_base_gives_what_the_file_leaves_out(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "article"\nepochs = 7\n[optimizer]\nlr = 0.9\n[augment]\ncutout = 0\n')
+    mine, base = from_toml(path), recipes.get("article", "cifar10")
+    expected = base.changed(name="mine", epochs=7.0, optimizer=base.optimizer.model_copy(update={"lr": 0.9}),
+                            augment=base.augment.model_copy(update={"cutout": 0}))
+    assert mine == expected
+
+
+def test_a_base_that_leads_back_to_itself_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f'base = "{path}"')
+    with pytest.raises(RecipeError, match="leads back to itself"):
+        from_toml(path)
+
+
+def test_a_base_of_another_data_set_is_that_data_sets(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "article"\ndataset = "mnist"\n')
+    assert from_toml(path).hash == recipes.get("article", "mnist").hash != recipes.get("article", "cifar10").hash
+
+
+def test_another_kind_replaces_the_bases_table_whole(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "article"\n[optimizer]\nkind = "adam"\nlr = 0.01\n')
+    assert from_toml(path).optimizer == Adam(lr=0.01)
+
+
+def test_a_change_is_validated() -> None:
+    with pytest.raises(RecipeError, match="batch_size"):
+        toys.recipe().changed(batch_size=0)
+    with pytest.raises(RecipeError, match="here.*\n.*recipe"):
+        validated([], "here")
+
+
+def test_built_in_recipes_flip_no_digit_and_survive_a_round_trip() -> None:
+    for name in recipes.names():
+        for dataset in ("mnist", "fashion-mnist", "cifar10", "shapes:corner=0.9", "folder:/some/where"):
+            recipe = recipes.get(name, dataset)
+            assert recipe.name == name
+            assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+            assert recipe.augment.any
+        digits = recipes.get(name, "mnist")
+        assert digits.augment.flip == "none" and not digits.test_time.mirror
+
+
+def test_unknown_recipe_names_the_known_ones() -> None:
+    with pytest.raises(RecipeError, match="article.*record"):
+        recipes.get("artcle", "mnist")
+
+
+def test_muon_and_sgd_are_told_apart_by_kind() -> None:
+    content = toys.recipe().model_dump() | {"optimizer": {"kind": "muon", "bias_lr": 1.0, "head_lr": 2.0}}
+    assert validated(content, "here").optimizer == Muon(bias_lr=1.0, head_lr=2.0)

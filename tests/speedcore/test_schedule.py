@@ -1,0 +1,175 @@
+"""Schedules by hand, and the pace on simulated machines: the limit is kept and the rate lands."""
+
+from __future__ import annotations
+
+import math
+import random
+import warnings
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from speedcore.schedule import Pace, interpolate
+
+KNOTS = ((0.0, 0.0), (0.2, 1.0), (1.0, 0.2))
+
+
+@pytest.mark.parametrize(("progress", "linear", "cosine"), [
+    (-1.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.05, 0.25, (1 - math.cos(math.pi / 4)) / 2), (0.1, 0.5, 0.5), (0.2, 1.0, 1.0),
+    (0.6, 0.6, 0.6), (0.8, 0.4, 0.2 + 0.8 * (1 + math.cos(0.75 * math.pi)) / 2), (1.0, 0.2, 0.2), (2.0, 0.2, 0.2),
+])
+def test_between_knots_by_hand(progress: float, linear: float, cosine: float) -> None:
+    assert interpolate(KNOTS, progress) == pytest.approx(linear)
+    assert interpolate(KNOTS, progress, "cosine") == pytest.approx(cosine)
+
+
+def test_two_knots_at_one_place_are_a_jump() -> None:
+    knots = ((0.0, 1.0), (0.5, 1.0), (0.5, 0.1), (1.0, 0.1))
+    assert [interpolate(knots, p) for p in (0.49, 0.5, 0.51)] == pytest.approx([1.0, 1.0, 0.1])
+
+
+def test_cosine_is_torchs_one_cycle() -> None:
+    total, peak, start, end = 50, 4.0, 25.0, 1e4
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch would like a step of the optimiser before the schedule's
+        theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total, pct_start=0.3, div_factor=start,
+                                                     final_div_factor=end, cycle_momentum=False)
+        rates = []
+        for _ in range(total):
+            rates.append(optimizer.param_groups[0]["lr"])
+            if len(rates) < total:
+                theirs.step()
+    # torch puts the peak at step 0.3·total − 1 and the end at step total − 1, counted from 0.
+    knots = ((0.0, 1 / start), ((0.3 * total - 1) / (total - 1), 1.0), (1.0, 1 / start / end))
+    ours = [peak * interpolate(knots, i / (total - 1), "cosine") for i in range(total)]
+    assert ours == pytest.approx(rates, rel=1e-6)
+
+
+@given(st.integers(1, 500))
+def test_progress_goes_in_equal_parts_from_one_part_to_exactly_one(steps: int) -> None:
+    pace, seen = Pace(steps), []
+    while not pace.finished:
+        seen.append(pace.advance())
+    assert seen == pytest.approx([(i + 1) / steps for i in range(steps)])
+    assert seen[-1] == 1.0
+
+
+# --- machines --------------------------------------------------------------------------------------------------------
+
+def drive(pace: Pace, seconds_of_step: Callable[[int, float], float]) -> tuple[float, list[float]]:
+    """Run a pace on a machine: (seconds taken, progress of each step)."""
+    elapsed, seen = 0.0, []
+    while not pace.finished:
+        seen.append(pace.advance())
+        took = seconds_of_step(len(seen), elapsed)
+        elapsed += took
+        pace.look(elapsed, took)
+    return elapsed, seen
+
+
+def noisy(spread: float, seed: int, mean: float = 1.0) -> Callable[[int, float], float]:
+    generator = random.Random(seed)
+    return lambda step, elapsed: mean * generator.uniform(1 - spread, 1 + spread)
+
+
+@given(st.integers(1, 2000), st.floats(0.2, 5), st.floats(0, 0.12), st.integers(0, 10**6), st.booleans())
+def test_a_machine_that_keeps_its_own_pace_lands_inside_the_limit(steps, factor, spread, seed, stretch) -> None:
+    """Whatever it was measured as (`factor` is how wrong that was), as long as steps stay within 1.27 of each other."""
+    limit = steps / 0.96
+    if factor * (1 + spread) > limit:
+        return  # not even one step fits
+    pace = Pace(steps, limit, wanted=10 * steps, stretch=stretch)
+    elapsed, seen = drive(pace, noisy(spread, seed, factor))
+    assert elapsed <= limit
+    assert seen[-1] == 1.0
+    assert all(a < b for a, b in zip(seen, seen[1:], strict=False))
+
+
+@given(st.integers(50, 3000), st.floats(0.2, 1.6), st.floats(0, 0.3), st.integers(0, 10**6))
+def test_nine_tenths_of_the_limit_are_used_where_more_is_wanted(steps, factor, spread, seed) -> None:
+    pace = Pace(steps, steps / 0.96, wanted=10 * steps, stretch=True)
+    elapsed, seen = drive(pace, noisy(spread, seed, factor))
+    assert 0.9 * pace.limit <= elapsed <= pace.limit
+    assert seen[-1] == 1.0
+
+
+@given(st.integers(150, 3000), st.floats(1.0, 3.0), st.floats(0, 0.97), st.floats(0.01, 1), st.booleans())
+def test_a_slow_spell_at_any_time_is_survived(steps, slower, begins, lasts, stretch) -> None:
+    limit = steps / 0.96
+    pace = Pace(steps, limit, wanted=3 * steps, stretch=stretch)
+    elapsed, seen = drive(pace, lambda step, t: slower if begins <= t / limit < begins + lasts else 1.0)
+    assert elapsed <= limit
+    assert seen[-1] == 1.0
+    assert elapsed >= 0.9 * limit
+
+
+def test_a_run_gets_its_own_steps_back_after_a_slow_spell() -> None:
+    """Twice as slow for the first twentieth of the time: 950 + 25 of the thousand steps that the limit holds."""
+    pace = Pace(960, 1000.0)
+    elapsed, _ = drive(pace, lambda step, t: 2.0 if t < 50 else 1.0)
+    assert any(change.steps_after < change.steps_before for change in pace.replans)
+    assert pace.done >= 930
+    assert elapsed <= 1000
+
+
+def test_a_run_as_fast_as_planned_is_left_alone() -> None:
+    pace = Pace(960, 1000.0, wanted=5000, stretch=True)
+    elapsed, _ = drive(pace, lambda step, t: 1.0)
+    assert (elapsed, pace.done, pace.replans) == (960, 960, [])
+
+
+def test_a_faster_machine_lengthens_only_what_may_be_stretched_and_never_beyond_what_is_wanted() -> None:
+    counts = {}
+    for stretch, wanted in ((False, 5000), (True, 5000), (True, 1200)):
+        pace = Pace(960, 1000.0, wanted=wanted, stretch=stretch)
+        drive(pace, lambda step, t: 0.5)
+        counts[stretch, wanted] = pace.done
+    assert counts[False, 5000] == 960
+    assert counts[True, 1200] == 1200
+    assert 0.9 * 2000 <= counts[True, 5000] <= 2000  # two steps a second for a thousand seconds
+
+
+def test_every_change_is_recorded_and_they_are_few() -> None:
+    for steps in (100, 3000):
+        for seed in range(5):
+            pace = Pace(steps, steps / 0.96, wanted=5 * steps, stretch=True)
+            drive(pace, noisy(0.5, seed))
+            planned = steps
+            for change in pace.replans:
+                assert change.steps_before == planned != change.steps_after
+                assert change.reason.startswith("faster" if change.steps_after > planned else "slower")
+                planned = change.steps_after
+            assert planned == pace.done
+            assert len(pace.replans) <= 12
+
+
+def test_without_a_limit_nothing_is_ever_replanned() -> None:
+    pace = Pace(300, wanted=1000, stretch=True)
+    drive(pace, noisy(0.9, 0, 100))
+    assert (pace.done, pace.replans) == (300, [])
+
+
+def test_without_room_for_a_landing_the_limit_is_kept() -> None:
+    """The ninth of ten steps hangs: it alone takes the limit, and no tenth begins."""
+    pace = Pace(10, 10.4)
+    elapsed, seen = drive(pace, lambda step, t: 2.3 if step == 9 else 1.0)
+    assert elapsed == pytest.approx(10.3)
+    assert (pace.done, pace.replans[-1].steps_after) == (9, 9)
+    assert seen[-1] < 1
+
+
+def test_looks_at_several_steps_at_once_plan_as_well() -> None:
+    """As on a GPU, where the clock is read every few steps only."""
+    pace, elapsed, seen = Pace(1000, 1000.0), 0.0, 0
+    while not pace.finished:
+        pace.advance()
+        elapsed += 1.5
+        if pace.done % 10 == 0 or pace.due:
+            pace.look(elapsed, 1.5 * (pace.done - seen), pace.done - seen)
+            seen = pace.done
+    assert 900 <= elapsed <= 1000
+    assert pace.progress == 1.0

@@ -1,0 +1,57 @@
+"""Toys for the tests of the core: a clock that is moved by hand, a small data set, a small recipe, a job."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from speedcore.clock import POLICIES, Budget
+from speedcore.data.dataset import Dataset, Provenance, Split
+from speedcore.recipe import SGD, Augment, Recipe, RecordNet
+from speedcore.training import Job
+
+
+class FakeClock:
+    """A clock that stands still until it is told to go on."""
+
+    def __init__(self, now: float = 1000.0):
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def go(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def dataset(train: int = 160, test: int = 40, channels: int = 1, size: int = 16, classes: int = 4, name: str = "toy",
+            seconds: dict[str, float] | None = None) -> Dataset:
+    """Noise with a bright square whose quarter of the image is the class: easy, and the same on every machine."""
+    generator = torch.Generator().manual_seed(1)
+
+    def split(n: int) -> Split:
+        images = torch.randint(0, 120, (n, channels, size, size), generator=generator, dtype=torch.uint8)
+        labels = torch.arange(n) % classes
+        half = size // 2
+        for image, label in zip(images, labels.tolist(), strict=True):
+            top, left = half * (label // 2 % 2), half * (label % 2)
+            image[:, top + 2:top + half - 2, left + 2:left + half - 2] += 120
+        return Split(images, labels)
+
+    return Dataset.make(name, tuple(f"class {i}" for i in range(classes)), split(train), split(test),
+                        Provenance("made in a test", False, seconds=seconds or {}))
+
+
+def recipe(**changes: Any) -> Recipe:
+    """Four steps an epoch on `dataset()`, milliseconds a step."""
+    fields = {"name": "toy", "network": RecordNet(widths=(8, 8, 8)), "optimizer": SGD(lr=0.05, weight_decay=1e-3),
+              "augment": Augment(crop=2, flip="random", cutout=4), "batch_size": 40, "epochs": 3, "validation": 0}
+    return Recipe(**{**fields, **changes})
+
+
+def job(recipe: Recipe, steps: int, seed: int = 0, limit: float = math.inf, key: str | None = None, arm: str = "with",
+        policy: str = "article", wanted: int | None = None, stretch: bool = False) -> Job:
+    return Job(key or f"toy-{arm}-s{seed}", recipe, arm, seed, Budget(limit, POLICIES[policy]), limit, steps,
+               wanted or steps, stretch)
