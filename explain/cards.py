@@ -40,7 +40,7 @@ def page_of(inspection: Inspection) -> Page:
         sections=tuple(Section(title[0].upper() + title[1:], tuple(made[i] for i in rows))
                        for title, rows in inspection.sections()),
         rule=f"How the images were chosen. {record.gallery.rule}", table=_table(inspection),
-        width=content["image"].shape[-1] * max(1, round(116 / content["image"].shape[-1])),
+        width=content["image"].shape[-1] * max(1, round(105 / content["image"].shape[-1])),
         uid=f"x{hashlib.sha256(repr(inspection).encode()).hexdigest()[:8]}{next(_count)}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 from matplotlib.cm import ScalarMappable
@@ -18,7 +19,16 @@ ACROSS = 10
 WRONG = "#b3261e"
 
 
-def figure(inspection: Inspection, limit: int = 20) -> Figure:
+class Drawing(Figure):
+    """A figure that shows itself in any notebook, also where pyplot was never asked to."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=120)
+        return buffer.getvalue()
+
+
+def figure(inspection: Inspection, limit: int = 20) -> Drawing:
     """Up to `limit` images, ten to a row, each above its maps; red answers are wrong. Raises ExplainError if none."""
     content, overlays = inspection.data, inspection.overlays()
     shown = min(limit, len(content["index"]))
@@ -26,7 +36,7 @@ def figure(inspection: Inspection, limit: int = 20) -> Figure:
         raise ExplainError("no image passes this filter, so there is nothing to draw.")
     strips = {"image": pixels(content["image"]), **overlays}
     columns, blocks = min(ACROSS, shown), -(-shown // ACROSS)
-    made = Figure(figsize=(max(5.0, columns + 0.6), 1.22 * blocks * len(strips) + 0.9), layout="constrained")
+    made = Drawing(figsize=(max(5.0, columns + 0.6), 1.22 * blocks * len(strips) + 0.9), layout="constrained")
     axes = made.subplots(blocks * len(strips), columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()

@@ -117,7 +117,8 @@ class _Work:
         shown = self.gallery.indices
         measured = selection.first_of_each_class(test.labels, self.images_per_class)
         truth = foreground(self.dataset, measured)
-        self.total = len(shown) + len(measured) * (2 if truth is None else 3)
+        # Two passes over the measured images: with masks also untrained, without them also mirrored.
+        self.total = len(shown) + 2 * len(measured)
 
         logits = torch.from_numpy(self.run.predictions["logits"])[shown].float()
         predicted = logits.argmax(1)

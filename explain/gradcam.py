@@ -8,15 +8,20 @@ a layer that returns the recordings. What it computes from them is its own defin
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
-from captum.attr import LayerGradCam
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from speedcore.errors import UserError
+
+with warnings.catch_warnings():
+    # captum's progress bars ask for notebook widgets and warn where there are none. None are used here.
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    from captum.attr import LayerGradCam
 
 
 class ExplainError(UserError):
@@ -43,9 +48,9 @@ def heatmaps(model: nn.Module, images: Float[Tensor, "n c height width"],
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     with undisturbed(model) as device:
         for start in range(0, len(images), batch_size):
-            batch = images[start:start + batch_size].to(device, _dtype(model))
-            maps = _batch(model, {name: modules[name] for name in names}, batch,
-                          targets[start:start + batch_size].to(device))
+            rows = slice(start, start + batch_size)
+            maps = _batch(model, {name: modules[name] for name in names},
+                          _usable(images[rows]).to(device, _dtype(model)), _usable(targets[rows]).to(device))
             for name in names:
                 parts[name].append(maps[name].cpu())
             if observer:
@@ -106,8 +111,7 @@ class _Recordings(nn.Module):
 
 
 def _batch(model: nn.Module, layers: dict[str, nn.Module], images: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    # Tensors made in inference mode cannot take part in autograd; a copy made here can.
-    scores, activations = _recorded_pass(model, layers, images.clone() if images.is_inference() else images)
+    scores, activations = _recorded_pass(model, layers, images)
     if int(targets.min()) < 0 or int(targets.max()) >= scores.shape[1]:
         raise ExplainError(f"targets run from {int(targets.min())} to {int(targets.max())}, but the model scores classes "
                            f"0 to {scores.shape[1] - 1}; give a class in that range.")
@@ -158,6 +162,11 @@ def _recorded_pass(model: nn.Module, layers: dict[str, nn.Module],
     if not scores.requires_grad:
         raise ExplainError("the scores do not depend on the chosen layers through autograd: does the model detach them?")
     return scores.float(), tuple(seen[name] for name in layers)
+
+
+def _usable(tensor: Tensor) -> Tensor:
+    """Tensors made in inference mode cannot take part in autograd; a copy made outside it can."""
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def _forward(model: nn.Module, images: Tensor) -> Tensor:

@@ -124,8 +124,8 @@ def _table(table: Table) -> str:
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in table.head)
     rows = "".join(f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(c)}</td>" for c in row[1:])}</tr>'
                    for row in table.rows)
-    return (f'<details><summary>{escape(table.caption)}</summary><table><thead><tr>{head}</tr></thead>'
-            f'<tbody>{rows}</tbody></table><p class="rule">{escape(table.note)}</p></details>')
+    return (f'<details><summary>{escape(table.caption)}</summary><div class="wide"><table><thead><tr>{head}</tr></thead>'
+            f'<tbody>{rows}</tbody></table></div><p class="rule">{escape(table.note)}</p></details>')
 
 
 # Muted text and lines are the surrounding text's colour, thinned: right on any background.
@@ -149,18 +149,18 @@ font-weight:600}
 .explain input:focus-visible+label{outline:2px solid #3b82f6;outline-offset:2px}
 .explain .cards{display:flex;flex-wrap:wrap;gap:.8rem}
 .explain .card{border:1px solid var(--line);border-radius:10px;padding:.55rem .65rem;display:flex;gap:.6rem}
-.explain figure{margin:0;width:var(--w)}
+.explain figure{margin:0;flex:0 1 var(--w);min-width:0}
 .explain .head{display:block;font-size:.75rem;color:var(--soft);margin-bottom:.25rem;white-space:nowrap;
 overflow:hidden;text-overflow:ellipsis}
-.explain figure img{display:block;width:var(--w);height:auto;margin:0;border-radius:5px;image-rendering:pixelated;
-max-width:none}
+.explain figure img{display:block;width:100%;min-width:0;height:auto;margin:0;border-radius:5px;
+image-rendering:pixelated;max-width:var(--w)}
 .explain figcaption{font-size:.8rem;line-height:1.3;margin-top:.35rem;overflow-wrap:anywhere;text-align:left}
 .explain .detail{display:block;font-size:.72rem;color:var(--soft);font-variant-numeric:tabular-nums}
 .explain .ok{color:#12935f;font-weight:700}.explain .no{color:#dc4a4a;font-weight:700}
 .explain details{margin-top:1rem}.explain summary{cursor:pointer;font-weight:600;font-size:.9rem}
 .explain table{border-collapse:collapse;margin:.6rem 0;font-size:.85rem;font-variant-numeric:tabular-nums;
 background:none;color:inherit}
-.explain tr{background:none!important}
+.explain .wide{overflow-x:auto}.explain tr{background:none!important}
 .explain th,.explain td{padding:.22rem .9rem .22rem 0;border:0;border-bottom:1px solid var(--line);text-align:right}
 .explain th:first-child{text-align:left;font-weight:500}.explain thead th{color:var(--soft);font-weight:500}
 @media print{.explain label,.explain input{display:none}}

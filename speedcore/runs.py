@@ -275,7 +275,7 @@ def _write_columns(path: Path, columns: Mapping[str, list]) -> None:
 
 
 def _read_columns(path: Path) -> dict[str, np.ndarray]:
-    text = path.read_text(encoding="utf-8")
+    text = path.read_bytes().decode()
     if not text.endswith("\n"):
         raise ValueError("its last row is cut off")
     header, *rows = csv.reader(text.splitlines())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,9 +88,19 @@ def _compact(svg: str) -> str:
     svg = re.sub(r"font: (?:(\d+) )?([\d.]+)px [^;\"]+", _long_font, svg)
     svg = svg.replace("<style type=\"text/css\">", f"<style type=\"text/css\">text{{font-family: {_FAMILY}}}", 1)
     svg = re.sub(r"; text-anchor: start| transform=\"rotate\(-?0 [^\"]*\"|<g>\s*</g>|<g/>", "", svg)
+    svg = _shared_styles(svg)
     used = set(re.findall(r"#([\w-]+)", svg))
     svg = re.sub(r" id=\"([^\"]*)\"", lambda m: m[0] if m[1] in used else "", svg)
     return re.sub(r"\n\s*", "\n", svg).strip()
+
+
+def _shared_styles(svg: str) -> str:
+    """Styles that stand on several elements become classes."""
+    counts = Counter(re.findall(r" style=\"([^\"]*)\"", svg))
+    classes = {style: f"s{i}" for i, (style, n) in enumerate(counts.items()) if n > 1}
+    svg = re.sub(r" style=\"([^\"]*)\"", lambda m: f' class="{classes[m[1]]}"' if m[1] in classes else m[0], svg)
+    rules = "".join(f".{name}{{{style}}}" for style, name in classes.items())
+    return svg.replace("</style>", rules + "</style>", 1)
 
 
 def _long_font(match: re.Match) -> str:

@@ -30,7 +30,8 @@ def confusion(title: str, classes: Sequence[str], shares: Mapping[str, np.ndarra
                     dark = i != j and matrix[i, j] > 0.6 * worst
                     if text:
                         ax.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=size,
-                                fontweight="bold" if i == j else "normal", color="white" if dark else "#222222")
+                                fontweight="bold" if i == j else "normal", color="white" if dark else "#222222",
+                                in_layout=False)
             ax.set_xticks(np.arange(k) + 0.5, classes, rotation=55, ha="right", rotation_mode="anchor", fontsize=6.5)
             ax.set_yticks(np.arange(k) + 0.5, classes, fontsize=6.5)
             ax.set_aspect("equal")

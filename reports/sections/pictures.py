@@ -15,7 +15,7 @@ from speedcore import augment
 from speedcore.data.dataset import Dataset
 from speedcore.recipe import Augment
 
-_SAMPLES = 8         # images a class
+_SAMPLES = 7         # images a class
 _MOST_CLASSES = 12
 _AUGMENTED = 8       # images in an augmentation grid
 _DRAWS = 3

@@ -1,0 +1,160 @@
+"""Explanations on disk: whole or absent, reused, refused when damaged, and true to their definitions."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import LayerGradCam
+
+from explain import artefact
+from explain.artefact import Explanation
+from explain.explaining import explain_run, explain_runs
+from explain.explaining import pair as pair_of
+from explain.gradcam import ExplainError, heatmaps
+from explain.metrics import relevance_mass, wrong_class
+from speedcore.augment import Normalise
+from speedcore.data import make_shapes
+from speedcore.errors import RunError
+from speedcore.training import Trainee, hold_out
+
+
+@pytest.fixture(scope="module")
+def explained(pair, shapes, tmp_path_factory):
+    return explain_runs([pair[0]], [pair[1]], shapes, tmp_path_factory.mktemp("explained"), images_per_class=5)
+
+
+def test_both_arms_are_explained_on_the_same_images(explained, shapes):
+    (first,), (second,) = explained
+    assert first.record.gallery == second.record.gallery
+    assert np.array_equal(first.arrays["gallery_index"], second.arrays["gallery_index"])
+    assert first.arrays["gallery_index"].tolist() == first.record.gallery.indices.tolist()
+    assert np.array_equal(first.arrays["gallery_label"], shapes.test.labels[first.arrays["gallery_index"]].numpy())
+    assert np.array_equal(first.arrays["measured_index"], second.arrays["measured_index"])
+    assert (first.record.arm, second.record.arm) == ("with", "without")
+
+
+@pytest.mark.parametrize("layer", ["middle", "last"])
+def test_maps_are_captums_signed_and_at_native_resolution(explained, pair, shapes, layer):
+    (first,), _ = explained
+    network, run = pair[0].network(), pair[0]
+    index = first.arrays["gallery_index"]
+    images = Normalise.of(shapes)(shapes.test.images[index])
+    answers = run.predictions["logits"][index].argmax(1)
+    assert np.array_equal(first.arrays["gallery_predicted"], answers)
+    module = network.get_submodule(network.explain_layers[layer])
+    for target, classes in (("true", shapes.test.labels[index]), ("predicted", torch.from_numpy(answers))):
+        expected = LayerGradCam(network, module).attribute(images, classes)[:, 0].detach().numpy()
+        found = first.maps(layer, target)
+        assert found.dtype == np.float32
+        assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+def test_summary_is_the_mean_of_what_its_arrays_hold(explained, pair, shapes):
+    (first,), _ = explained
+    index = torch.from_numpy(first.arrays["measured_index"])
+    labels, masks = shapes.test.labels[index], shapes.test.masks[index]
+    layer = first.record.layers["middle"]
+    network = pair[0].network()
+    images = Normalise.of(shapes)(shapes.test.images[index])
+
+    def mass(network, targets):
+        return relevance_mass(heatmaps(network, images, targets, [layer.module])[layer.module][:, 0], masks, layer.extent)
+
+    # The untrained network as training makes it, whitening filters and all.
+    trainee = Trainee(shapes, pair[0].record.recipe, pair[0].record.seed, torch.device("cpu"))
+    trainee.whiten(hold_out(shapes.train, 0)[0])
+    for kind, expected in (("true", mass(network, labels)), ("wrong_class", mass(network, wrong_class(labels, 10))),
+                           ("untrained", mass(trainee.network, labels))):
+        found = torch.from_numpy(first.arrays[f"middle_mass_{kind}"])
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4, equal_nan=True)
+        score = layer.score if kind == "true" else layer.controls[kind]
+        assert score.mass == pytest.approx(float(np.nanmean(found)))
+    assert set(layer.controls) == {"uniform", "gaussian", "another_image", "wrong_class", "untrained"}
+    assert layer.n == len(index) == 50
+    assert layer.dead == pytest.approx(first.arrays["middle_dead"].mean())
+    assert np.array_equal(first.arrays["foreground"], masks.double().mean((1, 2)).numpy())
+
+
+def test_an_explanation_that_stands_is_reused_and_reads_back_the_same(explained, pair, shapes):
+    (first,), _ = explained
+    before = {file.name: file.stat().st_mtime_ns for file in first.path.iterdir()}
+    seen = []
+    again = explain_run(pair[0], shapes, first.path.parents[1], first.record.gallery, 5, observer=seen.append)
+    assert seen == []
+    assert again.path == first.path
+    assert {file.name: file.stat().st_mtime_ns for file in first.path.iterdir()} == before
+    assert again.record == first.record == Explanation.open(first.path).record
+    assert all(np.array_equal(again.arrays[name], value) for name, value in first.arrays.items() if value.dtype.kind != "f")
+
+
+def test_another_choice_of_images_is_another_explanation(explained, pair, shapes):
+    (first,), _ = explained
+    other = explain_run(pair[0], shapes, first.path.parents[1], first.record.gallery, 3)
+    assert other.path != first.path
+    assert len(other.arrays["measured_index"]) == 30
+
+
+def test_progress_ends_at_its_total(pair, shapes, root):
+    seen = []
+    explain_run(pair[0], shapes, root, images_per_class=2, observer=seen.append)
+    assert [moment.done for moment in seen] == sorted({moment.done for moment in seen})
+    assert seen[-1].done == seen[-1].total
+    assert {moment.run for moment in seen} == {pair[0].record.key}
+
+
+def test_without_masks_stability_is_measured_and_nothing_is_said_of_foreground(pair, shapes, root, monkeypatch):
+    monkeypatch.setattr("explain.explaining.foreground", lambda dataset, indices: None)
+    made = explain_run(pair[0], shapes, root, images_per_class=2)
+    layer = made.record.layers["middle"]
+    assert made.record.foreground is None and layer.score is None and layer.controls == {}
+    assert -1 <= layer.flip_consistency <= 1
+    assert not any("mass" in name or "foreground" in name for name in made.arrays)
+
+
+def test_a_failed_write_leaves_nothing(pair, shapes, root, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(artefact.np, "savez", full)
+    with pytest.raises(RunError, match="No space left"):
+        explain_run(pair[0], shapes, root, images_per_class=1)
+    assert list((root / artefact.FOLDER).iterdir()) == []
+
+
+@pytest.mark.parametrize(("damage", "says"), [
+    (lambda path: (path / "arrays.npz").write_bytes(b"PK"), "arrays.npz is not the file that was written"),
+    (lambda path: (path / "arrays.npz").unlink(), "arrays.npz is missing"),
+    (lambda path: (path / "explanation.json").unlink(), "explanation.json is missing"),
+    (lambda path: (path / "explanation.json").write_text("{"), "cannot be read"),
+    (lambda path: (path / "explanation.json").write_text('{"schema_version": 99}'), "schema 99"),
+    (lambda path: (path / "explanation.json").write_text(json.dumps(
+        json.loads((path / "explanation.json").read_text()) | {"seed": "x"})), "field seed"),
+])
+def test_a_damaged_explanation_is_refused_by_name_with_a_cure(pair, shapes, root, damage, says):
+    made = explain_run(pair[0], shapes, root, images_per_class=1)
+    damage(made.path)
+    with pytest.raises(ExplainError, match=says) as caught:
+        explain_run(pair[0], shapes, root, images_per_class=1)
+    assert str(made.path) in str(caught.value) and "remove the folder" in str(caught.value)
+
+
+def test_pairs_are_of_the_lowest_common_seed(make_run):
+    one, two = make_run("with", 1), make_run("with", 0)
+    three = make_run("without", 1)
+    assert pair_of([one, two], [three]) == (one, three)
+    assert pair_of([two], [three]) == (two, three)
+
+
+def test_bad_input_gives_one_clear_message(pair, shapes, root):
+    with pytest.raises(ExplainError, match="give the data set that the run was trained on"):
+        explain_run(pair[0], make_shapes(train=20, test=20), root)
+    with pytest.raises(ExplainError, match="at least 1, found 0"):
+        explain_run(pair[0], shapes, root, images_per_class=0)
+    with pytest.raises(ExplainError, match="two arms"):
+        explain_runs([pair[0]], [], shapes, root)
+    made = explain_run(pair[0], shapes, root, images_per_class=1)
+    with pytest.raises(ExplainError, match="layer 'first' and target 'true'; layers: middle, last"):
+        made.maps("first")

@@ -1,0 +1,152 @@
+"""Augmentation by hand on images small enough to write down."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from speedcore.augment import Choices, Normalise, apply, draw, pad
+from speedcore.recipe import Augment
+from tests.speedcore import toys
+
+IMAGE = torch.arange(1, 10, dtype=torch.uint8).view(1, 1, 3, 3)  # 1 2 3 / 4 5 6 / 7 8 9
+
+
+def choices(top=None, left=None, mirrored=None, cut=None) -> Choices:
+    """Choices for one image."""
+    def one(value, dtype=torch.int64):
+        return None if value is None else torch.tensor([value], dtype=dtype)
+
+    cut_top, cut_left = cut or (None, None)
+    return Choices(one(top), one(left), one(mirrored, torch.bool), one(cut_top), one(cut_left))
+
+
+def augmented(augment: Augment, chosen: Choices, image=IMAGE, fill=(99,)) -> list:
+    size = tuple(image.shape[2:])
+    out = apply(pad(image, augment, fill), torch.tensor([0]), chosen, size, augment.cutout, fill)
+    assert out.shape == image.shape and out.dtype == torch.uint8
+    return out[0, 0].tolist()
+
+
+@pytest.mark.parametrize(("kind", "rows"), [
+    ("reflect", [[5, 4, 5, 6, 5], [2, 1, 2, 3, 2], [5, 4, 5, 6, 5], [8, 7, 8, 9, 8], [5, 4, 5, 6, 5]]),
+    ("mean", [[99] * 5, [99, 1, 2, 3, 99], [99, 4, 5, 6, 99], [99, 7, 8, 9, 99], [99] * 5]),
+    ("black", [[0] * 5, [0, 1, 2, 3, 0], [0, 4, 5, 6, 0], [0, 7, 8, 9, 0], [0] * 5]),
+])
+def test_padding_by_hand(kind: str, rows: list) -> None:
+    assert pad(IMAGE, Augment(crop=1, pad=kind), (99,))[0, :, :, 0].tolist() == rows
+
+
+def test_reflected_padding_is_torchs() -> None:
+    images = torch.randint(256, (2, 3, 7, 5), dtype=torch.uint8)
+    theirs = torch.nn.functional.pad(images.float(), (4, 4, 4, 4), mode="reflect").byte()
+    assert torch.equal(pad(images, Augment(crop=4), (0, 0, 0)).permute(0, 3, 1, 2), theirs)
+
+
+def test_padding_wider_than_the_image_is_mirrored_to_and_fro() -> None:
+    """1 2 3 between mirrors: ... 1 2 3 2 1 2 3 2 1 ..."""
+    row = torch.tensor([1, 2, 3], dtype=torch.uint8).view(1, 1, 1, 3)
+    padded = pad(row, Augment(crop=5), (0,))
+    assert padded.shape == (1, 11, 13, 1)
+    wave = [1, 2, 3, 2]
+    assert padded[0, 0, :, 0].tolist() == [wave[i % 4] for i in range(-5, 8)]
+
+
+@pytest.mark.parametrize(("top", "left", "rows"), [
+    (1, 1, [[1, 2, 3], [4, 5, 6], [7, 8, 9]]),       # the middle of the padded image is the image
+    (0, 0, [[5, 4, 5], [2, 1, 2], [5, 4, 5]]),
+    (2, 1, [[4, 5, 6], [7, 8, 9], [4, 5, 6]]),
+    (1, 2, [[2, 3, 2], [5, 6, 5], [8, 9, 8]]),
+])
+def test_crop_by_hand(top: int, left: int, rows: list) -> None:
+    assert augmented(Augment(crop=1), choices(top, left)) == rows
+
+
+def test_flip_by_hand() -> None:
+    flip = Augment(flip="random")
+    assert augmented(flip, choices(mirrored=True)) == [[3, 2, 1], [6, 5, 4], [9, 8, 7]]
+    assert augmented(flip, choices(mirrored=False)) == IMAGE[0, 0].tolist()
+
+
+def test_crop_comes_before_the_flip() -> None:
+    """The mirror of the crop at (1, 2): 2 3 2 / 5 6 5 / 8 9 8, read from the right."""
+    rows = augmented(Augment(crop=1, flip="random"), choices(1, 2, True), image=IMAGE)
+    assert rows == [[2, 3, 2], [5, 6, 5], [8, 9, 8]]
+    rows = augmented(Augment(crop=1, pad="black", flip="random"), choices(1, 2, True))
+    assert rows == [[0, 3, 2], [0, 6, 5], [0, 9, 8]]
+
+
+@pytest.mark.parametrize(("at", "rows"), [
+    ((0, 0), [[99, 99, 3], [99, 99, 6], [7, 8, 9]]), ((1, 1), [[1, 2, 3], [4, 99, 99], [7, 99, 99]])])
+def test_cutout_by_hand(at: tuple[int, int], rows: list) -> None:
+    assert augmented(Augment(cutout=2), choices(cut=at)) == rows
+
+
+def test_cutout_leaves_each_channels_own_mean() -> None:
+    image = torch.zeros(1, 3, 3, 3, dtype=torch.uint8)
+    out = apply(pad(image, Augment(cutout=1), (7, 8, 9)), torch.tensor([0]), choices(cut=(1, 1)), (3, 3), 1, (7, 8, 9))
+    assert out[0, :, 1, 1].tolist() == [7, 8, 9]
+    assert int(out.sum()) == 24
+
+
+def test_cutout_hides_the_same_place_whether_flipped_or_not() -> None:
+    assert augmented(Augment(cutout=1, flip="random"), choices(mirrored=True, cut=(0, 0))) == [[99, 2, 1], [6, 5, 4], [9, 8, 7]]
+
+
+def test_each_picked_image_has_its_own_choices() -> None:
+    images = torch.stack([IMAGE[0], IMAGE[0] + 10, IMAGE[0] + 20])
+    chosen = Choices(None, None, torch.tensor([True, False, False]), None, None)
+    index = torch.tensor([2, 0])
+    out = apply(pad(images, Augment(flip="random"), (0,)), index, chosen.take(index), (3, 3), 0, (0,))
+    assert out[:, 0, 0].tolist() == [[21, 22, 23], [3, 2, 1]]
+
+
+# --- choices ---------------------------------------------------------------------------------------------------------
+
+def test_choices_are_uniform_over_what_is_possible() -> None:
+    """Chi-square-like bound: each of k values within 6 standard deviations of n/k."""
+    n, augment = 20_000, Augment(crop=2, flip="random", cutout=4)
+    drawn = draw(augment, n, (8, 6), 0, torch.Generator().manual_seed(3))
+    for values, count in ((drawn.top, 5), (drawn.left, 5), (drawn.mirrored.long(), 2), (drawn.cut_top, 5), (drawn.cut_left, 3)):
+        seen = torch.bincount(values, minlength=count)
+        assert len(seen) == count
+        assert (seen - n / count).abs().max() < 6 * (n / count) ** 0.5
+    pairs = torch.bincount(drawn.top * 5 + drawn.left, minlength=25)
+    assert (pairs - n / 25).abs().max() < 6 * (n / 25) ** 0.5
+
+
+def test_what_is_off_is_not_drawn() -> None:
+    assert draw(Augment(), 5, (8, 8), 0, torch.Generator()) == Choices(None, None, None, None, None)
+
+
+@given(st.integers(0, 2**31), st.integers(1, 20))
+def test_alternating_flip_shows_every_image_both_ways_in_any_two_epochs(seed: int, epoch: int) -> None:
+    augment, generator = Augment(flip="alternating"), torch.Generator().manual_seed(seed)
+    first = draw(augment, 50, (4, 4), 0, generator).mirrored
+    one, two = (draw(augment, 50, (4, 4), e, generator, first).mirrored for e in (epoch, epoch + 1))
+    assert torch.equal(one, ~two)
+    assert torch.equal(draw(augment, 50, (4, 4), 2 * epoch, generator, first).mirrored, first)
+
+
+# --- normalisation ---------------------------------------------------------------------------------------------------
+
+def test_normalisation_by_hand() -> None:
+    images = torch.tensor([[[[0, 255]], [[51, 102]]]], dtype=torch.uint8)  # 0, 1 and 0.2, 0.4
+    out = Normalise((0.5, 0.1), (0.25, 0.5))(images)
+    torch.testing.assert_close(out, torch.tensor([[[[-2.0, 2.0]], [[0.2, 0.6]]]]))
+
+
+def test_a_normalised_training_split_has_mean_zero_and_deviation_one() -> None:
+    data = toys.dataset(channels=3)
+    x = Normalise.of(data)(data.train.images).double()
+    torch.testing.assert_close(x.mean((0, 2, 3)), torch.zeros(3, dtype=torch.double), atol=1e-6, rtol=0)
+    torch.testing.assert_close(x.std((0, 2, 3), correction=0), torch.ones(3, dtype=torch.double), atol=1e-6, rtol=0)
+
+
+def test_what_padding_leaves_is_zero_to_half_a_grey_level() -> None:
+    normalise = Normalise((0.4914, 0.1307), (0.25, 0.3))
+    assert normalise.fill == (125, 33)  # 125.3 and 33.3
+    erased = normalise(torch.tensor(normalise.fill, dtype=torch.uint8).view(1, 2, 1, 1)).flatten()
+    assert (erased.abs() <= 0.5 / 255 / torch.tensor(normalise.std)).all()

@@ -1,0 +1,155 @@
+"""Averages of weights, views at test time, and modes that are given back."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from speedcore import evaluate
+from speedcore.augment import Normalise
+from speedcore.averaging import WeightAverage
+from speedcore.recipe import Average, Views
+
+PLAIN = Normalise((0.0,), (1.0,))
+
+
+def set_to(network: nn.Module, value: float) -> None:
+    with torch.no_grad():
+        for tensor in network.state_dict().values():
+            tensor.fill_(value)
+
+
+def test_average_by_hand_with_buffers() -> None:
+    network = nn.BatchNorm2d(1)
+    average = WeightAverage(network, Average(decay=0.5, every=2))
+    for step, value in enumerate((1.0, 2.0, 30.0, 4.0, 50.0, 8.0), start=1):
+        set_to(network, value)
+        average.update(step, step / 6)
+    average.install()
+    # Steps 2, 4 and 6 are seen, two steps at once: the old average keeps 0.5² = 1/4 of its weight.
+    expected = 0.25 * (0.25 * 2 + 0.75 * 4) + 0.75 * 8
+    state = network.state_dict()
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        assert state[name].item() == pytest.approx(expected), name
+    assert state["num_batches_tracked"].item() == 8  # a count is not averaged
+
+
+def test_average_begins_at_its_start() -> None:
+    network = nn.Linear(1, 1, bias=False)
+    average = WeightAverage(network, Average(decay=0.5, every=1, start=0.5))
+    for step, value in enumerate((100.0, 4.0, 2.0), start=1):
+        set_to(network, value)
+        average.update(step, step / 4)
+    average.install()
+    assert network.weight.item() == 0.5 * 4 + 0.5 * 2
+
+
+def test_no_update_leaves_the_network_alone() -> None:
+    network = nn.Linear(1, 1, bias=False)
+    set_to(network, 3.0)
+    WeightAverage(network, Average()).install()
+    assert network.weight.item() == 3.0
+
+
+# --- modes -----------------------------------------------------------------------------------------------------------
+
+def mixed() -> nn.Module:
+    network = nn.Sequential(nn.BatchNorm2d(1), nn.Sequential(nn.Dropout(), nn.ReLU()))
+    network.train()
+    network[1][0].eval()
+    return network
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_every_module_gets_its_own_mode_back(fails: bool) -> None:
+    network = mixed()
+    before = [module.training for module in network.modules()]
+    try:
+        with evaluate.eval_mode(network):
+            assert not any(module.training for module in network.modules())
+            if fails:
+                raise KeyError
+    except KeyError:
+        pass
+    assert [module.training for module in network.modules()] == before
+
+
+class Failing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.inner = nn.Dropout()
+
+    def forward(self, x):
+        raise KeyError("no")
+
+
+def test_a_network_that_fails_gets_its_mode_back() -> None:
+    network = Failing().train()
+    with pytest.raises(KeyError):
+        evaluate.logits(network, torch.zeros(1, 1, 4, 4, dtype=torch.uint8), PLAIN)
+    assert network.training and network.inner.training
+
+
+# --- views -----------------------------------------------------------------------------------------------------------
+
+class Corner(nn.Module):
+    """Logits: the top left pixel, and minus it. In 0..1 units, without normalisation."""
+
+    def __init__(self):
+        super().__init__()
+        self.sign = nn.Parameter(torch.tensor([1.0, -1.0]))
+
+    def forward(self, x):
+        return x[:, 0, 0, 0, None] * self.sign
+
+
+IMAGE = torch.tensor([[10, 20, 30], [40, 50, 60], [70, 80, 90]], dtype=torch.uint8).view(1, 1, 3, 3)
+
+
+@pytest.mark.parametrize(("views", "corners"), [
+    # The image shows 10. Its mirror shows 30. Shifted down-right with a mirrored border, the image shows what lies
+    # diagonally inside: 50; shifted up-left it shows 50 as well. So do both shifts of the mirror image.
+    (Views(mirror=True), [30]), (Views(shifts=True), [50, 50]), (Views(mirror=True, shifts=True), [30, 50, 50, 50, 50])])
+def test_views_by_hand(views: Views, corners: list[int]) -> None:
+    network = Corner()
+    seen = [network(x)[0, 0].item() * 255 for x in evaluate.further_views(PLAIN(IMAGE), views)]
+    assert seen == pytest.approx(corners)
+    plain = evaluate.logits(network, IMAGE, PLAIN)
+    further = evaluate.logits(network, IMAGE, PLAIN, views=views)
+    assert further[0, 0].item() * 255 == pytest.approx(sum(corners) / len(corners))
+    joined = evaluate.with_views(plain, further, views)
+    assert joined[0].tolist() == pytest.approx([mean := (10 + sum(corners)) / (1 + len(corners)) / 255, -mean])
+
+
+def test_shifts_move_the_whole_image() -> None:
+    x = PLAIN(IMAGE) * 255
+    down_right, up_left = evaluate.further_views(x, Views(shifts=True))
+    torch.testing.assert_close(down_right[0, 0], torch.tensor([[50.0, 40, 50], [20, 10, 20], [50, 40, 50]]))
+    torch.testing.assert_close(up_left[0, 0], torch.tensor([[50.0, 60, 50], [80, 90, 80], [50, 60, 50]]))
+
+
+def test_batches_do_not_change_logits() -> None:
+    images = torch.randint(256, (7, 1, 3, 3), dtype=torch.uint8)
+    network = Corner()
+    whole = evaluate.logits(network, images, PLAIN)
+    for size in (1, 3, 7):
+        assert torch.equal(evaluate.logits(network, images, PLAIN, batch_size=size), whole)
+    assert torch.allclose(whole[:, 0] * 255, images[:, 0, 0, 0].float())
+
+
+def test_score_by_hand() -> None:
+    logits = torch.tensor([[math.log(3), 0.0], [0.0, math.log(3)], [math.log(3), 0.0], [math.log(3), 0.0]])
+    accuracy, loss = evaluate.score(logits, torch.tensor([0, 1, 0, 1]))
+    assert accuracy == 0.75
+    assert loss == pytest.approx((3 * math.log(4 / 3) + math.log(4)) / 4)  # shares of 3/4 and once 1/4
+
+
+def test_autocast_is_only_for_bf16() -> None:
+    x = torch.ones(2, 2)
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16), ("bf16-weights", torch.bfloat16)):
+        with evaluate.autocast(precision, torch.device("cpu")):
+            assert (x @ x).dtype == dtype
