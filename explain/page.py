@@ -132,7 +132,7 @@ def _table(table: Table) -> str:
 _STYLE = """
 .explain{--line:color-mix(in srgb,currentColor 18%,transparent);--soft:color-mix(in srgb,currentColor 66%,transparent);
 font:14px/1.45 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif;padding:.3rem 0}
-.explain h3{font-size:1.3rem;font-weight:650;margin:0;line-height:1.25}
+.explain h3{font-size:1.3rem;font-weight:650;margin:0;line-height:1.25;overflow-wrap:anywhere}
 .explain h4{font-size:.95rem;font-weight:600;margin:1.5rem 0 .55rem}
 .explain p{margin:.2rem 0}.explain .sub,.explain .rule{color:var(--soft)}
 .explain .rule{font-size:.85rem;max-width:62rem;margin-top:1rem}
@@ -149,7 +149,7 @@ font-weight:600}
 .explain input:focus-visible+label{outline:2px solid #3b82f6;outline-offset:2px}
 .explain .cards{display:flex;flex-wrap:wrap;gap:.8rem}
 .explain .card{border:1px solid var(--line);border-radius:10px;padding:.55rem .65rem;display:flex;gap:.6rem}
-.explain figure{margin:0;flex:0 1 var(--w);min-width:0}
+.explain figure{margin:0;width:var(--w);flex:0 1 auto;min-width:0}
 .explain .head{display:block;font-size:.75rem;color:var(--soft);margin-bottom:.25rem;white-space:nowrap;
 overflow:hidden;text-overflow:ellipsis}
 .explain figure img{display:block;width:100%;min-width:0;height:auto;margin:0;border-radius:5px;

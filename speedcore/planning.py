@@ -24,10 +24,9 @@ from speedcore.data.dataset import Dataset, Split
 from speedcore.errors import BudgetError
 from speedcore.recipe import Frozen, Recipe
 from speedcore.runs import RunStore, staged
+from speedcore.statistics import pairs_needed
 from speedcore.training import Job, Trainee, full_steps, steps_per_epoch, synchroniser
 
-# Below six pairs no two-sided sign-flip test can reach p < 0.05 (2 / 2^5 = 0.0625).
-TESTABLE = 6
 MOST_SEEDS = 10
 # A plan leaves this share of a limit free: machines here and there are noisy.
 _PLANNED_SHARE = 0.96
@@ -264,14 +263,14 @@ def _share(options: dict[str, list[_Option]], request: Request, seconds: float) 
     order = sorted(options, key=lambda name: options[name][-1].full_seconds + options[name][-1].overhead)
     for position, name in enumerate(order):
         share = left / (len(order) - position)
-        courses[name] = _choose(options[name], request, share)
+        courses[name] = _choose(options[name], request, share, pairs_needed(len(order)))
         left -= courses[name].estimate
     return [courses[name] for name in options]
 
 
-def _choose(options: list[_Option], request: Request, share: float) -> Course:
-    """The most trustworthy course that `share` seconds buy: six pairs before longer runs, ten where they are cheap."""
-    counts = (request.seeds,) if request.seeds else (TESTABLE, 3, 2, 1)
+def _choose(options: list[_Option], request: Request, share: float, testable: int) -> Course:
+    """The most trustworthy course that `share` seconds buy: pairs enough for a test before longer runs, more if cheap."""
+    counts = (request.seeds,) if request.seeds else (testable, 3, 2, 1)
     for count in counts:
         for option in options:
             each = min(request.budget, share / (2 * count) - option.overhead)
@@ -286,7 +285,7 @@ def _choose(options: list[_Option], request: Request, share: float) -> Course:
         # Nothing reaches its least: the smallest recipe, once, as far as it goes.
         count, option = counts[-1], options[-1]
         each = min(request.budget, max(share / (2 * count) - option.overhead, 3 * option.throughput.step_seconds))
-    if not request.seeds and count == TESTABLE and math.isfinite(share):
+    if not request.seeds and count == testable and math.isfinite(share):
         run = min(option.full_seconds, each) + option.overhead
         if option.full_seconds <= each:
             count = max(count, min(MOST_SEEDS, int(share / (2 * run))))
@@ -338,14 +337,16 @@ def _notes(plan: Plan, request: Request) -> list[str]:
                if course.cut_short and course.limit is not None else f"; all {course.recipe.epochs:g} epochs fit")
         notes.append(f"{course.dataset}: recipe '{course.recipe.name}' ({course.reason}){cut}; {course.seeds} paired "
                      f"seed{'s' if course.seeds != 1 else ''}.")
-    few = [c for c in plan.courses if c.seeds < TESTABLE]
+    testable = pairs_needed(len(plan.courses))
+    few = [c for c in plan.courses if c.seeds < testable]
     if few and request.seeds is None:
-        notes.append(f"Fewer than {TESTABLE} pairs cannot be tested: {', '.join(c.dataset for c in few)}.")
+        notes.append(f"A claim made on {len(plan.courses)} data set{'s' if len(plan.courses) != 1 else ''} needs {testable} "
+                     f"pairs on each to be tested: too few on {', '.join(c.dataset for c in few)}.")
     if any(c.cut_short for c in plan.courses) and request.within is not None:
-        more = sum(2 * max(c.seeds, TESTABLE) * (min(request.budget, c.wanted * c.step_seconds / _PLANNED_SHARE)
+        more = sum(2 * max(c.seeds, testable) * (min(request.budget, c.wanted * c.step_seconds / _PLANNED_SHARE)
                                                  + c.run_seconds - c.steps * c.step_seconds) for c in plan.courses)
         notes.append(f"With about {duration(more)} every run could use all of its recipe or its budget, with at least "
-                     f"{TESTABLE} pairs a data set: python -m reports.build --all --within none --seeds {TESTABLE}")
+                     f"{testable} pairs a data set: python -m reports.build --all --within none --seeds {testable}")
     return notes
 
 

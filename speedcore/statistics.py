@@ -77,6 +77,11 @@ def smallest_p(pairs: int) -> float:
     return min(1.0, 2.0 / 2.0**pairs)
 
 
+def pairs_needed(claims: int = 1) -> int:
+    """Pairs with which the sign-flip test can reach p < 0.05 although Holm corrects for so many claims: 6, 7, 7, 8, ..."""
+    return next(n for n in range(FEWEST_PAIRS, 64) if claims * smallest_p(n) < ALPHA)
+
+
 def sign_flip_p(differences: Sequence[float]) -> float:
     """Two-sided p of the sign-flip test that paired differences are symmetric about zero.
 

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from speedcore.errors import RecipeError
 from speedcore.networks import RecordNet, build, parameter_counts
 from speedcore.recipe import DavidNet as DavidNetSpec
-from speedcore.recipe import RecordNet as RecordNetSpec
 from speedcore.recipe import Recipe
+from speedcore.recipe import RecordNet as RecordNetSpec
 from tests.speedcore import toys
 
 
