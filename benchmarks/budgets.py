@@ -36,7 +36,7 @@ def main() -> None:
                 used = r.clocks["article"]
                 full = r.recipe.epochs * r.steps_per_epoch
                 rows.append({"data set": name, "budget s": seconds, "used s": used, "share %": 100 * used / seconds,
-                             "kept": used <= seconds, "last factor": r.final_factor, "landed": r.final_factor == r.recipe.schedule.floor,
+                             "kept": used <= seconds, "landed": r.final_factor == r.recipe.schedule.floor,
                              "recipe": r.recipe.name, "wanted more": r.steps < full, "epochs": r.epochs,
                              "re-plans": len(r.replans), "test accuracy %": 100 * r.accuracy})
                 print(rows[-1], flush=True)

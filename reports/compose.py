@@ -8,11 +8,11 @@ from datetime import datetime
 from reports import results_json
 from reports.model import ReportModel
 from reports.results import Results
-from reports.sections import attention, mistakes, outcome, pictures, summary, training, trust
+from reports.sections import attention, mistakes, network, outcome, pictures, summary, training, trust
 from reports.sections.context import Context
 
 _ALWAYS = (summary.section,)
-_OF_RUNS = (outcome.results, outcome.effects, training.model, pictures.data, pictures.augmentation, training.schedule,
+_OF_RUNS = (outcome.results, outcome.effects, network.section, pictures.data, pictures.augmentation, training.schedule,
             training.curves, mistakes.section, attention.section)
 _LAST = (trust.limitations, trust.provenance, trust.regenerate, trust.appendix)
 

@@ -24,9 +24,9 @@ ATTENTION = "With augmentation the network looks at a more logical section of th
 class Claim:
     """A claim on one data set and what the runs say of it.
 
-    differences: with − without, a value a seed, as shares of 1. p: two-sided, exact, adjusted by Holm over the data
-    sets on which the same claim could be tested (`p_alone` is before that). caveats: what weakens this test.
-    reason: why a claim without differences has none.
+    differences: with − without, a value a seed, as shares of 1. p: two-sided, exact; each data set is a question of its
+    own, and the verdict is by p alone. p_holm: adjusted over the data sets on which the same claim could be tested, for
+    those who read them as one question. caveats: what weakens this test. reason: why there is nothing to test.
     """
 
     kind: Literal["accuracy", "attention"]
@@ -38,7 +38,7 @@ class Claim:
     seeds: tuple[int, ...] = ()
     interval: Interval | None = None
     p: float | None = None
-    p_alone: float | None = None
+    p_holm: float | None = None
     verdict: Outcome = "not testable"
     reason: str = ""
     caveats: tuple[str, ...] = ()
@@ -67,7 +67,8 @@ def _accuracy(one: DatasetResults) -> Claim:
     caveats = []
     unequal = [pair for pair in one.pairs if not pair.equal_steps]
     if unequal:
-        caveats.append(f"in {len(unequal)} of {f.plural(len(one.pairs), 'pair')} the two arms did not take the same number "
+        caveats.append(f"in {len(unequal)} of {f.plural(len(one.pairs), 'pair')} the two arms did not take the same "
+                       f"number "
                        f"of steps, because the time ran out at different ones")
     return _with_pairs(replace(claim, caveats=tuple(caveats)), one.pairs, lambda run: run.record.metrics.test_accuracy,
                        "no seed was trained in both arms")
@@ -78,7 +79,8 @@ def _attention(one: DatasetResults) -> Claim:
     if not one.explanations:
         return replace(claim, reason="no heatmaps were made")
     if all(e.record.foreground is None for e in one.explanations.values()):
-        return replace(claim, reason="this data set has no object masks, so nothing says which section is the logical one")
+        return replace(claim, reason="this data set has no object masks, so nothing says which section is the logical "
+                                     "one")
     masses = {key: mass for key, e in one.explanations.items() if (mass := normalised_mass(e)) is not None}
     pairs = [pair for pair in one.pairs if all(run.record.key in masses for run in pair.runs)]
     return _with_pairs(claim, pairs, lambda run: masses[run.record.key], "no seed has usable heatmaps in both arms")
@@ -93,19 +95,20 @@ def normalised_mass(explanation: Explanation) -> float | None:
 def _with_pairs(claim: Claim, pairs: Sequence[Pair], value: Callable, reason: str) -> Claim:
     if not pairs:
         return replace(claim, reason=reason)
-    return replace(claim, without=tuple(value(p.without) for p in pairs), augmented=tuple(value(p.augmented) for p in pairs),
+    return replace(claim, without=tuple(value(p.without) for p in pairs),
+                   augmented=tuple(value(p.augmented) for p in pairs),
                    seeds=tuple(p.seed for p in pairs))
 
 
 def _judged(made: Sequence[Claim]) -> list[Claim]:
     """Intervals, p and verdicts. Claims with too few pairs cannot be rejected whatever they show: Holm leaves them out."""
     judged = [replace(c, interval=statistics.paired_interval(c.differences),
-                      p_alone=statistics.sign_flip_p(c.differences)) if c.n else c for c in made]
+                      p=statistics.sign_flip_p(c.differences)) if c.n else c for c in made]
     for kind in ("accuracy", "attention"):
         family = [i for i, c in enumerate(judged) if c.kind == kind and c.n >= statistics.FEWEST_PAIRS]
-        for i, p in zip(family, statistics.holm([judged[i].p_alone for i in family]), strict=True):
-            shown = p < statistics.ALPHA and judged[i].difference > 0
-            judged[i] = replace(judged[i], p=p, verdict="supported" if shown else "not supported")
+        for i, adjusted in zip(family, statistics.holm([judged[i].p for i in family]), strict=True):
+            shown = judged[i].p < statistics.ALPHA and judged[i].difference > 0
+            judged[i] = replace(judged[i], p_holm=adjusted, verdict="supported" if shown else "not supported")
     return judged
 
 
@@ -120,7 +123,8 @@ def sentence(claim: Claim) -> str:
         return (f"{seen}. {_few(claim.n)} cannot settle the claim: the smallest p that {claim.n} can give is "
                 f"{statistics.smallest_p(claim.n):.3g}; {statistics.FEWEST_PAIRS} are needed.")
     opposite = claim.p < statistics.ALPHA
-    return f"{seen}: " + ("the runs show the opposite of the claim." if opposite else "the runs do not support the claim.")
+    return f"{seen}: " + ("the runs show the opposite of the claim." if opposite
+                          else "the runs do not support the claim.")
 
 
 def _change(claim: Claim) -> str:
@@ -142,6 +146,6 @@ def _evidence(claim: Claim) -> str:
     parts = [f"mean of {f.plural(claim.n, 'paired seed')}"]
     if claim.interval:
         parts.append(f"95{f.NBSP}% interval {f.bounds(claim.interval.low, claim.interval.high, scale=100, sign=True)}")
-    if claim.p is not None:
+    if claim.verdict != "not testable":
         parts.append(f.p_value(claim.p))
     return ", ".join(parts)

@@ -21,14 +21,15 @@ def page(model: ReportModel) -> str:
     script = _text("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return _environment().get_template("page.html.j2").render(
-        model=model, screen=Markup(_text("screen.css")), style=Markup(_text("report.css")), paper=Markup(_text("print.css")),
+        model=model, screen=Markup(_text("screen.css")), style=Markup(_text("report.css")),
+        paper=Markup(_text("print.css")),
         script=Markup(script), script_hash=digest, data=Markup(model.data.replace("<", "\\u003c")))
 
 
 def paper(model: ReportModel) -> str:
     """The HTML that becomes the PDF: the same body, styles for paper only."""
     return _environment().get_template("paper.html.j2").render(
-        model=model, style=Markup(_text("report.css")), paper=Markup(_text("print.css")), fonts=Markup(_fonts()))
+        model=model, style=Markup(_text("report.css")), paper=Markup(_text("print.css")), fonts=Markup(_font_rules()))
 
 
 @cache
@@ -50,16 +51,27 @@ def _text(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-@cache
-def _fonts() -> str:
-    """@font-face rules for the fonts that come with matplotlib, so that paper looks the same on every machine."""
+# Fonts of the paper: (family, weight, style, file). They come with matplotlib, so that paper looks alike on every machine.
+_FACES = (("Report Serif", "normal", "normal", "STIXGeneral.ttf"), ("Report Serif", "bold", "normal",
+                                                                    "STIXGeneralBol.ttf"),
+          ("Report Serif", "normal", "italic", "STIXGeneralItalic.ttf"),
+          ("Report Sans", "normal", "normal", "DejaVuSans.ttf"),
+          ("Report Sans", "bold", "normal", "DejaVuSans-Bold.ttf"), ("Report Mono", "normal", "normal",
+                                                                     "DejaVuSansMono.ttf"))
+FONT_SCHEME = "font:"
+
+
+def _font_rules() -> str:
+    """@font-face rules with addresses that only `font` answers: as data URIs they would be 4 MB of style sheet to parse."""
+    return "\n".join(f"@font-face{{font-family:'{family}';font-weight:{weight};font-style:{style};src:url({FONT_SCHEME}{file})}}"
+                     for family, weight, style, file in _FACES)
+
+
+def font(address: str) -> bytes:
+    """The font file behind an address of `_font_rules`. Raises ValueError for any other."""
     from matplotlib import get_data_path
 
-    folder = Path(get_data_path()) / "fonts" / "ttf"
-    faces = (("Report Serif", "STIXGeneral", "normal", "normal"), ("Report Serif", "STIXGeneralBol", "bold", "normal"),
-             ("Report Serif", "STIXGeneralItalic", "normal", "italic"), ("Report Sans", "DejaVuSans", "normal", "normal"),
-             ("Report Sans", "DejaVuSans-Bold", "bold", "normal"), ("Report Mono", "DejaVuSansMono", "normal", "normal"))
-    return "\n".join(
-        f"@font-face{{font-family:'{family}';font-weight:{weight};font-style:{style};"
-        f"src:url(data:font/ttf;base64,{base64.b64encode((folder / f'{file}.ttf').read_bytes()).decode()})}}"
-        for family, file, weight, style in faces)
+    name = address.removeprefix(FONT_SCHEME)
+    if name not in {file for *_, file in _FACES}:
+        raise ValueError(f"{address} is no font of this report")
+    return (Path(get_data_path()) / "fonts" / "ttf" / name).read_bytes()

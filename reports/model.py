@@ -42,19 +42,26 @@ class Code:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """A claim and what became of it. `verdict` is "supported", "not supported" or "not testable"."""
+class Outcome:
+    """What became of a claim on one data set: "supported", "not supported", "not testable", and that in a sentence."""
 
-    kind: ClassVar[str] = "verdict"
-    id: str
-    claim: str
     verdict: str
     sentence: str
-    evidence: str
 
     @property
     def mark(self) -> str:
         return self.verdict.replace(" ", "-")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim and its outcome on each data set."""
+
+    kind: ClassVar[str] = "verdict"
+    id: str
+    claim: str
+    outcomes: tuple[Outcome, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -151,6 +158,7 @@ class Pictures:
     id: str
     caption: str
     strips: tuple[Strip, ...]
+    compact: bool = False  # two strips side by side where there is room
 
 
 @dataclass(frozen=True)

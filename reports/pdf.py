@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from reports.html import paper
+from reports.html import FONT_SCHEME, font, paper
 from reports.model import ReportModel
 from speedcore.errors import UserError
 
@@ -31,8 +31,10 @@ def check() -> None:
         import weasyprint  # noqa: F401
     except (ImportError, OSError) as error:
         raise PdfUnavailable(
-            f"the PDF cannot be made here: WeasyPrint could not be loaded ({str(error).splitlines()[0]}). On Debian or Ubuntu: "
-            f"apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0; with conda: conda install weasyprint pango. "
+            f"the PDF cannot be made here: WeasyPrint could not be loaded ({str(error).splitlines()[0]}). On Debian or "
+            f"Ubuntu: "
+            f"apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0; with conda: conda install "
+            f"weasyprint pango. "
             f"--formats html leaves the PDF out.") from None
 
 
@@ -40,17 +42,30 @@ def document(model: ReportModel) -> bytes:
     """The PDF. Raises PdfUnavailable, or PdfFailed with everything that WeasyPrint found wrong."""
     check()
     from weasyprint import HTML, Attachment
-    from weasyprint.urls import URLFetcher
 
     finished = datetime.fromisoformat(model.finished)
-    attachment = Attachment(string=model.data, name="results.json", description="Every number of this report, for machines",
+    attachment = Attachment(string=model.data, name="results.json", description="Every number of this report, for "
+                                                                                "machines",
                             created=finished, modified=finished, relationship="Data")
     with _complaints() as complaints:
-        made = HTML(string=paper(model), url_fetcher=URLFetcher(allowed_protocols={"data"}, fail_on_errors=True)).write_pdf(
+        made = HTML(string=paper(model), url_fetcher=_sealed_fetcher()).write_pdf(
             pdf_variant="pdf/ua-1", attachments=[attachment])
     if complaints:
         raise PdfFailed("; ".join(complaints))
     return made
+
+
+def _sealed_fetcher():
+    """Answers data URIs and the report's own fonts; anything else is an error, not a missing picture."""
+    from weasyprint.urls import URLFetcher, URLFetcherResponse
+
+    class Sealed(URLFetcher):
+        def fetch(self, url: str, headers=None):
+            if url.startswith(FONT_SCHEME):
+                return URLFetcherResponse(url, font(url), {"Content-Type": "font/ttf"})
+            return super().fetch(url, headers)
+
+    return Sealed(allowed_protocols={"data"}, fail_on_errors=True)
 
 
 @contextmanager

@@ -14,7 +14,6 @@ from speedcore.runs import DataRecord, Run
 
 if TYPE_CHECKING:
     from explain.artefact import Explanation
-
     from speedcore.data.dataset import Dataset
     from speedcore.planning import Course
 
@@ -116,7 +115,8 @@ class Results:
     def finished(self) -> str:
         """When the newest run was finished (ISO 8601): the report's date, the same however often it is rendered."""
         dates = [str(run.record.provenance.get("finished", "")) for run in self.runs]
-        return max([d for d in dates if d] or [str(self.inputs.environment.get("finished") or "1970-01-01T00:00:00+00:00")])
+        return max([d for d in dates if d] or [str(self.inputs.environment.get("finished")
+                                                   or "1970-01-01T00:00:00+00:00")])
 
 
 def load(inputs: Inputs) -> Results:
@@ -147,7 +147,8 @@ def _one(name: str, inputs: Inputs) -> DatasetResults:
     for arm, members in arms.items():
         if len({run.record.recipe_hash for run in members}) > 1:
             listed = ", ".join(f"{run.name} ({run.record.recipe_hash})" for run in members)
-            raise RunError(f"the runs of '{name}' {arm} augmentation have different recipes: {listed}; report one at a time.")
+            raise RunError(f"the runs of '{name}' {arm} augmentation have different recipes: {listed}; report one at a "
+                           f"time.")
     dataset = inputs.datasets.get(name)
     if dataset is not None and dataset.fingerprint != first.record.data.fingerprint:
         raise RunError(f"the images of '{name}' are not those that {first.path} was trained on; load the same files.")

@@ -51,6 +51,7 @@ def _claim(claim: Claim) -> dict:
     return {
         "kind": claim.kind, "text": claim.text, "dataset": claim.dataset, "n": claim.n, "seeds": list(claim.seeds),
         "difference": claim.difference, "differences": list(claim.differences),
-        "interval": None if interval is None else {"low": interval.low, "high": interval.high, "level": 0.95, "kind": interval.kind},
-        "p": claim.p_alone, "p_adjusted": claim.p, "verdict": claim.verdict, "sentence": sentence(claim),
+        "interval": None if interval is None else {"low": interval.low, "high": interval.high, "level": 0.95,
+                                                   "kind": interval.kind},
+        "p": claim.p, "p_holm": claim.p_holm, "verdict": claim.verdict, "sentence": sentence(claim),
     }

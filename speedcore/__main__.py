@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -34,7 +35,7 @@ def train(dataset: DatasetName = "mnist", recipe: RecipeName = "auto", budget: B
           data_mode: Annotated[str | None, typer.Option(help="device or precomputed.")] = None,
           data: DataDir = None, runs: RunsDir = None, device: DeviceName = "auto", offline: Offline = False) -> None:
     """Train one run, or find it among the finished ones, and name its folder."""
-    from speedcore import executors
+    from speedcore import executors, planning
     from speedcore.clock import POLICIES
     from speedcore.data import load
     from speedcore.runs import RunStore
@@ -42,11 +43,11 @@ def train(dataset: DatasetName = "mnist", recipe: RecipeName = "auto", budget: B
     _one_of("--policy", policy, POLICIES)
     _one_of("--arm", arm, ("with", "without"))
     _one_of("--data-mode", data_mode or "device", ("device", "precomputed"))
-    seconds = seconds_of(budget, "--budget") or float("inf")
-    out = console()
+    seconds, chosen = seconds_of(budget, "--budget") or float("inf"), device_of(device)
+    planning.candidates(planning.Request(recipe), dataset)  # a bad recipe fails here, before any data is fetched
+    source, out = load(dataset, data, offline), console()
     with live(dataset, 1, out) as watcher:
-        run = executors.run(load(dataset, data, offline), recipe, seconds, seed, arm, RunStore(runs), device_of(device),
-                            watcher, policy, data_mode)
+        run = executors.run(source, recipe, seconds, seed, arm, RunStore(runs), chosen, watcher, policy, data_mode)
     r = run.record
     tta = "" if r.metrics.tta_accuracy is None else f", {100 * r.metrics.tta_accuracy:.2f} % with test-time views"
     out.print(f"test accuracy {100 * r.metrics.test_accuracy:.2f} %{tta}; {r.steps} steps, {r.epochs:.3g} epochs; last "
@@ -75,6 +76,7 @@ def plan(all_: Annotated[bool, typer.Option("--all", help="Every known data set.
 
     watch, loaded = Stopwatch(), []
     for name in dataset_names(all_, datasets):
+        planning.candidates(request, name)  # a bad recipe fails here, before any data is fetched
         try:
             loaded.append(load(name, data, offline))
         except DataError as error:
@@ -191,7 +193,8 @@ def dataset_names(all_: bool, datasets: str | None) -> list[str]:
         if not all_:
             raise UserError("say which data sets: --all, or --datasets " + ",".join(NAMES))
         return list(NAMES)
-    named = list(dict.fromkeys(name.strip() for name in datasets.split(",") if name.strip()))
+    # A comma before key=value belongs to the name: shapes:corner=0.9,seed=1.
+    named = list(dict.fromkeys(name.strip() for name in re.split(r",(?!\s*\w+=)", datasets) if name.strip()))
     if not named:
         raise UserError("--datasets is empty; name at least one of " + ", ".join(NAMES))
     for name in named:

@@ -9,24 +9,29 @@ from collections.abc import Callable
 from speedcore.errors import UserError
 
 INTERRUPTED = 130
+_STOPPED = "stopped. What had finished is kept; the same command continues from there."
 
 
 def run_app(app: Callable[..., None]) -> int:
     """Run a typer app. A UserError becomes one message and its exit status; nothing else is swallowed."""
     try:
         status = app(standalone_mode=False)
+        if status == INTERRUPTED:  # typer's answer to Ctrl-C, or Abort, or nothing caught: that depends on its version
+            raise KeyboardInterrupt
         return status if isinstance(status, int) else 0
     except UserError as error:
         return complain(str(error), error.exit_status)
     except KeyboardInterrupt:
-        return complain("stopped. What had finished is kept; the same command continues from there.", INTERRUPTED)
+        return complain(_STOPPED, INTERRUPTED)
     except Exception as error:
         # typer's own usage errors carry their message and status (and live in a private module).
         if hasattr(error, "format_message"):
             hint = getattr(getattr(error, "ctx", None), "command_path", None)
+            if not error.format_message():
+                return error.exit_code  # called without arguments: the help that was printed says it all
             return complain(error.format_message() + (f"\nTry '{hint} --help'." if hint else ""), error.exit_code)
         if type(error).__name__ == "Abort":
-            return complain("stopped.", INTERRUPTED)
+            return complain(_STOPPED, INTERRUPTED)
         raise
 
 

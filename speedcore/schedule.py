@@ -20,13 +20,13 @@ def interpolate(knots: Knots, progress: float, shape: str = "linear") -> float:
     """
     if progress <= knots[0][0]:
         return knots[0][1]
-    for (x0, y0), (x1, y1) in zip(knots, knots[1:], strict=False):
-        if progress <= x1:
-            share = (progress - x0) / (x1 - x0) if x1 > x0 else 1.0
-            if shape == "cosine":
-                share = (1 - math.cos(math.pi * share)) / 2
-            return y0 + (y1 - y0) * share
-    return knots[-1][1]
+    if progress >= knots[-1][0]:
+        return knots[-1][1]  # exactly, not to a rounding error: this is where runs land
+    (x0, y0), (x1, y1) = next((left, right) for left, right in pairwise(knots) if progress <= right[0])
+    share = (progress - x0) / (x1 - x0) if x1 > x0 else 1.0
+    if shape == "cosine":
+        share = (1 - math.cos(math.pi * share)) / 2
+    return y0 + (y1 - y0) * share
 
 
 @dataclass(frozen=True)

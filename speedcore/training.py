@@ -183,6 +183,8 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
     Raises BudgetError if the budget cannot hold one step, DataError or RunError if files cannot be had or written.
     """
     device, recipe = torch.device(device), job.recipe
+    if job.steps < 1:
+        raise _too_small(job)
     ledger = Ledger(synchroniser(device), carried=dataset.provenance.seconds)
     peak = PeakMemory(device)
     with ExitStack() as cleanup:
@@ -279,9 +281,8 @@ def fit(trainee: Trainee, batches, validation: Split | None, job: Job, ledger: L
     recipe, network = trainee.recipe, trainee.network
     knots, shape = recipe.schedule.knots, recipe.schedule.shape
     used, (look_seconds, rest_seconds) = ledger.elapsed(job.budget.policy), ahead
-    if job.steps < 1 or used + look_seconds + rest_seconds >= job.limit:
-        raise BudgetError(f"{job.key}: a budget of {job.limit:g} s ({job.budget.policy.name} clock) is too small for one "
-                          f"step of recipe '{recipe.name}' on this machine; raise --budget or choose a smaller recipe.")
+    if used + look_seconds + rest_seconds >= job.limit:
+        raise _too_small(job)
     replaying = job.replay is not None
     pace = Pace(job.steps, math.inf if replaying else job.limit, job.wanted, job.stretch and recipe.data == "device")
     changes = {r.step: r for r in job.replay or ()}
@@ -306,7 +307,7 @@ def fit(trainee: Trainee, batches, validation: Split | None, job: Job, ledger: L
             if pace.done in changes:
                 pace.steps = changes[pace.done].steps_after
                 pace.replans.append(changes[pace.done])
-            looking = bool(looks) and progress >= looks[0] and not pace.finished
+            looking = bool(looks) and progress >= looks[0] - 1e-9 and not pace.finished
             if pace.done % every == 0 or pace.due or looking:
                 synchroniser(trainee.device)()
                 now = ledger.elapsed(job.budget.policy)
@@ -317,7 +318,7 @@ def fit(trainee: Trainee, batches, validation: Split | None, job: Job, ledger: L
                     observer(Moment(job.key, pace.done, pace.steps, now, job.limit, loss.item()))
             history.seconds.append(round(before, 6))
             if looking:
-                looks = [p for p in looks if p > progress]
+                looks = [p for p in looks if p - 1e-9 > progress]
                 _look(trainee, validation, pace, history, ledger)
                 before = ledger.elapsed(job.budget.policy)
     if average:
@@ -358,6 +359,11 @@ def digest(weights: dict) -> str:
         total.update(name.encode())
         total.update(tensor.contiguous().numpy().tobytes())
     return total.hexdigest()
+
+
+def _too_small(job: Job) -> BudgetError:
+    return BudgetError(f"{job.key}: a budget of {job.limit:g} s ({job.budget.policy.name} clock) is too small for one step "
+                       f"of recipe '{job.recipe.name}' on this machine; raise --budget or choose a smaller recipe.")
 
 
 def _finite(seconds: float) -> float | None:

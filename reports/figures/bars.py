@@ -43,14 +43,15 @@ def ledger(title: str, rows: Sequence[LedgerRow]) -> str:
                     label=label)
             starts = [a + b for a, b in zip(starts, widths, strict=True)]
         for y, total in zip(ys, starts, strict=True):
-            ax.annotate(f"{total:,.0f} s", (total, y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=7,
+            ax.annotate(f"{total:,.0f} s", (total, y), xytext=(3, 0), textcoords="offset points", va="center",
+                        fontsize=7,
                         color="#333333")
         ax.set_yticks(ys, [row.label for row in rows])
         ax.grid(axis="y", visible=False)
         ax.margins(x=0.08, y=0.02)
         ax.set_xlim(left=0)
         ax.set_xlabel("seconds, mean of the runs")
-        work.figure.legend(loc="outside lower center", ncols=5)
+        work.figure.legend(loc="outside lower center", ncols=4)
     return work.svg
 
 

@@ -23,7 +23,8 @@ def confusion(title: str, classes: Sequence[str], shares: Mapping[str, np.ndarra
             ax.set_visible(False)
         for ax, (arm, matrix) in zip(axes, shares.items(), strict=False):
             errors = np.ma.masked_where(np.eye(k, dtype=bool), matrix)
-            mesh = ax.pcolormesh(errors, cmap="YlOrBr", vmin=0, vmax=worst, edgecolors="white", linewidth=0.5, clip_on=False)
+            mesh = ax.pcolormesh(errors, cmap="YlOrBr", vmin=0, vmax=worst, edgecolors="white", linewidth=0.5,
+                                 clip_on=False)
             for i in range(k):
                 for j in range(k):
                     text = _cell(matrix[i, j], i == j)
@@ -62,7 +63,8 @@ def colour_scale(title: str, colours: str, ends: Sequence[tuple[str, float]]) ->
     """One horizontal colour bar, from 0 to 1 of each row's end (name, value). Returns SVG."""
     with drawing(0.2 + 0.17 * len(ends), title, width=3.6) as work:
         ax, = work.axes()
-        ax.imshow(np.linspace(0, 1, 128)[None], aspect="auto", cmap=colours, extent=(0, 1, 0, 1), interpolation="nearest")
+        ax.imshow(np.linspace(0, 1, 128)[None], aspect="auto", cmap=colours, extent=(0, 1, 0, 1),
+                  interpolation="nearest")
         ax.set_yticks([])
         ax.grid(visible=False)
         for spine in ax.spines.values():

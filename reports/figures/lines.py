@@ -79,21 +79,37 @@ def _panel(ax, panel: Panel, handles: dict) -> None:
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
-def learning_rate(title: str, planned: Sequence[Line], logged: Mapping[str, tuple[Line, ...]]) -> str:
-    """The planned schedule as a broad grey band, what each run logged on top of it. Returns SVG."""
-    with drawing(2.0, title) as work:
-        ax, = work.axes()
+@dataclass(frozen=True)
+class RatePanel:
+    """Planned schedules and logged rates of one data set."""
+
+    title: str
+    planned: tuple[Line, ...]
+    logged: Mapping[str, tuple[Line, ...]]
+
+
+def learning_rates(title: str, contents: Sequence[RatePanel]) -> str:
+    """Planned schedules as broad grey bands, what each run logged on top of them; a panel a data set. Returns SVG."""
+    columns = min(2, len(contents))
+    rows = -(-len(contents) // columns)
+    with drawing(1.65 * rows + 0.3, title) as work:
+        axes = work.axes(rows, columns)
+        for ax in axes[len(contents):]:
+            ax.set_visible(False)
         handles = {}
-        for line in planned:
-            handles["planned"], = ax.plot(line.x, line.y, color="#c9c9c9", linewidth=5, solid_capstyle="butt")
-        for arm, lines in logged.items():
-            style = ARM_STYLES[arm]
-            for line in lines:
-                handle, = ax.plot(line.x, line.y, color=style.colour, linestyle=style.dash, linewidth=1.1)
-                handles.setdefault(f"logged, {style.label}", handle)
-        ax.set_xlabel("epoch")
-        ax.set_ylabel("learning rate")
-        ax.set_ylim(bottom=0)
-        ax.margins(x=0.01)
+        for ax, panel in zip(axes, contents, strict=False):
+            for line in panel.planned:
+                handles["planned"], = ax.plot(line.x, line.y, color="#cdcdcd", linewidth=5, solid_capstyle="butt")
+            # The dashed arm last: both show where they coincide.
+            for arm, lines in sorted(panel.logged.items()):
+                style = ARM_STYLES[arm]
+                for line in lines:
+                    handle, = ax.plot(line.x, line.y, color=style.colour, linestyle=style.dash, linewidth=1.0)
+                    handles.setdefault(f"logged, {style.label}", handle)
+            ax.set_title(panel.title)
+            ax.set_xlabel("epoch")
+            ax.set_ylim(bottom=0)
+            ax.margins(x=0.01)
+        work.figure.supylabel("learning rate", fontsize=8, color="#333333")
         work.figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     return work.svg

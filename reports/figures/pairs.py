@@ -10,27 +10,32 @@ from reports.figures.canvas import ARM_STYLES, GREY, drawing
 
 @dataclass(frozen=True)
 class PairedData:
-    """values in the unit that is shown; interval of the mean difference, None for a single pair."""
+    """One data set's pairs, in the unit that is shown; interval of the mean difference, None for a single pair."""
 
-    seeds: tuple[int, ...]
+    name: str
     without: tuple[float, ...]
     augmented: tuple[float, ...]
     low: float | None
     high: float | None
-    ylabel: str
-    difference_label: str
 
     @property
     def differences(self) -> tuple[float, ...]:
         return tuple(b - a for a, b in zip(self.without, self.augmented, strict=True))
 
 
-def paired(title: str, data: PairedData) -> str:
-    """Left: both arms, a line a seed. Right: with − without, a dot a seed, mean and interval. Returns SVG."""
-    with drawing(2.3, title) as work:
-        left, right = work.axes(1, 2, width_ratios=(1, 1.25))
-        _arms(left, data)
-        _differences(right, data)
+def paired(title: str, sets: Sequence[PairedData], ylabel: str, difference: str) -> str:
+    """Above: both arms, a panel a data set, a line a seed. Below: with − without, a row a data set, a dot a seed, the
+    mean and its interval. Returns SVG."""
+    with drawing(2.7 + 0.26 * len(sets), title) as work:
+        above, below = work.figure.subfigures(2, 1, height_ratios=(1.9, 0.8 + 0.26 * len(sets)))
+        columns = max(3, len(sets))
+        panels = list(above.subplots(1, columns, squeeze=False).flat)
+        for ax in panels[len(sets):]:
+            ax.set_visible(False)
+        for ax, one in zip(panels, sets, strict=False):
+            _arms(ax, one)
+        panels[0].set_ylabel(ylabel)
+        _differences(below.subplots(), sets, difference)
     return work.svg
 
 
@@ -41,31 +46,25 @@ def _arms(ax, data: PairedData) -> None:
         style = ARM_STYLES[arm]
         ax.scatter([x] * len(values), values, color=style.colour, marker=style.marker, s=22, zorder=2, linewidths=0.5,
                    edgecolors="white")
-    ax.set_xticks((0, 1), [ARM_STYLES[arm].label.replace(" ", "\n", 1) for arm in ("without", "with")])
+    ax.set_xticks((0, 1), ("without", "with"))
     ax.set_xlim(-0.4, 1.4)
     ax.grid(axis="x", visible=False)
-    ax.set_ylabel(data.ylabel)
-    ax.set_title("Both arms, a line a seed")
+    ax.margins(y=0.12)
+    ax.set_title(data.name)
 
 
-def _differences(ax, data: PairedData) -> None:
-    values = data.differences
-    rows = list(range(len(values)))
-    mean = sum(values) / len(values)
+def _differences(ax, sets: Sequence[PairedData], label: str) -> None:
     ax.axvline(0, color=GREY, linewidth=0.8)
-    ax.scatter(values, rows, color=GREY, marker="D", s=14, linewidths=0)
-    # The mean stands apart, below the seeds.
-    ax.axhline(-0.75, color="#d0d0d0", linewidth=0.5)
-    if data.low is not None:
-        ax.plot((data.low, data.high), (-1.5, -1.5), color="black", linewidth=1.6, solid_capstyle="butt")
-    ax.plot(mean, -1.5, "D", color="black", markersize=5.5)
-    ax.set_yticks([-1.5, *rows], ["mean", *(f"seed {seed}" for seed in data.seeds)])
-    ax.set_ylim(-2.2, len(values) - 0.4)
+    for row, one in enumerate(sets):
+        ax.scatter(one.differences, [row - 0.22] * len(one.differences), color=GREY, s=9, linewidths=0, alpha=0.8)
+        if one.low is not None:
+            ax.plot((one.low, one.high), (row + 0.12, row + 0.12), color="black", linewidth=1.5, solid_capstyle="butt")
+        ax.plot(sum(one.differences) / len(one.differences), row + 0.12, "D", color="black", markersize=5)
+    ax.set_yticks(range(len(sets)), [one.name for one in sets])
+    ax.set_ylim(len(sets) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
-    reach = max(abs(v) for v in (*values, data.low or 0.0, data.high or 0.0)) or 1.0
-    ax.set_xlim(min(0.0, min((*values, data.low or 0.0))) - 0.12 * reach, max(0.0, max((*values, data.high or 0.0))) + 0.12 * reach)
-    ax.set_xlabel(data.difference_label)
-    ax.set_title("With minus without")
+    ax.margins(x=0.06)
+    ax.set_xlabel(label)
 
 
 @dataclass(frozen=True)

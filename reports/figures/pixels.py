@@ -13,7 +13,9 @@ def png(image: UInt8[np.ndarray, "c h w"], colours: int | None = None) -> bytes:
     from PIL import Image
 
     array = np.asarray(image)
-    picture = Image.fromarray(array[0]) if len(array) == 1 else Image.fromarray(np.ascontiguousarray(array.transpose(1, 2, 0)))
+    picture = Image.fromarray(array[0]) if len(array) == 1 else Image.fromarray(np.ascontiguousarray(array.transpose(1,
+                                                                                                                     2,
+                                                                                                                     0)))
     if colours and picture.mode == "RGB":
         picture = picture.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     file = io.BytesIO()

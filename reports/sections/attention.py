@@ -21,13 +21,15 @@ from speedcore import statistics
 LAYERS = ("middle", "last")
 _MOST_MISTAKES = 6
 _COLOURS = 96  # of an overlay's palette: no eye tells it from the whole
-_CONTROLS = {"another_image": "another image’s map", "wrong_class": "map of a wrong class", "untrained": "untrained network",
+_CONTROLS = {"another_image": "another image’s map", "wrong_class": "map of a wrong class",
+             "untrained": "untrained network",
              "gaussian": "Gaussian in the middle", "uniform": "uniform map"}
 
 
 def section(context: Context) -> Section:
     shown = [one for one in context.sets if one.explanations]
-    lead = ("Grad-CAM maps of held-out images: which cells of a layer speak for the true class, the brighter the more. The same images "
+    lead = ("Grad-CAM maps of held-out images: which cells of a layer speak for the true class, the brighter the more. "
+            "The same images "
             "are shown for both arms, on one scale; the rule that chose them is stated and includes mistakes.")
     blocks = [Group(f"heatmaps-{one.slug}", one.title, _blocks(one)) for one in shown]
     without = [one.title for one in context.sets if not one.explanations]
@@ -69,14 +71,18 @@ def _masses(one: DatasetResults) -> FigureSpec | None:
         return None
     everyone = [e for made in arms.values() for e in made]
     for kind, label in _CONTROLS.items():
-        scores = [s.score for e in everyone if (s := e.record.layers["middle"].controls.get(kind)) and s.score is not None]
+        scores = [s.score for e in everyone if (s := e.record.layers["middle"].controls.get(kind))
+                  and s.score is not None]
         if scores:
             bars.append(MassBar(label, tuple(scores)))
     text = "; ".join(f"{bar.label} {f.decimal(statistics.mean(bar.values))}" for bar in bars)
-    return FigureSpec(f"mass-{one.slug}", masses(f"Mass on the object, {one.title}", bars, "normalised mass on the object"),
+    return FigureSpec(f"mass-{one.slug}", masses(f"Mass on the object, {one.title}", bars,
+                                                 "normalised mass on the object"),
                       f"Normalised mass of the heatmaps on the object, {one.title}: {text}.",
-                      f"{one.title}: how much of the maps’ positive mass lies on the object; 0 is what an even map has, 1 the most that "
-                      f"a map of the layer’s resolution can have. Grey: null controls at the middle layer, which know nothing of the "
+                      f"{one.title}: how much of the maps’ positive mass lies on the object; 0 is what an even map "
+                      f"has, 1 the most that "
+                      f"a map of the layer’s resolution can have. Grey: null controls at the middle layer, which know "
+                      f"nothing of the "
                       f"image or the class. Dots are runs. The object: {everyone[0].record.foreground}.",
                       {bar.label: bar.values for bar in bars})
 
@@ -88,18 +94,25 @@ def _measures(one: DatasetResults) -> Table:
             records = [e.record.layers[layer] for e in made]
             masked = [r.score for r in records if r.score and r.score.mass is not None]
             cells = [f"{records[0].height}×{records[0].width}", str(len(records)), f.count(records[0].n),
-                     *(_mean([getattr(s, name) for s in masked]) for name in ("mass", "foreground", "ceiling", "score")),
+                     *(_mean([getattr(s, name) for s in masked]) for name in ("mass", "foreground", "ceiling",
+                                                                              "score")),
                      f.percent(statistics.mean([r.dead for r in records]), 1),
                      _mean([r.gini for r in records]), _mean([r.flip_consistency for r in records])]
-            rows.append((Cell(layer), Cell(ARM_LABELS[arm], mark=arm), *(Cell(text) for text in cells)))
-    columns = (Column("Layer"), Column("Arm"), Column("Cells"), Column("n", True), Column("Images", True), Column("Mass", True),
-               Column("Area", True), Column("Ceiling", True), Column("Normalised", True), Column("Dead", True), Column("Gini", True),
+            rows.append((Cell(layer), Cell(arm, mark=arm), *(Cell(text) for text in cells)))
+    columns = (Column("Layer"), Column("Augmentation"), Column("Cells"), Column("n", True), Column("Images", True),
+               Column("Mass", True),
+               Column("Area", True), Column("Ceiling", True), Column("Normalised", True), Column("Dead", True),
+               Column("Gini", True),
                Column("Flip", True))
     measured = next(iter(one.explanations.values())).record.measured
-    return Table(f"measures-{one.slug}", f"{one.title}: measures of the true-class maps, means over seeds", columns, tuple(rows), heads=2,
-                 note=f"Measured on {measured}. Mass: positive mass on the object ÷ all of it; area: the object’s share of the image; "
-                      f"normalised: (mass − area) ÷ (ceiling − area). Dead: maps without any positive value, never scored. Gini: "
-                      f"concentration. Flip: correlation of the map with that of the mirror image, where there are no masks.")
+    return Table(f"measures-{one.slug}", f"{one.title}: measures of the true-class maps, means over seeds", columns,
+                 tuple(rows), heads=2,
+                 note=f"Measured on {measured}. Mass: positive mass on the object ÷ all of it; area: the object’s "
+                      f"share of the image; "
+                      f"normalised: (mass − area) ÷ (ceiling − area). Dead: maps without any positive value, never "
+                      f"scored. Gini: "
+                      f"concentration. Flip: correlation of the map with that of the mirror image, where there are no "
+                      f"masks.")
 
 
 def _mean(values: Sequence[float | None]) -> str:
@@ -133,9 +146,12 @@ def _gallery(one: DatasetResults, sides: dict[str, Explanation]) -> Gallery:
         row += len(group.indices)
         looks = tuple(_look(sides, r, images[r], coloured) for r in _few(list(rows), labels))
         groups.append(LookGroup(group.title[:1].upper() + group.title[1:], looks))
-    layers = " and ".join(f"{layer} ({r.height}×{r.width} cells)" for layer in LAYERS if (r := first.record.layers[layer]))
-    caption = (f"{one.title}, seed {first.record.seed}: each image with what each arm answered and how sure it was, and its maps for the true "
-               f"class at two layers, {layers}. Wrong answers are marked ×. {first.record.gallery.rule} Shown of these: one of each class, "
+    layers = " and ".join(f"{layer} ({r.height}×{r.width} cells)" for layer in LAYERS
+                          if (r := first.record.layers[layer]))
+    caption = (f"{one.title}, seed {first.record.seed}: each image with what each arm answered and how sure it was, "
+               f"and its maps for the true "
+               f"class at two layers, {layers}. Wrong answers are marked ×. {first.record.gallery.rule} Shown of "
+               f"these: one of each class, "
                f"and at most {_MOST_MISTAKES} of each kind of mistake.")
     return Gallery(f"gallery-{one.slug}", caption, tuple(groups), _scale(one, scales))
 
@@ -158,7 +174,8 @@ def _look(sides: dict[str, Explanation], row: int, image: np.ndarray, coloured: 
         predicted, sure = int(e.arrays["gallery_predicted"][row]), float(e.arrays["gallery_confidence"][row])
         answer = f"{e.record.classes[predicted]}, {f.percent(sure, 0)}"
         maps = tuple(Picture(png(coloured[arm, layer][row].transpose(2, 0, 1), colours=_COLOURS),
-                             f"Map of the {layer} layer, {ARM_LABELS[arm]}, for {truth}; it answered {answer}") for layer in LAYERS)
+                             f"Map of the {layer} layer, {ARM_LABELS[arm]}, for {truth}; it answered {answer}")
+                     for layer in LAYERS)
         made.append(Side(arm, answer, predicted == label, maps))
     return Look(Picture(png(image), f"{truth}, test image {index}"), truth, f"test image {index}", tuple(made))
 
@@ -166,5 +183,8 @@ def _look(sides: dict[str, Explanation], row: int, image: np.ndarray, coloured: 
 def _scale(one: DatasetResults, scales: dict[str, Scale]) -> FigureSpec:
     ends = [(layer, scale.limit) for layer, scale in scales.items()]
     label = next(iter(scales.values())).label
-    return FigureSpec(f"scale-{one.slug}", colour_scale("Colour scale", COLOURS, ends), f"Colour scale of the heatmaps: {label}. It ends at "
-                      + f.listing([f"{limit:.3g} at the {layer} layer" for layer, limit in ends]) + ".", f"In each pair of maps the middle layer is on the left and the last on the right. Colours: {label}.")
+    return FigureSpec(f"scale-{one.slug}", colour_scale("Colour scale", COLOURS, ends),
+                      f"Colour scale of the heatmaps: {label}. It ends at "
+                      + f.listing([f"{limit:.3g} at the {layer} layer" for layer, limit in ends]) + ".",
+                      f"In each pair of maps the middle layer is on the left and the last on the right. Colours: "
+                      f"{label}.")

@@ -21,7 +21,8 @@ _MOST_PAIRS = 8
 
 def section(context: Context) -> Section:
     return Section("confusion", "", "Mistakes",
-                   "Which classes are taken for which, on plain test images. Counts are added up over the seeds of an arm and "
+                   "Which classes are taken for which, on plain test images. Counts are added up over the seeds of an "
+                   "arm and "
                    "divided by the number of test images of the true class.",
                    tuple(Group(f"confusion-{one.slug}", one.title, _blocks(one)) for one in context.sets))
 
@@ -54,7 +55,8 @@ def _per_class(one: DatasetResults, names: Sequence[str], shares: dict) -> Figur
             for i, name in enumerate(names)]
     rows = sorted(rows, key=lambda r: -(r.augmented if r.augmented is not None else r.without))[-30:]
     alt = f"Accuracy by class on {one.title}. " + "; ".join(
-        f"{row.name}: {f.percent(row.without, 1)} without, {f.percent(row.augmented, 1)} with augmentation" for row in rows) + "."
+        f"{row.name}: {f.percent(row.without, 1)} without, {f.percent(row.augmented, 1)} with augmentation"
+        for row in rows) + "."
     return FigureSpec(f"per-class-{one.slug}", per_class(one.title, rows), alt,
                       f"{one.title}: accuracy by class, best at the top"
                       + (f"; the {len(rows)} worst of {len(names)} classes." if len(rows) < len(names) else "."),
@@ -67,7 +69,8 @@ def _matrix(one: DatasetResults, names: Sequence[str], shares: dict) -> FigureSp
         f"{ARM_LABELS[arm].capitalize()}: the most frequent mistake takes {true} for {answer}, {f.percent(share, 1)}."
         for arm, (true, answer, share) in zip(shares, worst, strict=True))
     return FigureSpec(f"matrix-{one.slug}", confusion(one.title, names, shares), alt,
-                      f"{one.title}, percent of the true class. Only mistakes are coloured, both arms on one scale; those under "
+                      f"{one.title}, percent of the true class. Only mistakes are coloured, both arms on one scale; "
+                      f"those under "
                       f"0.05{f.NBSP}% are left blank.", {arm: matrix.tolist() for arm, matrix in shares.items()})
 
 
@@ -85,8 +88,10 @@ def _pairs(one: DatasetResults, names: Sequence[str], shares: dict) -> Table:
     rows = []
     for true, answer, share in _worst(mean, names, _MOST_PAIRS):
         if share > 0:
-            both = [float(shares[arm][index[true], index[answer]]) if arm in shares else None for arm in ("without", "with")]
+            both = [float(shares[arm][index[true], index[answer]]) if arm in shares else None
+                    for arm in ("without", "with")]
             rows.append((Cell(f"{true} taken for {answer}"), *(Cell(f.percent(v)) for v in both),
                          Cell(f.points(both[1] - both[0]) if None not in both else f.NONE)))
-    columns = (Column("Mistake"), Column("Without augmentation", True), Column("With augmentation", True), Column("Difference, points", True))
+    columns = (Column("Mistake"), Column("Without augmentation", True), Column("With augmentation", True),
+               Column("Difference, points", True))
     return Table(f"mistakes-{one.slug}", f"{one.title}: the most frequent mistakes", columns, tuple(rows))

@@ -8,7 +8,7 @@ from reports.figures.bars import LedgerRow, ledger
 from reports.figures.pairs import PairedData, paired
 from reports.findings import Claim
 from reports.model import Cell, Column, FigureSpec, Group, Prose, Section, Table
-from reports.sections.context import ARM_LABELS, Context, budget_share, files_word, mean_of, plain, with_views
+from reports.sections.context import Context, budget_share, files_word, mean_of, plain, with_views
 from speedcore import statistics
 from speedcore.clock import POLICIES
 
@@ -16,7 +16,8 @@ from speedcore.clock import POLICIES
 def results(context: Context) -> Section:
     blocks = [_accuracy_table(context), _cost_table(context), _ledger(context)]
     return Section("results", "", "Results",
-                   "Every number is a mean over training seeds on the test split, which each run sees once, after its last "
+                   "Every number is a mean over training seeds on the test split, which each run sees once, after its "
+                   "last "
                    "step.", tuple(blocks))
 
 
@@ -27,19 +28,22 @@ def _accuracy_table(context: Context) -> Table:
             values = [plain(run) for run in runs]
             mean, interval, views = statistics.mean(values), statistics.t_interval(values), with_views(runs)
             rows.append((
-                Cell(one.title), Cell(ARM_LABELS[arm], mark=arm), Cell(str(len(runs))),
+                Cell(one.title), Cell(arm, mark=arm), Cell(str(len(runs))),
                 Cell(f.spread(mean, statistics.sd(values)), sort=repr(mean)),
                 Cell(f.bounds(interval.low, interval.high, scale=100) if interval else f.NONE,
                      sort=repr(interval.low) if interval else ""),
                 Cell(f.bounds(min(values), max(values), scale=100), sort=repr(min(values))),
-                Cell(f.percent(statistics.mean(views)) if views else f.NONE, sort=repr(statistics.mean(views)) if views else ""),
+                Cell(f.percent(statistics.mean(views)) if views else f.NONE,
+                     sort=repr(statistics.mean(views)) if views else ""),
                 Cell(files_word(one), mark="" if one.record.official else "warn"),
             ))
-    columns = (Column("Data set"), Column("Arm"), Column("n", True), Column("Test accuracy", True),
+    columns = (Column("Data set"), Column("Augmentation"), Column("n", True), Column("Test accuracy", True),
                Column("95 % interval", True), Column("Min to max", True), Column("With views", True), Column("Files"))
     return Table("results-accuracy", "Accuracy on the test split, by data set and arm", columns, tuple(rows), heads=2,
-                 sortable=True, note="n: training seeds. Mean ± standard deviation over seeds; the interval is Student’s t for "
-                 "the mean over seeds. Views: the answer averaged over mirrored or shifted copies of the test image, where the "
+                 sortable=True, note="n: training seeds. Mean ± standard deviation over seeds; the interval is "
+                                     "Student’s t for "
+                 "the mean over seeds. Views: the answer averaged over mirrored or shifted copies of the test image, "
+                 "where the "
                  "recipe has them; arms are compared without.")
 
 
@@ -52,12 +56,12 @@ def _cost_table(context: Context) -> Table:
             clocks = [mean_of(runs, lambda r, name=name: r.record.clocks[name]) for name in POLICIES]
             peak = max(run.record.peak_memory_bytes for run in runs)
             rows.append((
-                Cell(one.title), Cell(ARM_LABELS[arm], mark=arm), Cell(runs[0].record.recipe.name),
+                Cell(one.title), Cell(arm, mark=arm), Cell(runs[0].record.recipe.name),
                 Cell(f.number(epochs), sort=repr(epochs)), *(Cell(f.seconds(s), sort=repr(s)) for s in clocks),
                 Cell(f.percent(max(shares), 1) if shares else f.NONE, sort=repr(max(shares)) if shares else ""),
                 Cell(f.memory(peak), sort=str(peak)),
             ))
-    columns = (Column("Data set"), Column("Arm"), Column("Recipe"), Column("Epochs", True),
+    columns = (Column("Data set"), Column("Augmentation"), Column("Recipe"), Column("Epochs", True),
                *(Column(f"Clock “{name}”", True, policy.meaning) for name, policy in POLICIES.items()),
                Column("Share of budget", True), Column("Peak memory", True))
     meanings = "; ".join(f"**{name}** counts {policy.meaning}" for name, policy in POLICIES.items())
@@ -71,62 +75,78 @@ def _ledger(context: Context) -> FigureSpec:
     for one in context.sets:
         for arm, runs in one.arms.items():
             phases = sorted({phase for run in runs for phase in run.record.ledger})
-            rows.append(LedgerRow(f"{one.title}, {arm}", {p: mean_of(runs, lambda r, p=p: r.record.ledger.get(p, 0.0)) for p in phases}))
+            rows.append(LedgerRow(f"{one.title}, {arm}", {p: mean_of(runs, lambda r, p=p: r.record.ledger.get(p, 0.0))
+                                                          for p in phases}))
     alt = "Seconds by phase: " + "; ".join(
-        f"{row.label} {f.seconds(sum(row.seconds.values()))}, of which training {f.seconds(row.seconds.get('train', 0.0))}"
+        f"{row.label} {f.seconds(sum(row.seconds.values()))}, of which training "
+        f"{f.seconds(row.seconds.get('train', 0.0))}"
         for row in rows) + "."
     return FigureSpec("ledger", ledger("Seconds by phase", rows), alt,
-                      "The whole ledger: every second of a run from the first touch of its data to the last result, nothing "
+                      "The whole ledger: every second of a run from the first touch of its data to the last result, "
+                      "nothing "
                       "paused. Training is the dark blue part.", {row.label: row.seconds for row in rows})
 
 
 def effects(context: Context) -> Section:
-    blocks = [Prose("Arms are paired: both start from the same initial weights and see the same images for the same number "
-                    "of steps; they differ in augmentation alone. The unit is the training seed. "
-                    f"With fewer than {statistics.FEWEST_PAIRS} pairs an exact two-sided sign-flip test cannot reach "
-                    f"p < {statistics.ALPHA:g}, so such claims are called not testable.")]
+    blocks = [Prose("Arms are paired: both start from the same initial weights and see the same images for the same "
+                    "number "
+                    "of steps; they differ in augmentation alone. The unit is the training seed, for images of one run "
+                    "are no "
+                    f"independent witnesses. With fewer than {statistics.FEWEST_PAIRS} pairs an exact two-sided "
+                    f"sign-flip test "
+                    f"cannot reach p < {statistics.ALPHA:g}, so such claims are called not testable.")]
     shown = [claim for claim in context.claims if claim.n]
     if shown:
         blocks.append(_table(shown))
-    left_out = [claim for claim in context.claims if not claim.n]
-    for claim in shown:
-        blocks.append(Group(f"effect-{claim.kind}-{claim.title.lower()}".replace(" ", "-"),
-                            f"{claim.title}: {'accuracy' if claim.kind == 'accuracy' else 'where it looks'}",
-                            (_figure(claim), Prose(findings.sentence(claim)))))
+    for kind, title in (("accuracy", "Accuracy on plain test images"), ("attention", "Heatmaps on the object")):
+        claims = [claim for claim in shown if claim.kind == kind]
+        if claims:
+            blocks.append(Group(f"effect-{kind}", title, (_figure(kind, title, claims),)))
+    left_out = [findings.sentence(claim) for claim in context.claims if not claim.n]
     if left_out:
-        blocks.append(Prose("Not tested: " + " ".join(findings.sentence(claim) for claim in left_out), "quiet"))
+        blocks.append(Prose("Not tested. " + " ".join(left_out), "quiet"))
     return Section("effects", "", "Paired effects", "", tuple(blocks))
 
 
 def _table(shown: list[Claim]) -> Table:
     rows = []
     for claim in shown:
-        size = statistics.effect_size(claim.differences)
-        better = sum(d > 0 for d in claim.differences)
+        testable = claim.verdict != "not testable"
         rows.append((
-            Cell(claim.title), Cell("accuracy" if claim.kind == "accuracy" else "mass on the object"), Cell(str(claim.n)),
+            Cell(claim.title), Cell("accuracy" if claim.kind == "accuracy" else "mass on the object"),
+            Cell(str(claim.n)),
             Cell(f.points(claim.difference)),
             Cell(f.bounds(claim.interval.low, claim.interval.high, scale=100, sign=True) if claim.interval else f.NONE),
-            Cell(f"{better} of {claim.n}"), Cell(f.decimal(size)),
-            Cell(f.NONE if claim.p is None else f"{claim.p:.3f}"), Cell(claim.verdict, mark=claim.verdict.replace(" ", "-")),
+            Cell(f"{sum(d > 0 for d in claim.differences)} of {claim.n}"),
+            Cell(f.decimal(statistics.effect_size(claim.differences))),
+            Cell(f"{claim.p:.3f}" if testable else f.NONE), Cell(f"{claim.p_holm:.3f}" if testable else f.NONE),
+            Cell(claim.verdict, mark=claim.verdict.replace(" ", "-")),
         ))
     columns = (Column("Data set"), Column("Outcome"), Column("Pairs", True), Column("Difference", True),
-               Column("95 % interval", True), Column("Seeds in favour", True), Column("d", True), Column("p", True),
-               Column("Verdict"))
-    return Table("paired-effects", "With minus without augmentation, in percentage points", columns, tuple(rows), heads=2,
-                 note="Interval of the mean difference over seeds: BCa bootstrap from six pairs on, Student’s t below. d: mean "
-                      "difference over its standard deviation. p: exact sign-flip test, two-sided, Holm’s correction over the data sets.")
+               Column("95 % interval", True), Column("In favour", True), Column("d", True), Column("p", True),
+               Column("p, Holm", True), Column("Verdict"))
+    return Table("paired-effects", "With minus without augmentation, in percentage points", columns, tuple(rows),
+                 heads=2,
+                 note="Interval of the mean difference over seeds: BCa bootstrap from six pairs on, Student’s t below. "
+                      "In favour: "
+                      "seeds with a positive difference. d: mean difference over its standard deviation. p: exact "
+                      "sign-flip test, "
+                      "two-sided. Each data set is a question of its own and is judged by its p; Holm’s correction "
+                      "over the data "
+                      "sets is for those who read them as one.")
 
 
-def _figure(claim: Claim) -> FigureSpec:
-    what = "test accuracy (%)" if claim.kind == "accuracy" else "normalised mass on the object (%)"
-    scale = [100 * v for v in claim.without], [100 * v for v in claim.augmented]
-    low, high = (100 * claim.interval.low, 100 * claim.interval.high) if claim.interval else (None, None)
-    data = PairedData(claim.seeds, tuple(scale[0]), tuple(scale[1]), low, high, what, "difference (percentage points)")
-    alt = (f"{claim.title}, {what}, a line a seed. " + "; ".join(
-        f"seed {s}: {a:.2f} without, {b:.2f} with" for s, a, b in zip(claim.seeds, *scale, strict=True))
-        + f". Mean difference {f.points(claim.difference)} points.")
-    bar = f", the bar its 95{f.NBSP}% interval ({claim.interval.kind})" if claim.interval else ""
-    return FigureSpec(f"paired-{claim.kind}-{claim.dataset}".replace(":", "-").replace("/", "-"), paired(claim.title, data), alt,
-                      f"{claim.title}. Left: both arms of each seed. Right: the difference of each seed; black, the mean{bar}; "
-                      f"n = {claim.n}.", {"seeds": claim.seeds, "differences": claim.differences})
+def _figure(kind: str, title: str, claims: list[Claim]) -> FigureSpec:
+    unit = "test accuracy (%)" if kind == "accuracy" else "normalised mass (%)"
+    sets = [PairedData(c.title, *(tuple(100 * v for v in values) for values in (c.without, c.augmented)),
+                       *((100 * c.interval.low, 100 * c.interval.high) if c.interval else (None, None)))
+            for c in claims]
+    alt = f"{title}, a line a seed. " + " ".join(
+        f"{one.name}: " + "; ".join(f"seed {seed}, {a:.2f} without, {b:.2f} with" for seed, a, b in
+                                    zip(claim.seeds, one.without, one.augmented, strict=True))
+        + f"; mean difference {f.points(claim.difference)} points." for claim, one in zip(claims, sets, strict=True))
+    counts = f.listing([f"{c.title} n = {c.n}" for c in claims])
+    return FigureSpec(f"paired-{kind}", paired(title, sets, unit, "with minus without (percentage points)"), alt,
+                      f"{title}. Above: both arms, a line a seed. Below: grey, the difference of each seed; black, the "
+                      f"mean and its "
+                      f"95{f.NBSP}% interval. {counts}.", {c.dataset: c.differences for c in claims})

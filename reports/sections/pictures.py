@@ -4,49 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from reports import formats as f
 from reports.figures.pixels import png
-from reports.model import Cell, Column, Group, Picture, Pictures, Prose, Section, Strip, Table
+from reports.model import Facts, Group, Picture, Pictures, Prose, Section, Strip
 from reports.results import DatasetResults
 from reports.sections.context import Context, files_word
 from speedcore import augment
 from speedcore.data.dataset import Dataset
 from speedcore.recipe import Augment
 
-_SAMPLES = 7         # images a class
+_SAMPLES = 5         # images a class
 _MOST_CLASSES = 12
-_AUGMENTED = 8       # images in an augmentation grid
+_AUGMENTED = 10       # images in an augmentation grid
 _DRAWS = 3
 _SEED = 0
 
 
 def data(context: Context) -> Section:
-    blocks = [_sources(context)]
-    for one in context.sets:
-        notes = []
-        if one.record.note:
-            notes.append(Prose(one.record.note, "quiet"))
-        balance = [Prose(_balance(one.dataset))] if one.dataset else []
-        pictures = [_samples(one)] if one.dataset else [Prose("The images are not at hand, so no samples are shown.", "quiet")]
-        blocks.append(Group(f"data-{one.slug}", one.title, (*notes, *balance, *pictures)))
-    return Section("data", "", "Data", "Mean and standard deviation are those of the set’s own training split, a value a channel, "
-                   "with pixels in 0 to 1.", tuple(blocks))
+    groups = tuple(Group(f"data-{one.slug}", one.title, (_facts(one), _samples(one) if one.dataset else
+                         Prose("The images are not at hand, so no samples are shown.", "quiet")))
+                   for one in context.sets)
+    return Section("data", "", "Data", "", groups)
 
 
-def _sources(context: Context) -> Table:
-    rows = []
-    for one in context.sets:
-        r = one.record
-        rows.append((Cell(one.title), Cell(r.source), Cell(files_word(one), mark="" if r.official else "warn"),
-                     Cell(f.count(r.train_images)), Cell(f.count(r.validation_images)), Cell(f.count(r.test_images)),
-                     Cell(f"{r.channels}×{r.height}×{r.width}"), Cell(f.vector(r.mean)), Cell(f.vector(r.std)),
-                     Cell(r.fingerprint[:12])))
-    columns = (Column("Data set"), Column("Source"), Column("Files"), Column("Trained on", True), Column("Validation", True),
-               Column("Test", True), Column("Image"), Column("Mean", True), Column("Std", True), Column("sha256"))
-    return Table("data-sources", "Where the images came from", columns, tuple(rows),
-                 note="sha256: the first twelve digits of the digest of all decoded images and labels; results.json has it whole.")
+def _facts(one: DatasetResults) -> Facts:
+    r = one.record
+    size = f"{r.channels}×{r.height}×{r.width} (channels × height × width)"
+    rows = [("Source", r.source + (f". {r.note}" if r.note else "")), ("Files", files_word(one)),
+            ("Splits", f"{f.count(r.train_images)} images trained on, {f.count(r.validation_images)} held out of them "
+                       f"for validation, "
+                       f"{f.count(r.test_images)} test images, of {size}"),
+            ("Mean, deviation", f"{f.vector(r.mean)}; {f.vector(r.std)} (of the training split, pixels in 0 to 1)")]
+    if one.dataset:
+        rows.append(("Classes", _balance(one.dataset)))
+    return Facts((*rows, ("sha256", f"`{r.fingerprint}` (decoded images and labels)")))
 
 
 def _balance(dataset: Dataset) -> str:
@@ -54,21 +48,26 @@ def _balance(dataset: Dataset) -> str:
     for name, split in (("training", dataset.train), ("test", dataset.test)):
         counts = torch.bincount(split.labels, minlength=len(dataset.classes))
         low, high = int(counts.min()), int(counts.max())
-        parts.append(f"{f.count(low)} {name} images" if low == high else f"{f.count(low)} to {f.count(high)} {name} images")
-    return f"{len(dataset.classes)} classes, each with {parts[0]} and {parts[1]}."
+        parts.append(f"{f.count(low)} {name} images" if low == high else f"{f.count(low)} to {f.count(high)} {name} "
+                                                                         f"images")
+    return f"{len(dataset.classes)}, each with {parts[0]} and {parts[1]}"
 
 
 def _first_of_classes(dataset: Dataset, count: int) -> list[list[int]]:
     """Rows of the training split: the first `count` of each class, for the first classes."""
-    return [torch.nonzero(dataset.train.labels == label).flatten()[:count].tolist()
-            for label in range(min(len(dataset.classes), _MOST_CLASSES))]
+    labels = dataset.train.labels.numpy()
+    return [np.flatnonzero(labels == label)[:count].tolist() for label in range(min(len(dataset.classes),
+                                                                                    _MOST_CLASSES))]
 
 
 def _samples(one: DatasetResults) -> Pictures:
     dataset = one.dataset
-    strips = tuple(Strip(dataset.classes[label], tuple(_picture(dataset, i, f"{dataset.classes[label]}, training image {i}") for i in rows))
+    strips = tuple(Strip(dataset.classes[label], tuple(_picture(dataset, i,
+                                                                f"{dataset.classes[label]}, training image {i}")
+                                                       for i in rows))
                    for label, rows in enumerate(_first_of_classes(dataset, _SAMPLES)))
-    return Pictures(f"samples-{one.slug}", f"{one.title}: the first {_SAMPLES} training images of each class, as they are.", strips)
+    return Pictures(f"samples-{one.slug}", f"{one.title}: the first {_SAMPLES} training images of each class, as they "
+                                           f"are.", strips, compact=True)
 
 
 def _picture(dataset: Dataset, index: int, alt: str) -> Picture:
@@ -80,8 +79,10 @@ def _picture(dataset: Dataset, index: int, alt: str) -> Picture:
 def augmentation(context: Context) -> Section:
     groups = tuple(Group(f"augmentation-{one.slug}", one.title, _grid(one)) for one in context.sets if one.dataset)
     return Section("augmentation", "", "Augmentation",
-                   "The same training images as they are, after each operation alone, and after all of them together. The arm "
-                   "without augmentation sees the first row in every epoch; the arm with it sees another draw each time.", groups)
+                   "The same training images as they are, after each operation alone, and after all of them together. "
+                   "The arm "
+                   "without augmentation sees the first row in every epoch; the arm with it sees another draw each "
+                   "time.", groups)
 
 
 def _grid(one: DatasetResults) -> tuple[Prose | Pictures, ...]:
@@ -90,28 +91,35 @@ def _grid(one: DatasetResults) -> tuple[Prose | Pictures, ...]:
     chosen = [rows[0] for rows in _first_of_classes(dataset, 1) if rows][:_AUGMENTED]
     strips = [_strip(dataset, chosen, Augment(), "as they are", 0)]
     if spec.crop:
-        strips.append(_strip(dataset, chosen, Augment(crop=spec.crop, pad=spec.pad), f"crop, padded by {spec.crop}", 0, f"padding: {spec.pad}"))
+        strips.append(_strip(dataset, chosen, Augment(crop=spec.crop, pad=spec.pad), f"crop, padded by {spec.crop}", 0,
+                             f"padding: {spec.pad}"))
     if spec.flip != "none":
         strips.append(_strip(dataset, chosen, Augment(flip="random"), "flip", 0, "all mirrored here", mirror=True))
     else:
         why = "not applied: it would change digits" if one.name == "mnist" else "not in this recipe"
         strips.append(_strip(dataset, chosen, Augment(flip="random"), "the article’s flip", 0, why, mirror=True))
     if spec.cutout:
-        strips.append(_strip(dataset, chosen, Augment(cutout=spec.cutout), "cutout", 0, f"{spec.cutout}×{spec.cutout} pixels"))
+        strips.append(_strip(dataset, chosen, Augment(cutout=spec.cutout), "cutout", 0,
+                             f"{spec.cutout}×{spec.cutout} pixels"))
     if spec.any:
         strips += [_strip(dataset, chosen, spec, f"all together, draw {i}", i) for i in range(1, _DRAWS + 1)]
     words = "Operations as the recipe has them" if spec.any else "This recipe augments nothing"
-    return (Pictures(f"augmented-{one.slug}", f"{one.title}. {words}; random choices drawn with seed {_SEED}.", tuple(strips)),)
+    return (Pictures(f"augmented-{one.slug}", f"{one.title}. {words}; random choices drawn with seed {_SEED}.",
+                     tuple(strips)),)
 
 
-def _strip(dataset: Dataset, chosen: Sequence[int], spec: Augment, label: str, draw: int, detail: str = "", mirror: bool = False) -> Strip:
+def _strip(dataset: Dataset, chosen: Sequence[int], spec: Augment, label: str, draw: int, detail: str = "",
+           mirror: bool = False) -> Strip:
     index = torch.tensor(chosen)
     images = dataset.train.images[index]
     fill = augment.Normalise.of(dataset).fill
     generator = torch.Generator().manual_seed(_SEED + draw)
     choices = augment.draw(spec, len(chosen), dataset.size, 0, generator)
     if mirror:
-        choices = augment.Choices(choices.top, choices.left, torch.ones(len(chosen), dtype=torch.bool), choices.cut_top, choices.cut_left)
-    changed = augment.apply(augment.pad(images, spec, fill), torch.arange(len(chosen)), choices, dataset.size, spec.cutout, fill)
+        choices = augment.Choices(choices.top, choices.left, torch.ones(len(chosen), dtype=torch.bool), choices.cut_top,
+                                  choices.cut_left)
+    changed = augment.apply(augment.pad(images, spec, fill), torch.arange(len(chosen)), choices, dataset.size,
+                            spec.cutout, fill)
     names = [dataset.classes[int(dataset.train.labels[i])] for i in chosen]
-    return Strip(label, tuple(Picture(png(image.numpy()), f"{name}, {label}") for name, image in zip(names, changed, strict=True)), detail)
+    return Strip(label, tuple(Picture(png(image.numpy()), f"{name}, {label}") for name,
+                              image in zip(names, changed, strict=True)), detail)

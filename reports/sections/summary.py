@@ -7,8 +7,7 @@ import numpy as np
 from reports import findings
 from reports import formats as f
 from reports.figures.lines import Line, Panel, panels
-from reports.findings import Claim
-from reports.model import Bullets, FigureSpec, Prose, Section, Tile, Tiles, Verdict
+from reports.model import Bullets, FigureSpec, Outcome, Prose, Section, Tile, Tiles, Verdict
 from reports.results import DatasetResults, title_of
 from reports.sections.context import ARM_LABELS, Context, budget_share, mean_of, plain, with_views
 from speedcore import statistics
@@ -43,10 +42,11 @@ def section(context: Context) -> Section:
         blocks.append(Prose(_answer(context)))
     if context.results.inputs.missing:
         missing = context.results.inputs.missing
-        blocks.append(Bullets(tuple(f"**{title_of(m.dataset)} is missing.** {_stop(m.reason)} {_stop(m.remedy)}" for m in missing)))
+        blocks.append(Bullets(tuple(f"**{title_of(m.dataset)} is missing.** {_stop(m.reason)} {_stop(m.remedy)}"
+                                    for m in missing)))
     if soon := _soon(context):
         blocks.append(soon)
-    blocks += [_verdict(i, claim) for i, claim in enumerate(context.claims, 1)]
+    blocks += [_verdict(kind, context) for kind in ("accuracy", "attention") if context.sets]
     return Section("summary", "", "Summary", "", tuple(blocks))
 
 
@@ -83,19 +83,11 @@ def _answer(context: Context) -> str:
     return f"{within} {done}"
 
 
-def _verdict(number: int, claim: Claim) -> Verdict:
-    evidence = []
-    if claim.n:
-        evidence.append("differences by seed, in points: " + ", ".join(f.points(d) for d in claim.differences))
-        if claim.interval:
-            evidence.append(f"interval: {claim.interval.kind} over seeds")
-        if claim.p is not None:
-            evidence.append(f"exact sign-flip test, two-sided, {f.p_value(claim.p_alone)} before and "
-                            f"{f.p_value(claim.p)} after Holm’s correction over the data sets")
-    evidence += list(claim.caveats)
-    text = "; ".join(evidence)
-    return Verdict(f"claim-{number}", f"{claim.text} ({claim.title})", claim.verdict, findings.sentence(claim),
-                   text[:1].upper() + text[1:] + "." if text else "")
+def _verdict(kind: str, context: Context) -> Verdict:
+    claims = [claim for claim in context.claims if claim.kind == kind]
+    caveats = [f"{claim.title}: {caveat}." for claim in claims for caveat in claim.caveats]
+    return Verdict(f"claim-{kind}", claims[0].text, tuple(Outcome(c.verdict, findings.sentence(c)) for c in claims),
+                   " ".join(caveats))
 
 
 def _soon(context: Context) -> FigureSpec | None:
@@ -104,16 +96,19 @@ def _soon(context: Context) -> FigureSpec | None:
     for one in context.sets:
         arms = {arm: tuple(line for run in runs if (line := _clock_line(run))) for arm, runs in one.arms.items()}
         if any(arms.values()):
-            contents.append(Panel(one.title, "seconds of training", "validation accuracy" if not contents else "", arms, percent=True))
+            contents.append(Panel(one.title, "seconds of training", "validation accuracy" if not contents else "", arms,
+                                  percent=True))
     if not contents:
         return None
     alt = ("Validation accuracy against seconds of training, a panel a data set. " + " ".join(
-        f"{panel.title}: " + f.listing([f"{ARM_LABELS[arm]} it ends at {f.percent(statistics.mean([l.y[-1] for l in lines]), 1)} "
+        f"{panel.title}: " + f.listing([f"{ARM_LABELS[arm]} it ends at "
+                                        f"{f.percent(statistics.mean([l.y[-1] for l in lines]), 1)} "
                                         f"after {f.seconds(statistics.mean([l.x[-1] for l in lines]))}"
                                         for arm, lines in panel.arms.items() if lines]) + "." for panel in contents))
     columns = len(contents) if len(contents) < 4 else 2
     return FigureSpec("accuracy-against-time", panels("Accuracy against time", contents, max(columns, 1)), alt,
-                      "How soon each data set is learned: accuracy on held-out training images against the article’s clock. "
+                      "How soon each data set is learned: accuracy on held-out training images against the article’s "
+                      "clock. "
                       "Thin lines are seeds, the bold line is their mean at equal shares of the run.",
                       {p.title: {a: [line.y[-1] for line in ls] for a, ls in p.arms.items()} for p in contents})
 

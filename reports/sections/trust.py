@@ -32,7 +32,8 @@ _CITATION = """\
 # --- limitations -----------------------------------------------------------------------------------------------------
 
 def limitations(context: Context) -> Section:
-    return Section("limitations", "", "Limitations", "Each of these follows from what is in this report; none is boilerplate.",
+    return Section("limitations", "", "Limitations", "Each of these follows from what is in this report; none is "
+                                                     "boilerplate.",
                    (Bullets(tuple(_limits(context))),))
 
 
@@ -48,42 +49,52 @@ def _limits(context: Context) -> Iterator[str]:
     for one in context.sets:
         yield from _of_set(one)
     if {run.record.device for run in context.results.runs} == {"cpu"}:
-        yield ("**Small machine.** Everything was trained on processor cores; the article used a GPU. Seconds say what this "
+        yield ("**Small machine.** Everything was trained on processor cores; the article used a GPU. Seconds say what "
+               "this "
                "machine can do, not what the article’s could.")
-    yield ("**One test split.** Intervals are over seeds. How accuracies would change with other test images is not in them; for "
+    yield ("**One test split.** Intervals are over seeds. How accuracies would change with other test images is not in "
+           "them; for "
            f"10,000 images at 99{f.NBSP}% that alone is about ±0.2 points.")
     if any(one.explanations for one in context.sets):
-        yield ("**Grad-CAM is coarse.** The networks end in a global max-pool: few cells of the last layer carry a gradient, and "
-               "Grad-CAM spreads their weight over the whole map. The middle layer is therefore the primary one. A map shows "
+        yield ("**Grad-CAM is coarse.** The networks end in a global max-pool: few cells of the last layer carry a "
+               "gradient, and "
+               "Grad-CAM spreads their weight over the whole map. The middle layer is therefore the primary one. A map "
+               "shows "
                "what speaks for a class in this network, not why a person would choose it.")
 
 
 def _of_set(one: DatasetResults) -> Iterator[str]:
     if not one.record.official:
-        yield (f"**{one.title} is not from the official files** ({one.record.source}). Accuracies cannot be set beside published ones. "
+        yield (f"**{one.title} is not from the official files** ({one.record.source}). Accuracies cannot be set beside "
+               f"published ones. "
                f"{one.record.note}".strip())
     short = [run for run in one.runs if run.record.epochs < run.record.recipe.epochs - 0.01]
     if short:
         low, high = min(r.record.epochs for r in short), max(r.record.epochs for r in short)
         span = f.number(low) if f.number(low) == f.number(high) else f"{f.number(low)} to {f.number(high)}"
         yield (f"**{one.title} was cut short.** {len(short)} of {f.plural(len(one.runs), 'run')} took {span} of the "
-               f"{short[0].record.recipe.epochs:g} epochs that the recipe wants, because the time of the build is shared; accuracy "
+               f"{short[0].record.recipe.epochs:g} epochs that the recipe wants, because the time of the build is "
+               f"shared; accuracy "
                f"would be higher with more.")
     changed = [run for run in one.runs if run.record.replans]
     if changed:
         count = sum(len(run.record.replans) for run in changed)
-        yield (f"**{one.title} was re-planned.** {len(changed)} of {f.plural(len(one.runs), 'run')} changed the number of steps on the way "
-               f"({f.plural(count, 'time')} in all), because the machine was faster or slower than measured. Such runs are "
+        yield (f"**{one.title} was re-planned.** {len(changed)} of {f.plural(len(one.runs), 'run')} changed the number "
+               f"of steps on the way "
+               f"({f.plural(count, 'time')} in all), because the machine was faster or slower than measured. Such runs "
+               f"are "
                f"repeated exactly only by replaying their record.")
     unequal = [pair for pair in one.pairs if not pair.equal_steps]
     if unequal:
-        yield (f"**Unequal pairs on {one.title}.** In {len(unequal)} of {f.plural(len(one.pairs), 'pair')} the arms took different numbers "
+        yield (f"**Unequal pairs on {one.title}.** In {len(unequal)} of {f.plural(len(one.pairs), 'pair')} the arms "
+               f"took different numbers "
                f"of steps, so a difference is not augmentation’s alone.")
     if len(one.arms) < 2:
         yield f"**One arm only on {one.title}**: {ARM_LABELS[next(iter(one.arms))]}. Nothing can be compared."
     rules = {e.record.foreground for e in one.explanations.values()}
     if one.explanations and rules == {None}:
-        yield (f"**No object masks for {one.title}.** Its heatmaps can be looked at and their stability measured; whether they lie on the "
+        yield (f"**No object masks for {one.title}.** Its heatmaps can be looked at and their stability measured; "
+               f"whether they lie on the "
                f"object cannot.")
     for rule in sorted(r for r in rules if r and "threshold" in r or r and "brighter" in r):
         yield f"**What counts as the object on {one.title}** is itself a rule: {rule}."
@@ -102,20 +113,23 @@ def provenance(context: Context) -> Section:
     names = sorted({name for p in origin for name in p.get("versions", {})})
     machine = Facts((
         ("Revision", every(lambda p: f"`{p.get('revision', 'unknown')}`" + _dirty(p.get("dirty")))),
-        ("Locked packages", every(lambda p: f"sha256 `{p['lock_sha256']}`" if p.get("lock_sha256") else None, "no lock file")),
+        ("Locked packages", every(lambda p: f"sha256 `{p['lock_sha256']}`" if p.get("lock_sha256") else None,
+                                  "no lock file")),
         ("Device", every(lambda p: p.get("device"))),
         ("System", every(lambda p: p.get("system"))),
         ("Threads", every(lambda p: p.get("threads"))),
         ("Switches", every(lambda p: ", ".join(f"{k.replace('_', ' ')}: {_word(p.get(k))}" for k in
                                                ("deterministic_algorithms", "cudnn_benchmark", "float32_matmul")))),
-        ("Versions", ", ".join(f"{name} {every(lambda p, n=name: p.get('versions', {}).get(n), 'none')}" for name in names)),
+        ("Versions", ", ".join(f"{name} {every(lambda p, n=name: p.get('versions', {}).get(n), 'none')}"
+                               for name in names)),
         ("Runs finished", _span([str(p.get("finished", "")) for p in origin])),
         ("Command of the runs", every(lambda p: f"`{p['command']}`" if p.get("command") else None)),
     ))
     blocks: list = [machine]
     if runs:
         blocks.append(_recipes(context))
-    return Section("provenance", "", "Provenance", "What made these numbers. Where runs differ, every value is listed.", tuple(blocks))
+    return Section("provenance", "", "Provenance", "What made these numbers. Where runs differ, every value is listed.",
+                   tuple(blocks))
 
 
 def _dirty(flag: bool | None) -> str:
@@ -139,11 +153,13 @@ def _recipes(context: Context) -> Table:
     for one in context.sets:
         for arm, runs in one.arms.items():
             r = runs[0].record
-            rows.append((Cell(one.title), Cell(ARM_LABELS[arm], mark=arm), Cell(r.recipe.name), Cell(r.recipe_hash),
+            rows.append((Cell(one.title), Cell(arm, mark=arm), Cell(r.recipe.name), Cell(r.recipe_hash),
                          Cell(", ".join(str(run.record.seed) for run in runs)), Cell(one.record.fingerprint[:12])))
-    columns = (Column("Data set"), Column("Arm"), Column("Recipe"), Column("Recipe hash"), Column("Seeds"), Column("sha256 of the data"))
+    columns = (Column("Data set"), Column("Augmentation"), Column("Recipe"), Column("Recipe hash"), Column("Seeds"),
+               Column("sha256 of the data"))
     return Table("recipes", "Recipes, seeds and inputs", columns, tuple(rows), heads=2,
-                 note="sha256: the first twelve digits of the digest of all decoded images and labels; results.json has it whole.")
+                 note="sha256: the first twelve digits of the digest of all decoded images and labels; results.json "
+                      "has it whole.")
 
 
 # --- how to regenerate -----------------------------------------------------------------------------------------------
@@ -171,9 +187,12 @@ def _plan(context: Context) -> Table:
     rows = []
     for course in context.results.inputs.plan:
         limit = f.NONE if course.limit is None else f.seconds(course.limit)
-        rows.append((Cell(title_of(course.dataset)), Cell(course.recipe.name), Cell(str(course.seeds)), Cell(f.count(course.steps)),
-                     Cell(f"{f.number(course.epochs)} of {course.recipe.epochs:g}"), Cell(limit), Cell(f.duration(course.estimate))))
-    columns = (Column("Data set"), Column("Recipe"), Column("Pairs", True), Column("Steps", True), Column("Epochs", True),
+        rows.append((Cell(title_of(course.dataset)), Cell(course.recipe.name), Cell(str(course.seeds)),
+                     Cell(f.count(course.steps)),
+                     Cell(f"{f.number(course.epochs)} of {course.recipe.epochs:g}"), Cell(limit),
+                     Cell(f.duration(course.estimate))))
+    columns = (Column("Data set"), Column("Recipe"), Column("Pairs", True), Column("Steps", True),
+               Column("Epochs", True),
                Column("Limit a run", True), Column("Estimate", True))
     return Table("plan", "The plan, made before anything was trained", columns, tuple(rows),
                  note="Estimate: all runs of both arms with their tests.")
@@ -188,8 +207,10 @@ def appendix(context: Context) -> Section:
     from speedcore import __version__
 
     blocks = [
-        Prose("`results.json` holds the same numbers for machines: it lies beside this report, is attached to the PDF, and is "
-              "embedded in the HTML page as the element with the id `results-json`. docs/results-json.md describes it."),
+        Prose("`results.json` holds the same numbers for machines: it lies beside this report, is attached to the PDF, "
+              "and is "
+              "embedded in the HTML page as the element with the id `results-json`. docs/results-json.md describes "
+              "it."),
         Code(_CITATION % (__version__, revision, day, day[:4]), "BibTeX"),
     ]
     if context.sets:
@@ -204,15 +225,20 @@ def _every_run(context: Context) -> Table:
             for run in runs:
                 r, m = run.record, run.record.metrics
                 rows.append((
-                    Cell(one.title), Cell(arm, mark=arm), Cell(str(r.seed)), Cell(f.percent(m.test_accuracy), sort=repr(m.test_accuracy)),
+                    Cell(one.title), Cell(arm, mark=arm), Cell(str(r.seed)),
+                    Cell(f.percent(m.test_accuracy), sort=repr(m.test_accuracy)),
                     Cell(f.percent(m.tta_accuracy), sort=repr(m.tta_accuracy or 0.0)), Cell(f.decimal(m.test_loss, 4)),
-                    Cell(f.percent(m.train_accuracy)), Cell(f.number(r.epochs), sort=repr(r.epochs)), Cell(f.count(r.steps), sort=str(r.steps)),
+                    Cell(f.percent(m.train_accuracy)), Cell(f.number(r.epochs), sort=repr(r.epochs)),
+                    Cell(f.count(r.steps), sort=str(r.steps)),
                     *(Cell(f.seconds(s), sort=repr(s)) for s in (r.clocks["article"], r.clocks["everything"])),
-                    Cell(str(len(r.replans)) if r.replans else f.NONE, sort=str(len(r.replans))), Cell(f"{r.final_lr:.3g}"),
+                    Cell(str(len(r.replans)) if r.replans else f.NONE, sort=str(len(r.replans))),
+                    Cell(f"{r.final_lr:.3g}"),
                     Cell(r.weights_sha256[:12])))
-    columns = (Column("Data set"), Column("Arm"), Column("Seed", True), Column("Test", True), Column("With views", True),
+    columns = (Column("Data set"), Column("Augmentation"), Column("Seed", True), Column("Test", True),
+               Column("With views", True),
                Column("Test loss", True), Column("Training", True), Column("Epochs", True), Column("Steps", True),
                Column("Clock “article”", True), Column("Clock “everything”", True), Column("Re-plans", True),
                Column("Last rate", True), Column("Weights"))
     return Table("every-run", "Every run, one row", columns, tuple(rows), heads=3, sortable=True, wide=True,
-                 note="Training: accuracy over the last twentieth of the steps. Weights: first twelve digits of their sha256.")
+                 note="Training: accuracy over the last twentieth of the steps. Weights: first twelve digits of their "
+                      "sha256.")

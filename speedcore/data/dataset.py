@@ -103,8 +103,9 @@ class Dataset:
         levels = torch.arange(256, dtype=torch.float64) / 255
         mean = (counts * levels).sum(1) / counts.sum(1)
         variance = (counts * (levels - mean[:, None]) ** 2).sum(1) / counts.sum(1)
-        # A constant channel carries no information; dividing by 1 leaves it at zero.
-        std = torch.where(variance > 0, variance.sqrt(), torch.ones_like(variance))
+        # A constant channel carries no information; dividing by 1 leaves it at zero. Its variance may be a rounding
+        # error above zero, so levels are counted.
+        std = torch.where((counts > 0).sum(1) > 1, variance.sqrt(), torch.ones_like(variance))
         return tuple(mean.tolist()), tuple(std.tolist())
 
     @property

@@ -15,6 +15,7 @@ import torch
 
 from speedcore.data.batches import Batches
 from speedcore.data.dataset import Dataset
+from speedcore.errors import RecipeError
 from speedcore.recipe import Recipe
 from speedcore.runs import staged
 from speedcore.training import Trainee, hold_out
@@ -61,6 +62,9 @@ def range_test(dataset: Dataset, recipe: Recipe, seed: int = 0, device: torch.de
         losses.append(corrected)
         if corrected > 3 * min(losses) + 1:
             break
+    if not losses:
+        raise RecipeError(f"recipe '{recipe.name}' on {dataset.name}: the loss is no number at the very first step, before "
+                          f"any rate could matter; look at its network and logit_scale.")
     falls = [(losses[i + 1] - losses[i - 1]) for i in range(1, len(losses) - 1)]
     steepest = rates[1 + min(range(len(falls)), key=falls.__getitem__)] if falls else rates[0]
     lowest_at = min(range(len(losses)), key=losses.__getitem__)

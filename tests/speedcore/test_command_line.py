@@ -1,0 +1,257 @@
+"""Command lines: each mistake is one message on stderr and an exit status, never a traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from speedcore import planning, recipes
+from speedcore.__main__ import app, dataset_names
+from speedcore.console import count_of, device_of, run_app, seconds_of
+from speedcore.errors import UserError
+from speedcore.runs import RunStore
+from tests.speedcore import toys
+
+SHAPES = "shapes:train=200,test=40"
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys, tmp_path):
+    """cli("train", "--seed", "1") -> (exit status, stdout, stderr), in this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(planning, "_PROBE_SECONDS", 0.01)
+
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["speedcore", *map(str, words)])
+        status = run_app(app)
+        seen = capsys.readouterr()
+        return status, seen.out, seen.err
+
+    return call
+
+
+@pytest.fixture
+def toy_recipe(monkeypatch) -> str:
+    monkeypatch.setitem(recipes.BUILT_IN, "toy", {"*": toys.recipe(name="toy")})
+    return "toy"
+
+
+def one_message(status: int, err: str, *words: str) -> None:
+    assert status not in (0, None)
+    assert "Traceback" not in err
+    assert err.count("error: ") == 1, err
+    for word in words:
+        assert word in err, err
+
+
+MISTAKES = [
+    (("train", "--nosuch"), ["--nosuch"]),
+    (("nosuch",), ["nosuch"]),
+    (("study", "nosuch"), ["nosuch"]),
+    (("train", "--dataset", "mnits"), ["unknown data set 'mnits'", "mnist"]),
+    (("plan", "--datasets", "shapes,mnits"), ["unknown data set 'mnits'"]),
+    (("plan", "--datasets", " , "), ["--datasets is empty"]),
+    (("plan",), ["--all", "--datasets"]),
+    (("data", "--datasets", "nosuch"), ["unknown data set 'nosuch'", "shapes"]),
+    (("train", "--dataset", SHAPES, "--recipe", "nosuch"), ["no recipe 'nosuch'", "article, record"]),
+    (("plan", "--datasets", SHAPES, "--recipe", "missing.toml"), ["missing.toml", "does not exist"]),
+    (("train", "--dataset", SHAPES, "--recipe", "auto.toml"), ["auto.toml"]),
+    (("train", "--budget", "long"), ["--budget 'long' is not a duration", "90s"]),
+    (("train", "--budget", "-5"), ["--budget"]),
+    (("train", "--budget", "0"), ["--budget '0'"]),
+    (("train", "--budget", "nan"), ["--budget 'nan'"]),
+    (("train", "--budget", "inf"), ["--budget 'inf'"]),
+    (("plan", "--datasets", SHAPES, "--within", "soon"), ["--within 'soon'", "20m"]),
+    (("plan", "--datasets", SHAPES, "--seeds", "0"), ["--seeds '0'", "auto"]),
+    (("plan", "--datasets", SHAPES, "--seeds", "two"), ["--seeds 'two'"]),
+    (("plan", "--datasets", SHAPES, "--seeds", "1.5"), ["--seeds '1.5'"]),
+    (("train", "--seed", "-1"), ["--seed", "0"]),
+    (("train", "--seed", "99999999999999999999"), ["--seed"]),
+    (("train", "--seed", "x"), ["--seed"]),
+    (("train", "--device", "tpu"), ["--device 'tpu'", "cpu"]),
+    (("train", "--device", "cpu:x"), ["--device 'cpu:x'"]),
+    (("train", "--device", "cuda:99"), ["--device 'cuda:99'"]),
+    (("train", "--policy", "kind"), ["--policy 'kind'", "article, dawnbench, everything"]),
+    (("train", "--arm", "left"), ["--arm 'left'", "with, without"]),
+    (("train", "--data-mode", "cloud"), ["--data-mode 'cloud'", "precomputed"]),
+    (("train", "--dataset", "folder:nowhere"), ["nowhere"]),
+    (("train", "--dataset", "shapes:corner=2"), ["correlation"]),
+    (("train", "--dataset", "mnist", "--data", "nowhere", "--offline"), ["nowhere", "--data"]),
+    (("precompute", "--dataset", SHAPES, "--epochs", "-1"), ["--epochs"]),
+    (("precompute", "--dataset", SHAPES, "--epochs", "nan"), ["--epochs"]),
+    (("verify", "nowhere"), ["nowhere", "not a run folder"]),
+    (("verify",), ["argument 'run'"]),
+    (("study", "lr-finder", "--steps", "3"), ["--steps"]),
+]
+
+
+@pytest.mark.parametrize(("words", "expected"), MISTAKES, ids=" ".join)
+def test_each_mistake_is_one_message_and_a_status(cli, words, expected) -> None:
+    status, out, err = cli(*words)
+    one_message(status, err, *expected)
+    assert out == ""
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("epochs = = 1", ["mine.toml", "not valid TOML"]), ("epocks = 1", ["mine.toml", "epocks"]),
+    ('base = "article"\n[augment]\ncrop = -3', ["mine.toml", "augment.crop"])])
+def test_a_malformed_recipe_is_named_before_any_data_is_touched(cli, tmp_path, text: str, words: list[str]) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    for command in (("train", "--dataset", "mnist", "--offline"), ("plan", "--datasets", "mnist", "--offline")):
+        status, _, err = cli(*command, "--recipe", "mine.toml")
+        one_message(status, err, *words)
+
+
+def test_data_that_cannot_be_had_are_one_message(cli) -> None:
+    status, _, err = cli("train", "--dataset", "cifar10", "--offline")
+    one_message(status, err, "cifar10", "--data")
+
+
+def test_a_budget_too_small_for_a_step_is_one_message(cli, toy_recipe) -> None:
+    status, _, err = cli("train", "--dataset", SHAPES, "--recipe", "toy", "--budget", "0.00001", "--runs", "runs")
+    one_message(status, err, "raise --budget", "toy")
+    assert not list(Path("runs").glob("shapes*"))
+
+
+def test_a_runs_folder_that_cannot_be_written_is_one_message(cli, toy_recipe) -> None:
+    Path("file").write_text("")
+    status, _, err = cli("train", "--dataset", SHAPES, "--recipe", "toy", "--runs", "file/runs")
+    one_message(status, err, "file", "--runs")
+
+
+def test_an_interrupt_is_a_message_and_status_130(cli, toy_recipe, monkeypatch) -> None:
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(planning, "make_plan", stop)
+    status, _, err = cli("train", "--dataset", SHAPES, "--recipe", "toy")
+    assert status == 130 and "continues from there" in err and "Traceback" not in err
+
+
+def test_a_bug_is_not_dressed_up_as_a_users_mistake(cli, toy_recipe, monkeypatch) -> None:
+    def bug(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(planning, "make_plan", bug)
+    with pytest.raises(ZeroDivisionError):
+        cli("train", "--dataset", SHAPES, "--recipe", "toy")
+
+
+# --- the commands ----------------------------------------------------------------------------------------------------
+
+def test_train_names_the_folder_finds_it_again_and_verify_agrees(cli, toy_recipe) -> None:
+    command = ("train", "--dataset", SHAPES, "--recipe", "toy", "--runs", "runs", "--device", "cpu")
+    status, out, err = cli(*command)
+    assert status == 0
+    (run,) = RunStore("runs")
+    assert out.strip() == str(run.path)
+    assert "test accuracy" in err and "last rate at 0 of the peak" in err
+    before = (run.path / "run.json").stat().st_mtime_ns
+    assert cli(*command)[:2] == (0, out)
+    assert (run.path / "run.json").stat().st_mtime_ns == before
+    status, out, _ = cli("verify", run.path)
+    assert status == 0 and "the same weights to the bit" in out
+
+
+def test_verify_says_when_the_weights_differ(cli, toy_recipe) -> None:
+    cli("train", "--dataset", SHAPES, "--recipe", "toy", "--runs", "runs", "--device", "cpu")
+    (run,) = RunStore("runs")
+    record = run.path / "run.json"
+    record.write_text(record.read_text().replace('"seed": 0', '"seed": 1'))
+    status, _, err = cli("verify", run.path)
+    one_message(status, err, "the weights differ", "recorded")
+
+
+def test_plan_trains_nothing_and_shows_what_stands(cli, toy_recipe) -> None:
+    options = ("--datasets", SHAPES, "--recipe", "toy", "--runs", "runs", "--device", "cpu", "--seeds", "2")
+    status, out, _ = cli("plan", *options)
+    assert status == 0 and "0 of 4" in out
+    assert list(RunStore("runs")) == []
+    cli("train", "--dataset", SHAPES, "--recipe", "toy", "--runs", "runs", "--device", "cpu")
+    assert "1 of 4" in cli("plan", *options)[1]
+
+
+def test_precompute_writes_epochs_and_says_how_fast(cli, toy_recipe) -> None:
+    status, out, _ = cli("precompute", "--dataset", SHAPES, "--recipe", "toy", "--epochs", "2", "--into", "epochs")
+    assert status == 0
+    images = 2 * (200 // 40) * 40
+    assert f"{images} augmented images" in out
+    assert sum(path.stat().st_size for path in Path("epochs").iterdir()) == images * (3 * 32 * 32 + 8)
+
+
+def test_the_range_test_shows_its_curve_and_names_its_file(cli, toy_recipe) -> None:
+    status, out, _ = cli("study", "lr-finder", "--dataset", SHAPES, "--recipe", "toy", "--steps", "10", "--runs", "runs",
+                         "--device", "cpu")
+    assert status == 0
+    assert Path(out.splitlines()[-1]).is_file() and "the recipe's peak is 0.05" in out
+
+
+def test_data_lists_what_there_is_and_what_there_is_not(cli) -> None:
+    status, out, err = cli("data", "--datasets", f"cifar10,{SHAPES}", "--offline")
+    assert (status, err) == (0, "")
+    assert "200 / 40" in out and "cifar10" in out and "--data" in out
+
+
+# --- pieces ----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("text", "seconds"), [
+    ("90", 90), ("90s", 90), ("20m", 1200), ("1.5h", 5400), (" 2M ", 120), ("none", None), (45, 45), ("1e2", 100)])
+def test_durations(text, seconds) -> None:
+    assert seconds_of(text, "--within") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "-3", "0", "0s", "1d", "1m30s", "nan", "inf", "infs", "1,5h"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(UserError, match="--within"):
+        seconds_of(text, "--within")
+
+
+def test_counts() -> None:
+    assert (count_of("auto", "--seeds"), count_of(" AUTO", "--seeds"), count_of("7", "--seeds"), count_of(3, "--seeds")) \
+        == (None, None, 7, 3)
+    for text in ("-1", "0", "", "1e3", "10001"):
+        with pytest.raises(UserError, match="--seeds"):
+            count_of(text, "--seeds")
+
+
+def test_devices() -> None:
+    assert device_of("cpu") == "cpu"
+    assert device_of("auto") in ("cpu", "cuda")
+
+
+def test_names_of_data_sets_may_hold_commas_of_their_own() -> None:
+    assert dataset_names(False, "mnist,shapes:corner=0.9,seed=3, cifar10,mnist") == \
+        ["mnist", "shapes:corner=0.9,seed=3", "cifar10"]
+    assert dataset_names(True, None) == ["mnist", "fashion-mnist", "cifar10", "shapes"]
+
+
+# --- a fresh interpreter ---------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("code", [
+    "import speedcore",
+    "import speedcore; dir(speedcore); speedcore.__version__",
+    "import sys; sys.argv = ['speedcore', '--help']\nfrom speedcore.__main__ import app\n"
+    "from speedcore.console import run_app\nrun_app(app)",
+    "import sys; sys.argv = ['speedcore', 'train', '--help']\nfrom speedcore.__main__ import app\n"
+    "from speedcore.console import run_app\nrun_app(app)",
+])
+def test_nobody_waits_for_torch_who_does_not_need_it(checkout: Path, code: str) -> None:
+    ending = "\nimport sys; print(); print(sorted({'torch', 'numpy', 'scipy', 'matplotlib'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code + ending], cwd=checkout, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_module_runs_as_a_program(checkout: Path) -> None:
+    def run(*words: str) -> subprocess.CompletedProcess:
+        return subprocess.run([sys.executable, "-m", "speedcore", *words], cwd=checkout, capture_output=True, text=True,
+                              check=False)
+
+    helped = run("--help")
+    assert helped.returncode == 0 and "lr-finder" not in helped.stdout and "precompute" in helped.stdout
+    alone = run()
+    assert alone.returncode == 2 and "Usage" in alone.stdout and alone.stderr == ""
+    wrong = run("train", "--nosuch")
+    one_message(wrong.returncode, wrong.stderr, "--nosuch", "--help")

@@ -1,0 +1,349 @@
+"""Plans from made-up measurements: what fits is bought, and the sums hold."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from speedcore import planning, recipes
+from speedcore.clock import POLICIES, Budget
+from speedcore.errors import BudgetError, RecipeError
+from speedcore.planning import MOST_SEEDS, Course, Request, Throughput, duration, make_plan
+from speedcore.recipe import SGD
+from speedcore.runs import RunStore
+from speedcore.statistics import pairs_needed
+from tests.speedcore import toys
+
+# On the toy data an epoch is four steps: 100, 40 and 16 steps in full.
+RECIPES = {"article": toys.recipe(name="article", epochs=25, min_epochs=5),
+           "record": toys.recipe(name="record", epochs=10, min_epochs=3),
+           "sprint": toys.recipe(name="sprint", epochs=4, min_epochs=1, optimizer=SGD(lr=0.1))}
+SHARE = 0.96      # of a limit is planned
+AROUND = 0.8      # seconds beside training, with forward passes that take no time
+SIX = pairs_needed(1)
+
+
+class Machine:
+    """Stands in for `planning.measure`: seconds a step by recipe name (or by data set and recipe)."""
+
+    def __init__(self, forward: float = 0.0, **steps: float):
+        self.steps, self.forward, self.calls = steps, forward, []
+
+    def __call__(self, dataset, recipe, device, quick=False) -> Throughput:
+        self.calls.append((dataset.name, recipe.name, quick))
+        return Throughput(self.steps.get(f"{dataset.name}_{recipe.name}", self.steps.get(recipe.name, 0.01)), self.forward)
+
+
+@pytest.fixture
+def on(monkeypatch):
+    """Plan with a machine: on(Machine(...))."""
+    monkeypatch.setattr(recipes, "BUILT_IN", {name: {"*": recipe} for name, recipe in RECIPES.items()})
+
+    def use(machine: Machine) -> Machine:
+        monkeypatch.setattr(planning, "measure", machine)
+        return machine
+
+    return use
+
+
+def planned(store: RunStore, *names: str, spent: float = 0.0, **request) -> planning.Plan:
+    return make_plan([toys.dataset(name=name) for name in names or ("toy",)], Request(**request), store, spent)
+
+
+# --- which recipe ----------------------------------------------------------------------------------------------------
+
+def test_the_articles_recipe_is_taken_where_it_fits_and_all_its_epochs_are_run(on, store: RunStore) -> None:
+    on(Machine(article=1.0))
+    course = planned(store, within=None).courses[0]
+    assert (course.recipe.name, course.steps, course.wanted, course.epochs) == ("article", 100, 100, 25)
+    assert (course.limit, course.cut_short, course.seeds) == (1000.0, False, SIX)
+    assert "'article' fits" in course.reason
+    assert course.run_seconds == pytest.approx(100 + AROUND)
+
+
+@pytest.mark.parametrize(("step", "words"), [(9.7, "would need 16.2 min"), (100.0, "would need about")])
+def test_where_it_does_not_fit_the_reason_says_so(on, store: RunStore, step: float, words: str) -> None:
+    """At 9.7 s a step the article's hundred steps take 970 s, more than the planned share of 1000."""
+    on(Machine(article=step))
+    plan = planned(store, within=None)
+    assert plan.courses[0].recipe.name == "record"
+    assert words in plan.courses[0].reason and "budget of 16.7 min" in plan.courses[0].reason
+    assert any(words in note for note in plan.notes)
+
+
+def test_a_recipe_that_is_asked_for_is_taken_whatever_it_costs(on, store: RunStore) -> None:
+    on(Machine(article=100.0))
+    course = planned(store, recipe="article", within=None).courses[0]
+    assert (course.recipe.name, course.reason, course.cut_short) == ("article", "asked for", True)
+    assert course.steps == math.floor(1000 * SHARE / 100) == 9
+
+
+def test_a_budget_below_the_least_of_a_recipe_goes_to_the_smallest_one(on, store: RunStore) -> None:
+    """5 s: the record recipe's three epochs need 12.5 s, the sprint's one epoch 0.4 s."""
+    on(Machine(article=100.0, record=1.0, sprint=0.1))
+    course = planned(store, budget=5.0, within=None).courses[0]
+    assert (course.recipe.name, course.steps, course.limit) == ("sprint", 16, 5.0)
+
+
+def test_a_budget_below_every_least_is_filled_by_the_smallest_recipe(on, store: RunStore) -> None:
+    on(Machine(article=100.0, record=10.0, sprint=2.0))
+    course = planned(store, budget=5.0, within=None).courses[0]
+    assert (course.recipe.name, course.steps, course.limit, course.seeds) == ("sprint", 2, 5.0, SIX)
+
+
+# --- how many, how long ----------------------------------------------------------------------------------------------
+
+def test_cheap_runs_buy_ten_pairs(on, store: RunStore) -> None:
+    """40 steps of 0.5 s and 0.8 s around them, twice ten times: 416 s of 900."""
+    on(Machine(article=100.0, record=0.5))
+    course = planned(store).courses[0]
+    assert (course.recipe.name, course.steps, course.seeds) == ("record", 40, MOST_SEEDS)
+    assert course.estimate == pytest.approx(20 * 20.8)
+
+
+def test_time_between_six_and_ten_pairs_buys_what_it_can(on, store: RunStore) -> None:
+    """A run is planned at 20/0.96 + 0.8 = 21.6 s; 350 s hold eight pairs of them and a bit."""
+    on(Machine(article=100.0, record=0.5))
+    course = planned(store, within=350.0).courses[0]
+    assert (course.steps, course.seeds) == (40, 8)
+
+
+def test_six_short_runs_are_preferred_to_fewer_long_ones(on, store: RunStore) -> None:
+    """150 s: six pairs leave 11.7 s a run, above the record recipe's least of 6.25 s, below its 20.8 s."""
+    on(Machine(article=100.0, record=0.5))
+    course = planned(store, within=150.0).courses[0]
+    assert (course.recipe.name, course.seeds, course.limit) == ("record", SIX, 11.0)
+    assert course.steps == math.floor(11 * SHARE / 0.5) == 21
+    assert course.cut_short
+
+
+def test_little_time_goes_to_the_smaller_recipe_before_pairs_are_given_up(on, store: RunStore) -> None:
+    on(Machine(article=100.0, record=0.5, sprint=0.1))
+    course = planned(store, within=60.0).courses[0]
+    assert (course.recipe.name, course.steps) == ("sprint", 16)
+    assert SIX <= course.seeds <= MOST_SEEDS
+
+
+def test_too_little_time_for_six_pairs_gives_up_pairs(on, store: RunStore) -> None:
+    """60.3 s on the record recipe: six pairs leave 4.2 s a run, below its least; three leave 9.25 s."""
+    on(Machine(record=0.5))
+    plan = planned(store, recipe="record", within=60.3)
+    course = plan.courses[0]
+    assert (course.seeds, course.limit, course.steps) == (3, 9.2, math.floor(9.2 * SHARE / 0.5))
+    assert any("too few on toy" in note for note in plan.notes)
+
+
+def test_almost_no_time_still_trains_something(on, store: RunStore) -> None:
+    on(Machine(record=0.5))
+    course = planned(store, recipe="record", within=2.0).courses[0]
+    assert (course.seeds, course.steps) == (1, 2)
+
+
+def test_seeds_that_are_asked_for_are_kept(on, store: RunStore) -> None:
+    on(Machine(article=100.0, record=0.5, sprint=0.1))
+    for seeds in (1, 4, 12):
+        assert planned(store, within=120.0, seeds=seeds).courses[0].seeds == seeds
+
+
+def test_time_already_spent_is_gone(on, store: RunStore) -> None:
+    on(Machine(record=0.5))
+    assert planned(store, recipe="record", within=260.3, spent=200.0).courses[0].limit == 9.2
+
+
+def test_what_a_cheap_data_set_leaves_over_goes_to_the_dear_one(on, store: RunStore) -> None:
+    on(Machine(cheap_record=0.001, dear_record=0.5))
+    together = planned(store, "dear", "cheap", recipe="record", within=300.0)
+    alone = planned(store, "dear", recipe="record", within=150.0)
+    assert [course.dataset for course in together.courses] == ["dear", "cheap"]
+    assert together.courses[0].run_seconds > alone.courses[0].run_seconds
+
+
+@given(st.floats(1e-4, 0.3), st.floats(0, 1e-4), st.floats(60, 2000), st.integers(1, 4),
+       st.sampled_from([None, 1, 3]), st.floats(2, 1000))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_sum_of_estimates_stays_within_the_time(on, tmp_path, step, forward, within, sets, seeds, budget) -> None:
+    on(Machine(forward, article=10 * step, record=2 * step, sprint=step))
+    plan = make_plan([toys.dataset(name=f"d{i}") for i in range(sets)], Request(within=within, seeds=seeds, budget=budget),
+                     RunStore(tmp_path / str(step)), anew=True)
+    assert plan.estimate <= within
+    for course in plan.courses:
+        assert 1 <= course.steps <= course.wanted
+        assert course.steps * course.step_seconds <= course.limit <= budget
+        assert course.estimate == pytest.approx(2 * course.seeds * course.run_seconds)
+
+
+def test_a_strict_clock_leaves_room_for_loading_and_tests(on, store: RunStore) -> None:
+    """Ten seconds: three for loading, 0.8 beside training and forty test images at 10 ms leave 5.8 s of 0.1 s steps."""
+    on(Machine(forward=0.01, record=0.1))
+    data = [toys.dataset(seconds={"load": 3.0})]
+    article, everything = (make_plan(data, Request("record", 4.0 if policy == "article" else 10.0, policy, None), store)
+                           for policy in ("article", "everything"))
+    assert article.courses[0].steps == math.floor(4 * SHARE / 0.1)
+    assert everything.courses[0].steps == min(40, math.floor((10 - 3 - 0.8 - 0.4) * SHARE / 0.1)) == 40
+    tight = make_plan(data, Request("record", 5.0, "everything", None), store)
+    assert tight.courses[0].steps == math.floor((5 - 3 - 0.8 - 0.4) * SHARE / 0.1) == 7
+
+
+# --- mistakes --------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("budget", "policy"), [(0.4, "article"), (1.0, "everything")])
+def test_a_budget_too_small_for_a_step_is_an_error(on, store: RunStore, budget: float, policy: str) -> None:
+    on(Machine(record=0.5))
+    with pytest.raises(BudgetError, match="toy: .*hold no step of recipe 'record' .one takes 0.5 s here.; raise --budget"):
+        planned(store, recipe="record", budget=budget, policy=policy)
+    assert not list(store.root.glob("plans/*"))
+
+
+def test_a_batch_larger_than_the_data_is_an_error(on, store: RunStore, monkeypatch) -> None:
+    on(Machine())
+    monkeypatch.setitem(recipes.BUILT_IN, "big", {"*": toys.recipe(name="big", batch_size=161)})
+    with pytest.raises(BudgetError, match="toy: a batch of 161.*batch_size"):
+        planned(store, recipe="big")
+
+
+def test_an_unknown_recipe_is_an_error(on, store: RunStore) -> None:
+    with pytest.raises(RecipeError, match="nosuch"):
+        planned(store, recipe="nosuch")
+
+
+# --- kept plans ------------------------------------------------------------------------------------------------------
+
+def test_a_plan_is_kept_and_the_next_call_measures_nothing(on, store: RunStore) -> None:
+    machine = on(Machine(article=100.0))
+    first = planned(store)
+    assert machine.calls
+    slower = on(Machine(article=100.0, record=5.0))
+    assert planned(store) == first
+    assert slower.calls == []
+    assert [p.suffix for p in (store.root / "plans").iterdir()] == [".json"]
+
+
+@pytest.mark.parametrize("change", [{"within": 901.0}, {"budget": 999.0}, {"seeds": 3}, {"recipe": "record"},
+                                    {"policy": "dawnbench"}, {"data_mode": "precomputed"}])
+def test_another_request_is_another_plan(on, store: RunStore, change: dict) -> None:
+    on(Machine())
+    planned(store)
+    machine = on(Machine())
+    planned(store, **change)
+    assert machine.calls
+
+
+def test_other_data_or_another_content_of_the_recipe_is_another_plan(on, store: RunStore, monkeypatch) -> None:
+    on(Machine())
+    planned(store)
+    for change in ("data", "recipe"):
+        machine = on(Machine())
+        if change == "data":
+            make_plan([toys.dataset(test=50)], Request(), store)
+        else:
+            monkeypatch.setitem(recipes.BUILT_IN, "sprint", {"*": RECIPES["sprint"].changed(epochs=5)})
+            planned(store)
+        assert machine.calls
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 0}'])
+def test_a_kept_plan_that_cannot_be_read_is_made_anew(on, store: RunStore, content: str) -> None:
+    on(Machine())
+    first = planned(store)
+    (path,) = (store.root / "plans").iterdir()
+    path.write_text(content)
+    assert planned(store) == first
+
+
+def test_a_plan_can_be_made_anew(on, store: RunStore) -> None:
+    on(Machine(article=100.0, record=0.5))
+    before = planned(store)
+    on(Machine(article=100.0, record=10.0))
+    after = make_plan([toys.dataset()], Request(), store, anew=True)
+    assert after.courses[0].steps != before.courses[0].steps
+    assert planned(store) == after
+
+
+# --- jobs ------------------------------------------------------------------------------------------------------------
+
+def course(**changes) -> Course:
+    fields = {"dataset": "toy", "fingerprint": "f", "recipe": RECIPES["record"], "reason": "", "seeds": 3, "steps": 20,
+              "wanted": 40, "steps_per_epoch": 4, "step_seconds": 0.5, "limit": 10.0, "run_seconds": 11.0,
+              "explain_seconds": 0.1}
+    return Course(**{**fields, **changes})
+
+
+def test_pairs_share_seed_steps_and_limit_and_differ_in_augmentation() -> None:
+    pairs = planning.jobs(course(), Request(budget=100.0))
+    assert [(w.seed, wo.seed) for w, wo in pairs] == [(0, 0), (1, 1), (2, 2)]
+    for with_, without in pairs:
+        assert (with_.arm, without.arm) == ("with", "without")
+        assert without.recipe == with_.recipe.without_augmentation()
+        assert with_.steps == without.steps == 20 and with_.limit == without.limit == 10.0
+        assert with_.budget == Budget(100.0, POLICIES["article"])
+        assert with_.stretch and not without.stretch
+    assert len({job.key for pair in pairs for job in pair}) == 6
+
+
+def test_a_run_that_is_not_cut_short_is_not_stretched() -> None:
+    assert not planning.jobs(course(steps=40), Request())[0][0].stretch
+
+
+def test_a_key_names_what_was_asked_for_and_not_what_was_measured() -> None:
+    def key(request: Request = Request(), **changes) -> str:  # noqa: B008
+        return planning.jobs(course(**changes), request)[0][0].key
+
+    assert key() == key(step_seconds=0.7, steps=19, run_seconds=5.0, reason="other", seeds=1)
+    assert key().startswith("toy-with-record-s0-")
+    others = [key(fingerprint="g"), key(limit=9.0), key(limit=None), key(recipe=RECIPES["sprint"]),
+              key(Request(budget=99.0)), key(Request(policy="everything")),
+              key(recipe=RECIPES["record"].changed(name="mine", epochs=11))]
+    assert len({key(), *others}) == len(others) + 1
+
+
+@pytest.mark.parametrize("name", ["folder:/some/where", "shapes:corner=0.9/0,seed=3"])
+def test_keys_are_names_of_folders(name: str) -> None:
+    key = planning.jobs(course(dataset=name), Request())[0][0].key
+    assert "/" not in key and ":" not in key
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+def test_notes_say_what_was_cut_and_what_more_time_would_buy(on, store: RunStore) -> None:
+    on(Machine(record=0.5))
+    notes = " ".join(planned(store, recipe="record", within=60.3).notes)
+    # 17 of 40 steps; six pairs of the whole recipe take 12 · (20.83 + 0.8) s.
+    assert "cut to 9.2 s, 4.25 of 10 epochs" in notes
+    assert f"With about {duration(12 * (20 / SHARE + AROUND))} every run" in notes
+
+
+def test_a_plan_that_grants_everything_has_nothing_to_sell(on, store: RunStore) -> None:
+    on(Machine())
+    notes = " ".join(planned(store).notes)
+    assert "all 25 epochs fit" in notes and "With about" not in notes
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.5, "0.5 s"), (119, "119 s"), (120, "2 min"), (5000, "83.3 min"),
+                                                (9000, "2.5 h")])
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_plan_in_words_has_a_row_for_each_data_set(on, store: RunStore) -> None:
+    on(Machine())
+    rows = planning.describe(planned(store, "a", "b"))
+    assert [row["data set"] for row in rows] == ["a", "b"]
+    assert all(isinstance(value, str) for row in rows for value in row.values())
+
+
+# --- measuring -------------------------------------------------------------------------------------------------------
+
+def test_measuring_is_roughly_right_and_leaves_no_trace(monkeypatch) -> None:
+    monkeypatch.setattr(planning, "_PROBE_SECONDS", 0.05)
+    data, recipe = toys.dataset(), toys.recipe()
+    before = torch.get_rng_state()
+    slow, quick = (planning.measure(data, recipe, torch.device("cpu"), quick) for quick in (False, True))
+    assert torch.equal(torch.get_rng_state(), before)
+    for seen in (slow, quick):
+        assert 1e-4 < seen.step_seconds < 1 and 1e-7 < seen.forward_seconds < 0.1
+    assert dataclasses.is_dataclass(slow)
