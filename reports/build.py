@@ -62,8 +62,7 @@ def build(
     from speedcore.runs import RunStore
 
     for name in names:
-        planning.candidates(planning.Request(recipe=recipe, data_mode=data_mode),
-                            name)  # a bad recipe fails here, at once
+        planning.candidates(planning.Request(recipe=recipe, data_mode=data_mode), name)  # a bad recipe fails here, at once
     screen, store = console(), RunStore(runs)
     request = planning.Request(recipe=recipe, budget=each or math.inf, within=limit, seeds=count,
                                device=device_of(device), data_mode=data_mode)
@@ -129,8 +128,7 @@ def _writable(out: Path) -> None:
         with tempfile.NamedTemporaryFile(dir=out):
             pass
     except OSError as error:
-        raise UserError(f"--out {out}: the folder cannot be written ({error.strerror or error}); choose "
-                        f"another.") from None
+        raise UserError(f"--out {out}: the folder cannot be written ({error.strerror or error}); choose another.") from None
 
 
 def _load(names: list[str], data: Path | None, offline: bool, screen) -> tuple[dict, list]:
@@ -148,8 +146,7 @@ def _load(names: list[str], data: Path | None, offline: bool, screen) -> tuple[d
             screen.print(f"{name}: left out. {error}", markup=False)
         else:
             origin = loaded[name].provenance
-            screen.print(f"{name}: {origin.source}{'' if origin.official else ' (not the official files)'}",
-                         markup=False)
+            screen.print(f"{name}: {origin.source}{'' if origin.official else ' (not the official files)'}", markup=False)
     return loaded, missing
 
 

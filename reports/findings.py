@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -24,9 +25,9 @@ ATTENTION = "With augmentation the network looks at a more logical section of th
 class Claim:
     """A claim on one data set and what the runs say of it.
 
-    differences: with − without, a value a seed, as shares of 1. p: two-sided, exact; each data set is a question of its
-    own, and the verdict is by p alone. p_holm: adjusted over the data sets on which the same claim could be tested, for
-    those who read them as one question. caveats: what weakens this test. reason: why there is nothing to test.
+    differences: with − without, a value a seed, as shares of 1. p: two-sided, exact; p_holm: corrected for all data sets
+    on which the same claim is tested, and what the verdict is by. caveats: what weakens this test. needed: pairs that
+    would have made it a test. reason: why there is nothing to test.
     """
 
     kind: Literal["accuracy", "attention"]
@@ -40,6 +41,7 @@ class Claim:
     p: float | None = None
     p_holm: float | None = None
     verdict: Outcome = "not testable"
+    needed: int = statistics.FEWEST_PAIRS
     reason: str = ""
     caveats: tuple[str, ...] = ()
 
@@ -68,8 +70,7 @@ def _accuracy(one: DatasetResults) -> Claim:
     unequal = [pair for pair in one.pairs if not pair.equal_steps]
     if unequal:
         caveats.append(f"in {len(unequal)} of {f.plural(len(one.pairs), 'pair')} the two arms did not take the same "
-                       f"number "
-                       f"of steps, because the time ran out at different ones")
+                       f"number of steps, because the time ran out at different ones")
     return _with_pairs(replace(claim, caveats=tuple(caveats)), one.pairs, lambda run: run.record.metrics.test_accuracy,
                        "no seed was trained in both arms")
 
@@ -101,15 +102,30 @@ def _with_pairs(claim: Claim, pairs: Sequence[Pair], value: Callable, reason: st
 
 
 def _judged(made: Sequence[Claim]) -> list[Claim]:
-    """Intervals, p and verdicts. Claims with too few pairs cannot be rejected whatever they show: Holm leaves them out."""
+    """Intervals, p and verdicts, corrected within each kind of claim."""
     judged = [replace(c, interval=statistics.paired_interval(c.differences),
                       p=statistics.sign_flip_p(c.differences)) if c.n else c for c in made]
     for kind in ("accuracy", "attention"):
-        family = [i for i, c in enumerate(judged) if c.kind == kind and c.n >= statistics.FEWEST_PAIRS]
-        for i, adjusted in zip(family, statistics.holm([judged[i].p for i in family]), strict=True):
-            shown = judged[i].p < statistics.ALPHA and judged[i].difference > 0
-            judged[i] = replace(judged[i], p_holm=adjusted, verdict="supported" if shown else "not supported")
+        of_kind = [i for i, c in enumerate(judged) if c.kind == kind]
+        fewest = testable_from([judged[i].n for i in of_kind])
+        family = [i for i in of_kind if judged[i].n >= fewest]
+        needed = statistics.pairs_needed(max(1, sum(judged[i].n > 0 for i in of_kind)))
+        for i in of_kind:
+            judged[i] = replace(judged[i], needed=needed)
+        for i, p in zip(family, statistics.holm([judged[i].p for i in family]), strict=True):
+            shown = p < statistics.ALPHA and judged[i].difference > 0
+            judged[i] = replace(judged[i], p_holm=p, verdict="supported" if shown else "not supported")
     return judged
+
+
+def testable_from(pairs: Sequence[int]) -> float:
+    """The number of pairs from which claims are tested, given how many pairs each of a family has; inf if none can be.
+
+    The smallest number such that all claims with at least so many have what Holm's correction for so many claims asks
+    for. It depends on numbers of pairs alone, never on what they show.
+    """
+    fitting = [n for n in set(pairs) if n >= statistics.pairs_needed(sum(m >= n for m in pairs))]
+    return min(fitting, default=math.inf)
 
 
 def sentence(claim: Claim) -> str:
@@ -120,9 +136,9 @@ def sentence(claim: Claim) -> str:
     if claim.verdict == "supported":
         return f"{seen}: the claim is supported."
     if claim.verdict == "not testable":
-        return (f"{seen}. {_few(claim.n)} cannot settle the claim: the smallest p that {claim.n} can give is "
-                f"{statistics.smallest_p(claim.n):.3g}; {statistics.FEWEST_PAIRS} are needed.")
-    opposite = claim.p < statistics.ALPHA
+        return (f"{seen}. {_few(claim.n)} cannot settle the claim: the smallest p of {claim.n} is "
+                f"{statistics.smallest_p(claim.n):.2g} before any correction; {claim.needed} are needed.")
+    opposite = claim.p_holm < statistics.ALPHA
     return f"{seen}: " + ("the runs show the opposite of the claim." if opposite
                           else "the runs do not support the claim.")
 
@@ -146,6 +162,6 @@ def _evidence(claim: Claim) -> str:
     parts = [f"mean of {f.plural(claim.n, 'paired seed')}"]
     if claim.interval:
         parts.append(f"95{f.NBSP}% interval {f.bounds(claim.interval.low, claim.interval.high, scale=100, sign=True)}")
-    if claim.verdict != "not testable":
-        parts.append(f.p_value(claim.p))
+    if claim.p_holm is not None:
+        parts.append(f.p_value(claim.p_holm) + ("" if claim.p_holm == claim.p else " after Holm’s correction"))
     return ", ".join(parts)

@@ -51,20 +51,22 @@ def _text(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-# Fonts of the paper: (family, weight, style, file). They come with matplotlib, so that paper looks alike on every machine.
-_FACES = (("Report Serif", "normal", "normal", "STIXGeneral.ttf"), ("Report Serif", "bold", "normal",
-                                                                    "STIXGeneralBol.ttf"),
-          ("Report Serif", "normal", "italic", "STIXGeneralItalic.ttf"),
-          ("Report Sans", "normal", "normal", "DejaVuSans.ttf"),
-          ("Report Sans", "bold", "normal", "DejaVuSans-Bold.ttf"), ("Report Mono", "normal", "normal",
-                                                                     "DejaVuSansMono.ttf"))
+# Fonts of the paper: (family, weight, style, file). They come with matplotlib, so paper looks alike everywhere.
+_FACES = (
+    ("Report Serif", "normal", "normal", "STIXGeneral.ttf"),
+    ("Report Serif", "bold", "normal", "STIXGeneralBol.ttf"),
+    ("Report Serif", "normal", "italic", "STIXGeneralItalic.ttf"),
+    ("Report Sans", "normal", "normal", "DejaVuSans.ttf"),
+    ("Report Sans", "bold", "normal", "DejaVuSans-Bold.ttf"),
+    ("Report Mono", "normal", "normal", "DejaVuSansMono.ttf"),
+)
 FONT_SCHEME = "font:"
 
 
 def _font_rules() -> str:
-    """@font-face rules with addresses that only `font` answers: as data URIs they would be 4 MB of style sheet to parse."""
-    return "\n".join(f"@font-face{{font-family:'{family}';font-weight:{weight};font-style:{style};src:url({FONT_SCHEME}{file})}}"
-                     for family, weight, style, file in _FACES)
+    """@font-face rules with addresses that only `font` answers: as data URIs they would be 4 MB to parse."""
+    return "\n".join(f"@font-face{{font-family:'{family}';font-weight:{weight};font-style:{style};"
+                     f"src:url({FONT_SCHEME}{file})}}" for family, weight, style, file in _FACES)
 
 
 def font(address: str) -> bytes:

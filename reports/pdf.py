@@ -44,9 +44,8 @@ def document(model: ReportModel) -> bytes:
     from weasyprint import HTML, Attachment
 
     finished = datetime.fromisoformat(model.finished)
-    attachment = Attachment(string=model.data, name="results.json", description="Every number of this report, for "
-                                                                                "machines",
-                            created=finished, modified=finished, relationship="Data")
+    attachment = Attachment(string=model.data, name="results.json", relationship="Data", created=finished,
+                            modified=finished, description="Every number of this report, for machines")
     with _complaints() as complaints:
         made = HTML(string=paper(model), url_fetcher=_sealed_fetcher()).write_pdf(
             pdf_variant="pdf/ua-1", attachments=[attachment])

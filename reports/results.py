@@ -37,8 +37,8 @@ class Inputs:
     """Everything that goes into a report.
 
     datasets: by name, for the images (those without runs are passed over). plan: the courses of `planning.Plan`.
-    notes: what more time would buy and the command that buys it, as sentences with `code` in backticks. environment: `provenance.collect`.
-    command: the command line that makes this report again.
+    notes: what more time would buy and the command that buys it, as sentences with `code` in backticks. command: the
+    command line that makes this report again. environment: `provenance.collect`.
     """
 
     datasets: Mapping[str, Dataset]

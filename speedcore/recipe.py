@@ -64,7 +64,7 @@ Network = Annotated[DavidNet | RecordNet, Field(discriminator="kind")]
 
 
 class Augment(Part):
-    """Label-preserving changes, applied to normalised images in batches on the device.
+    """Label-preserving changes, applied to uint8 images in batches on the device, before they are normalised.
 
     crop: pixels of padding on each side before a random crop of the old size. pad: how the padding is filled:
     mirrored, or with the training split's mean colour (zero once normalised), or black.

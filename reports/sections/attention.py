@@ -29,8 +29,8 @@ _CONTROLS = {"another_image": "another image’s map", "wrong_class": "map of a 
 def section(context: Context) -> Section:
     shown = [one for one in context.sets if one.explanations]
     lead = ("Grad-CAM maps of held-out images: which cells of a layer speak for the true class, the brighter the more. "
-            "The same images "
-            "are shown for both arms, on one scale; the rule that chose them is stated and includes mistakes.")
+            "The same images are shown for both arms, on one scale; the rule that chose them is stated and includes "
+            "mistakes.")
     blocks = [Group(f"heatmaps-{one.slug}", one.title, _blocks(one)) for one in shown]
     without = [one.title for one in context.sets if not one.explanations]
     if without:
@@ -80,10 +80,9 @@ def _masses(one: DatasetResults) -> FigureSpec | None:
                                                  "normalised mass on the object"),
                       f"Normalised mass of the heatmaps on the object, {one.title}: {text}.",
                       f"{one.title}: how much of the maps’ positive mass lies on the object; 0 is what an even map "
-                      f"has, 1 the most that "
-                      f"a map of the layer’s resolution can have. Grey: null controls at the middle layer, which know "
-                      f"nothing of the "
-                      f"image or the class. Dots are runs. The object: {everyone[0].record.foreground}.",
+                      f"has, 1 the most that a map of the layer’s resolution can have. Grey: null controls at the "
+                      f"middle layer, which know nothing of the image or the class. Dots are runs. The object: "
+                      f"{everyone[0].record.foreground}.",
                       {bar.label: bar.values for bar in bars})
 
 
@@ -93,9 +92,9 @@ def _measures(one: DatasetResults) -> Table:
         for arm, made in _by_arm(one).items():
             records = [e.record.layers[layer] for e in made]
             masked = [r.score for r in records if r.score and r.score.mass is not None]
+            names = ("mass", "foreground", "ceiling", "score")
             cells = [f"{records[0].height}×{records[0].width}", str(len(records)), f.count(records[0].n),
-                     *(_mean([getattr(s, name) for s in masked]) for name in ("mass", "foreground", "ceiling",
-                                                                              "score")),
+                     *(_mean([getattr(score, name) for score in masked]) for name in names),
                      f.percent(statistics.mean([r.dead for r in records]), 1),
                      _mean([r.gini for r in records]), _mean([r.flip_consistency for r in records])]
             rows.append((Cell(layer), Cell(arm, mark=arm), *(Cell(text) for text in cells)))
@@ -108,11 +107,9 @@ def _measures(one: DatasetResults) -> Table:
     return Table(f"measures-{one.slug}", f"{one.title}: measures of the true-class maps, means over seeds", columns,
                  tuple(rows), heads=2,
                  note=f"Measured on {measured}. Mass: positive mass on the object ÷ all of it; area: the object’s "
-                      f"share of the image; "
-                      f"normalised: (mass − area) ÷ (ceiling − area). Dead: maps without any positive value, never "
-                      f"scored. Gini: "
-                      f"concentration. Flip: correlation of the map with that of the mirror image, where there are no "
-                      f"masks.")
+                      f"share of the image; normalised: (mass − area) ÷ (ceiling − area). Dead: maps without any "
+                      f"positive value, never scored. Gini: concentration. Flip: correlation of the map with that of "
+                      f"the mirror image, where there are no masks.")
 
 
 def _mean(values: Sequence[float | None]) -> str:
@@ -149,10 +146,9 @@ def _gallery(one: DatasetResults, sides: dict[str, Explanation]) -> Gallery:
     layers = " and ".join(f"{layer} ({r.height}×{r.width} cells)" for layer in LAYERS
                           if (r := first.record.layers[layer]))
     caption = (f"{one.title}, seed {first.record.seed}: each image with what each arm answered and how sure it was, "
-               f"and its maps for the true "
-               f"class at two layers, {layers}. Wrong answers are marked ×. {first.record.gallery.rule} Shown of "
-               f"these: one of each class, "
-               f"and at most {_MOST_MISTAKES} of each kind of mistake.")
+               f"and its maps for the true class at two layers, {layers}. Wrong answers are marked ×. "
+               f"{first.record.gallery.rule} Shown of these: one of each class, and at most {_MOST_MISTAKES} of each "
+               f"kind of mistake.")
     return Gallery(f"gallery-{one.slug}", caption, tuple(groups), _scale(one, scales))
 
 

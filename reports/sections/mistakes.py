@@ -22,8 +22,7 @@ _MOST_PAIRS = 8
 def section(context: Context) -> Section:
     return Section("confusion", "", "Mistakes",
                    "Which classes are taken for which, on plain test images. Counts are added up over the seeds of an "
-                   "arm and "
-                   "divided by the number of test images of the true class.",
+                   "arm and divided by the number of test images of the true class.",
                    tuple(Group(f"confusion-{one.slug}", one.title, _blocks(one)) for one in context.sets))
 
 
@@ -70,8 +69,8 @@ def _matrix(one: DatasetResults, names: Sequence[str], shares: dict) -> FigureSp
         for arm, (true, answer, share) in zip(shares, worst, strict=True))
     return FigureSpec(f"matrix-{one.slug}", confusion(one.title, names, shares), alt,
                       f"{one.title}, percent of the true class. Only mistakes are coloured, both arms on one scale; "
-                      f"those under "
-                      f"0.05{f.NBSP}% are left blank.", {arm: matrix.tolist() for arm, matrix in shares.items()})
+                      f"those under 0.05{f.NBSP}% are left blank.",
+                      {arm: matrix.tolist() for arm, matrix in shares.items()})
 
 
 def _worst(matrix: Float[np.ndarray, "k k"], names: Sequence[str], count: int) -> list[tuple[str, str, float]]:

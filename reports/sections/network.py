@@ -26,8 +26,7 @@ def section(context: Context) -> Section:
     tables = (_totals(context, counts), *(_layers(one, networks[one.name]) for one in largest.values()),
               _recipes(context))
     return Section("model", "", "Model", "What was trained, and how. Parameters are counted in the network that the "
-                                         "recipe builds "
-                   "and compared with what each run recorded.", tables)
+                                         "recipe builds and compared with what each run recorded.", tables)
 
 
 def _recipe(one: DatasetResults) -> Recipe:
@@ -50,8 +49,8 @@ def _totals(context: Context, counts: dict[str, dict[str, int]]) -> Table:
         known = _DAVIDNET.get((record.channels, len(record.classes), spec.width)) if spec.kind == "davidnet" else None
         if known:
             same = known == (own["trainable"], own["buffers"])
-            check += f"; by hand {f.count(known[0])} + {f.count(known[1])} = {f.count(sum(known))}" + ("" if same
-                                                                                                       else ", which differs")
+            check += f"; by hand {f.count(known[0])} + {f.count(known[1])} = {f.count(sum(known))}"
+            check += "" if same else ", which differs"
         rows.append((Cell(one.title), Cell(_KINDS.get(spec.kind, spec.kind)),
                      Cell(f"{record.channels}×{record.height}×{record.width}"),
                      *(Cell(f.count(own[k])) for k in ("trainable", "frozen", "buffers")),

@@ -17,8 +17,7 @@ def results(context: Context) -> Section:
     blocks = [_accuracy_table(context), _cost_table(context), _ledger(context)]
     return Section("results", "", "Results",
                    "Every number is a mean over training seeds on the test split, which each run sees once, after its "
-                   "last "
-                   "step.", tuple(blocks))
+                   "last step.", tuple(blocks))
 
 
 def _accuracy_table(context: Context) -> Table:
@@ -41,10 +40,9 @@ def _accuracy_table(context: Context) -> Table:
                Column("95 % interval", True), Column("Min to max", True), Column("With views", True), Column("Files"))
     return Table("results-accuracy", "Accuracy on the test split, by data set and arm", columns, tuple(rows), heads=2,
                  sortable=True, note="n: training seeds. Mean ± standard deviation over seeds; the interval is "
-                                     "Student’s t for "
-                 "the mean over seeds. Views: the answer averaged over mirrored or shifted copies of the test image, "
-                 "where the "
-                 "recipe has them; arms are compared without.")
+                                     "Student’s t for the mean over seeds. Views: the answer averaged over mirrored or "
+                                     "shifted copies of the test image, where the recipe has them; arms are compared "
+                                     "without.")
 
 
 def _cost_table(context: Context) -> Table:
@@ -83,18 +81,16 @@ def _ledger(context: Context) -> FigureSpec:
         for row in rows) + "."
     return FigureSpec("ledger", ledger("Seconds by phase", rows), alt,
                       "The whole ledger: every second of a run from the first touch of its data to the last result, "
-                      "nothing "
-                      "paused. Training is the dark blue part.", {row.label: row.seconds for row in rows})
+                      "nothing paused. Training is the dark blue part.", {row.label: row.seconds for row in rows})
 
 
 def effects(context: Context) -> Section:
     blocks = [Prose("Arms are paired: both start from the same initial weights and see the same images for the same "
-                    "number "
-                    "of steps; they differ in augmentation alone. The unit is the training seed, for images of one run "
-                    "are no "
-                    f"independent witnesses. With fewer than {statistics.FEWEST_PAIRS} pairs an exact two-sided "
-                    f"sign-flip test "
-                    f"cannot reach p < {statistics.ALPHA:g}, so such claims are called not testable.")]
+                    "number of steps; they differ in augmentation alone. The unit is the training seed, for images of "
+                    "one run are no independent witnesses. A claim is tested on several data sets at once, so its p is "
+                    "corrected by Holm’s method, and the more data sets, the more pairs it takes: with fewer than "
+                    f"{statistics.FEWEST_PAIRS} not even one can reach p < {statistics.ALPHA:g}. What cannot reach it "
+                    "is called not testable, whatever the runs show.")]
     shown = [claim for claim in context.claims if claim.n]
     if shown:
         blocks.append(_table(shown))
@@ -128,12 +124,9 @@ def _table(shown: list[Claim]) -> Table:
     return Table("paired-effects", "With minus without augmentation, in percentage points", columns, tuple(rows),
                  heads=2,
                  note="Interval of the mean difference over seeds: BCa bootstrap from six pairs on, Student’s t below. "
-                      "In favour: "
-                      "seeds with a positive difference. d: mean difference over its standard deviation. p: exact "
-                      "sign-flip test, "
-                      "two-sided. Each data set is a question of its own and is judged by its p; Holm’s correction "
-                      "over the data "
-                      "sets is for those who read them as one.")
+                      "In favour: seeds with a positive difference. d: mean difference over its standard deviation. p: "
+                      "exact sign-flip test, two-sided, and the same corrected for all data sets on which the claim is "
+                      "tested, by which the verdict is.")
 
 
 def _figure(kind: str, title: str, claims: list[Claim]) -> FigureSpec:
@@ -148,5 +141,4 @@ def _figure(kind: str, title: str, claims: list[Claim]) -> FigureSpec:
     counts = f.listing([f"{c.title} n = {c.n}" for c in claims])
     return FigureSpec(f"paired-{kind}", paired(title, sets, unit, "with minus without (percentage points)"), alt,
                       f"{title}. Above: both arms, a line a seed. Below: grey, the difference of each seed; black, the "
-                      f"mean and its "
-                      f"95{f.NBSP}% interval. {counts}.", {c.dataset: c.differences for c in claims})
+                      f"mean and its 95{f.NBSP}% interval. {counts}.", {c.dataset: c.differences for c in claims})

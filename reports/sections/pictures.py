@@ -35,8 +35,7 @@ def _facts(one: DatasetResults) -> Facts:
     size = f"{r.channels}×{r.height}×{r.width} (channels × height × width)"
     rows = [("Source", r.source + (f". {r.note}" if r.note else "")), ("Files", files_word(one)),
             ("Splits", f"{f.count(r.train_images)} images trained on, {f.count(r.validation_images)} held out of them "
-                       f"for validation, "
-                       f"{f.count(r.test_images)} test images, of {size}"),
+                       f"for validation, {f.count(r.test_images)} test images, of {size}"),
             ("Mean, deviation", f"{f.vector(r.mean)}; {f.vector(r.std)} (of the training split, pixels in 0 to 1)")]
     if one.dataset:
         rows.append(("Classes", _balance(one.dataset)))
@@ -48,30 +47,25 @@ def _balance(dataset: Dataset) -> str:
     for name, split in (("training", dataset.train), ("test", dataset.test)):
         counts = torch.bincount(split.labels, minlength=len(dataset.classes))
         low, high = int(counts.min()), int(counts.max())
-        parts.append(f"{f.count(low)} {name} images" if low == high else f"{f.count(low)} to {f.count(high)} {name} "
-                                                                         f"images")
+        parts.append((f.count(low) if low == high else f"{f.count(low)} to {f.count(high)}") + f" {name} images")
     return f"{len(dataset.classes)}, each with {parts[0]} and {parts[1]}"
 
 
 def _first_of_classes(dataset: Dataset, count: int) -> list[list[int]]:
     """Rows of the training split: the first `count` of each class, for the first classes."""
     labels = dataset.train.labels.numpy()
-    return [np.flatnonzero(labels == label)[:count].tolist() for label in range(min(len(dataset.classes),
-                                                                                    _MOST_CLASSES))]
+    shown = min(len(dataset.classes), _MOST_CLASSES)
+    return [np.flatnonzero(labels == label)[:count].tolist() for label in range(shown)]
 
 
 def _samples(one: DatasetResults) -> Pictures:
     dataset = one.dataset
-    strips = tuple(Strip(dataset.classes[label], tuple(_picture(dataset, i,
-                                                                f"{dataset.classes[label]}, training image {i}")
-                                                       for i in rows))
-                   for label, rows in enumerate(_first_of_classes(dataset, _SAMPLES)))
-    return Pictures(f"samples-{one.slug}", f"{one.title}: the first {_SAMPLES} training images of each class, as they "
-                                           f"are.", strips, compact=True)
-
-
-def _picture(dataset: Dataset, index: int, alt: str) -> Picture:
-    return Picture(png(dataset.train.images[index].numpy()), alt)
+    strips = []
+    for name, rows in zip(dataset.classes, _first_of_classes(dataset, _SAMPLES), strict=False):
+        pictures = [Picture(png(dataset.train.images[i].numpy()), f"{name}, training image {i}") for i in rows]
+        strips.append(Strip(name, tuple(pictures)))
+    caption = f"{one.title}: the first {_SAMPLES} training images of each class, as they are."
+    return Pictures(f"samples-{one.slug}", caption, tuple(strips), compact=True)
 
 
 # --- augmentation ----------------------------------------------------------------------------------------------------
@@ -80,9 +74,8 @@ def augmentation(context: Context) -> Section:
     groups = tuple(Group(f"augmentation-{one.slug}", one.title, _grid(one)) for one in context.sets if one.dataset)
     return Section("augmentation", "", "Augmentation",
                    "The same training images as they are, after each operation alone, and after all of them together. "
-                   "The arm "
-                   "without augmentation sees the first row in every epoch; the arm with it sees another draw each "
-                   "time.", groups)
+                   "The arm without augmentation sees the first row in every epoch; the arm with it sees another draw "
+                   "each time.", groups)
 
 
 def _grid(one: DatasetResults) -> tuple[Prose | Pictures, ...]:
@@ -121,5 +114,5 @@ def _strip(dataset: Dataset, chosen: Sequence[int], spec: Augment, label: str, d
     changed = augment.apply(augment.pad(images, spec, fill), torch.arange(len(chosen)), choices, dataset.size,
                             spec.cutout, fill)
     names = [dataset.classes[int(dataset.train.labels[i])] for i in chosen]
-    return Strip(label, tuple(Picture(png(image.numpy()), f"{name}, {label}") for name,
-                              image in zip(names, changed, strict=True)), detail)
+    pictures = [Picture(png(image.numpy()), f"{name}, {label}") for name, image in zip(names, changed, strict=True)]
+    return Strip(label, tuple(pictures), detail)

@@ -100,17 +100,19 @@ def _soon(context: Context) -> FigureSpec | None:
                                   percent=True))
     if not contents:
         return None
-    alt = ("Validation accuracy against seconds of training, a panel a data set. " + " ".join(
-        f"{panel.title}: " + f.listing([f"{ARM_LABELS[arm]} it ends at "
-                                        f"{f.percent(statistics.mean([l.y[-1] for l in lines]), 1)} "
-                                        f"after {f.seconds(statistics.mean([l.x[-1] for l in lines]))}"
-                                        for arm, lines in panel.arms.items() if lines]) + "." for panel in contents))
+    alt = "Validation accuracy against seconds of training, a panel a data set. " + " ".join(map(_ends, contents))
     columns = len(contents) if len(contents) < 4 else 2
     return FigureSpec("accuracy-against-time", panels("Accuracy against time", contents, max(columns, 1)), alt,
                       "How soon each data set is learned: accuracy on held-out training images against the article’s "
-                      "clock. "
-                      "Thin lines are seeds, the bold line is their mean at equal shares of the run.",
+                      "clock. Thin lines are seeds, the bold line is their mean at equal shares of the run.",
                       {p.title: {a: [line.y[-1] for line in ls] for a, ls in p.arms.items()} for p in contents})
+
+
+def _ends(panel: Panel) -> str:
+    """Where the curves of a panel end, in words."""
+    ends = [f"{ARM_LABELS[arm]} it ends at {f.percent(statistics.mean([line.y[-1] for line in lines]), 1)} after "
+            f"{f.seconds(statistics.mean([line.x[-1] for line in lines]))}" for arm, lines in panel.arms.items() if lines]
+    return f"{panel.title}: {f.listing(ends)}."
 
 
 def _clock_line(run: Run) -> Line | None:

@@ -18,21 +18,25 @@ _MOST_POINTS = 200
 
 
 def schedule(context: Context) -> Section:
-    contents = [RatePanel(one.title, _plans(one), {arm: tuple(_logged(run) for run in runs) for arm,
-                                                   runs in one.arms.items()})
+    contents = [RatePanel(one.title, _plans(one),
+                          {arm: tuple(_logged(run) for run in runs) for arm, runs in one.arms.items()})
                 for one in context.sets]
-    alt = "Learning rate against epochs, planned and logged. " + " ".join(
-        f"{one.title}: a peak of {one.runs[0].record.recipe.optimizer.lr:g}, planned over "
-        f"{f.listing([f'{line.x[-1]:.3g}' for line in panel.planned])} epochs, logged rates end at "
-        f"{f.listing(sorted({f'{run.record.final_lr:.3g}' for run in one.runs}))}." for one,
-        panel in zip(context.sets, contents, strict=True))
+    alt = "Learning rate against epochs, planned and logged. " + " ".join(map(_rates, context.sets))
     figure = FigureSpec("rates", learning_rates("Learning rates", contents), alt,
-                        "Broad grey: the schedule as planned before the first step. "
-                        "Coloured: what each run logged, step by step.",
+                        "Broad grey: the schedule as planned before the first step. Coloured: what each run logged, "
+                        "step by step.",
                         {run.name: {"planned_steps": run.record.planned_steps, "steps": run.record.steps}
                          for run in context.results.runs})
     return Section("learning-rate", "", "Learning rate, planned and logged", "",
                    (figure, Bullets(tuple(_kept(one) for one in context.sets))))
+
+
+def _rates(one: DatasetResults) -> str:
+    """The peak, the length and the end of a data set's rates, in words."""
+    lengths = f.listing([f"{line.x[-1]:.3g}" for line in _plans(one)])
+    ends = f.listing(sorted({f"{run.record.final_lr:.3g}" for run in one.runs}))
+    return (f"{one.title}: a peak of {one.runs[0].record.recipe.optimizer.lr:g}, planned over {lengths} epochs, "
+            f"logged rates end at {ends}.")
 
 
 def _plans(one: DatasetResults) -> tuple[Line, ...]:
@@ -53,8 +57,7 @@ def _kept(one: DatasetResults) -> str:
     if replanned:
         reasons = sorted({replan.reason for run in replanned for replan in run.record.replans})
         text += (f"{f.plural(len(replanned), 'run')} re-planned on the way ({'; '.join(reasons)}): the same schedule "
-                 f"over another "
-                 f"number of steps. ")
+                 f"over another number of steps. ")
     landed = sum(abs(run.record.final_factor - run.record.recipe.schedule.floor) < 1e-9 for run in one.runs)
     return text + f"{landed} of {len(one.runs)} ended at the schedule’s last value."
 
@@ -92,10 +95,8 @@ def _deviation(run: Run) -> float:
 def curves(context: Context) -> Section:
     return Section("curves", "", "Accuracy and loss while training",
                    "Training values are means over the steps since the look before, on augmented images where the arm "
-                   "has them, "
-                   "and with label smoothing where the recipe has it; validation images are held out from the training "
-                   "split "
-                   "and never augmented. So the two losses are not on one scale.",
+                   "has them, and with label smoothing where the recipe has it; validation images are held out from "
+                   "the training split and never augmented. So the two losses are not on one scale.",
                    tuple(Group(f"curves-{one.slug}", one.title, (_curves(one),)) for one in context.sets))
 
 
@@ -109,12 +110,12 @@ def _curves(one: DatasetResults) -> FigureSpec:
         arms = {arm: tuple(line for run in runs if (line := _line(run, column))) for arm, runs in one.arms.items()}
         if any(arms.values()):
             contents.append(Panel(label, "epoch", "", arms, percent=percent, log=not percent))
-    ends = [f"{panel.title.lower()} {f.listing([f'{_end(lines, panel.percent)} {ARM_LABELS[arm]}' for arm, lines in panel.arms.items() if lines])}"
-            for panel in contents]
+    ends = "; ".join(f"{panel.title.lower()} " + f.listing(
+        [f"{_end(lines, panel.percent)} {ARM_LABELS[arm]}" for arm, lines in panel.arms.items() if lines])
+        for panel in contents)
     counts = f.listing([f"{len(runs)} {ARM_LABELS[arm]}" for arm, runs in one.arms.items()])
     return FigureSpec(f"curves-{one.slug}-figure", panels(f"Curves of {one.title}", contents, 2, 1.75),
-                      f"Accuracy and loss of {one.title} against epochs, both arms. At the "
-                      f"end: " + "; ".join(ends) + ".",
+                      f"Accuracy and loss of {one.title} against epochs, both arms. At the end: {ends}.",
                       f"{one.title}. Thin lines are runs ({counts}), bold lines their mean at equal shares of the run. "
                       f"Losses on a logarithmic scale.",
                       {p.title: {a: [line.y[-1] for line in ls] for a, ls in p.arms.items()} for p in contents})

@@ -50,52 +50,43 @@ def _limits(context: Context) -> Iterator[str]:
         yield from _of_set(one)
     if {run.record.device for run in context.results.runs} == {"cpu"}:
         yield ("**Small machine.** Everything was trained on processor cores; the article used a GPU. Seconds say what "
-               "this "
-               "machine can do, not what the article’s could.")
+               "this machine can do, not what the article’s could.")
     yield ("**One test split.** Intervals are over seeds. How accuracies would change with other test images is not in "
-           "them; for "
-           f"10,000 images at 99{f.NBSP}% that alone is about ±0.2 points.")
+           f"them; for 10,000 images at 99{f.NBSP}% that alone is about ±0.2 points.")
     if any(one.explanations for one in context.sets):
         yield ("**Grad-CAM is coarse.** The networks end in a global max-pool: few cells of the last layer carry a "
-               "gradient, and "
-               "Grad-CAM spreads their weight over the whole map. The middle layer is therefore the primary one. A map "
-               "shows "
-               "what speaks for a class in this network, not why a person would choose it.")
+               "gradient, and Grad-CAM spreads their weight over the whole map. The middle layer is therefore the "
+               "primary one. A map shows what speaks for a class in this network, not why a person would choose it.")
 
 
 def _of_set(one: DatasetResults) -> Iterator[str]:
     if not one.record.official:
         yield (f"**{one.title} is not from the official files** ({one.record.source}). Accuracies cannot be set beside "
-               f"published ones. "
-               f"{one.record.note}".strip())
+               f"published ones. {one.record.note}".strip())
     short = [run for run in one.runs if run.record.epochs < run.record.recipe.epochs - 0.01]
     if short:
         low, high = min(r.record.epochs for r in short), max(r.record.epochs for r in short)
         span = f.number(low) if f.number(low) == f.number(high) else f"{f.number(low)} to {f.number(high)}"
         yield (f"**{one.title} was cut short.** {len(short)} of {f.plural(len(one.runs), 'run')} took {span} of the "
                f"{short[0].record.recipe.epochs:g} epochs that the recipe wants, because the time of the build is "
-               f"shared; accuracy "
-               f"would be higher with more.")
+               f"shared; accuracy would be higher with more.")
     changed = [run for run in one.runs if run.record.replans]
     if changed:
         count = sum(len(run.record.replans) for run in changed)
         yield (f"**{one.title} was re-planned.** {len(changed)} of {f.plural(len(one.runs), 'run')} changed the number "
                f"of steps on the way "
                f"({f.plural(count, 'time')} in all), because the machine was faster or slower than measured. Such runs "
-               f"are "
-               f"repeated exactly only by replaying their record.")
+               f"are repeated exactly only by replaying their record.")
     unequal = [pair for pair in one.pairs if not pair.equal_steps]
     if unequal:
         yield (f"**Unequal pairs on {one.title}.** In {len(unequal)} of {f.plural(len(one.pairs), 'pair')} the arms "
-               f"took different numbers "
-               f"of steps, so a difference is not augmentation’s alone.")
+               f"took different numbers of steps, so a difference is not augmentation’s alone.")
     if len(one.arms) < 2:
         yield f"**One arm only on {one.title}**: {ARM_LABELS[next(iter(one.arms))]}. Nothing can be compared."
     rules = {e.record.foreground for e in one.explanations.values()}
     if one.explanations and rules == {None}:
         yield (f"**No object masks for {one.title}.** Its heatmaps can be looked at and their stability measured; "
-               f"whether they lie on the "
-               f"object cannot.")
+               f"whether they lie on the object cannot.")
     for rule in sorted(r for r in rules if r and "threshold" in r or r and "brighter" in r):
         yield f"**What counts as the object on {one.title}** is itself a rule: {rule}."
 
@@ -170,9 +161,9 @@ def regenerate(context: Context) -> Section:
     if inputs.command:
         blocks += [Prose("The same report, from the runs that stand; what is missing is trained first:"),
                    Code(inputs.command, "Command that makes this report")]
-    within = f" and {f.duration(inputs.within_seconds)} for the whole build" if inputs.within_seconds else ", with no cap on the whole build"
-    budget = f"{f.seconds(inputs.budget_seconds)} a run" if inputs.budget_seconds else "No limit a run"
-    blocks.append(Prose(f"{budget}{within} is what it was given."))
+    budget = f"{f.seconds(inputs.budget_seconds)} a run" if inputs.budget_seconds else "no limit a run"
+    within = f"{f.duration(inputs.within_seconds)} for all of it" if inputs.within_seconds else "no limit for all of it"
+    blocks.append(Prose(f"It was given {budget} and {within}."))
     if inputs.plan:
         blocks.append(_plan(context))
     if inputs.notes:
@@ -208,9 +199,8 @@ def appendix(context: Context) -> Section:
 
     blocks = [
         Prose("`results.json` holds the same numbers for machines: it lies beside this report, is attached to the PDF, "
-              "and is "
-              "embedded in the HTML page as the element with the id `results-json`. docs/results-json.md describes "
-              "it."),
+              "and is embedded in the HTML page as the element with the id `results-json`. docs/results-json.md "
+              "describes it."),
         Code(_CITATION % (__version__, revision, day, day[:4]), "BibTeX"),
     ]
     if context.sets:

@@ -1,0 +1,96 @@
+"""Runs that no one trained but that are valid in every file: accuracies, ledgers and curves as a test wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from speedcore.clock import POLICIES
+from speedcore.data.dataset import Dataset, Provenance, Split
+from speedcore.networks import build, parameter_counts
+from speedcore.recipe import SGD, Augment, Recipe, RecordNet, Views
+from speedcore.runs import Metrics, ReplanRecord, Run, RunRecord, RunStore
+from speedcore.schedule import interpolate
+from speedcore.training import data_record, digest
+
+CLASSES = ("zero", "one", "two & <three>")
+RECIPE = Recipe(name="tiny", describe="for tests", network=RecordNet(widths=(4, 6, 8), whiten_kernel=3, activation="relu"),
+                optimizer=SGD(lr=0.5), augment=Augment(crop=2, flip="random", cutout=4), batch_size=10, epochs=2,
+                test_time=Views(mirror=True), validation=10)
+STEPS, PER_EPOCH = 8, 4
+FINISHED = "2031-05-06T07:08:09+00:00"
+
+
+def dataset(name: str = "mnist", channels: int = 1, official: bool = True, masks: bool = False) -> Dataset:
+    """60 training and 30 test images of 28×28: a bright square whose place tells the class, on dark noise."""
+    generator = torch.Generator().manual_seed(7)
+
+    def split(n: int) -> Split:
+        labels = torch.arange(n) % len(CLASSES)
+        images = torch.randint(0, 30, (n, channels, 28, 28), dtype=torch.uint8, generator=generator)
+        where = torch.zeros(n, 28, 28, dtype=torch.bool)
+        for i, label in enumerate(labels.tolist()):
+            where[i, 8 * label + 2:8 * label + 10, 10:18] = True
+        images[where[:, None].expand_as(images)] = 220
+        return Split(images, labels, where if masks else None)
+
+    note = "" if official else "re-encoded by someone."
+    return Dataset.make(name, CLASSES, split(60), split(30), Provenance("made for a test", official, note=note))
+
+
+def logits_of(labels: np.ndarray, right: int) -> np.ndarray:
+    """Logits that answer the first `right` images correctly and take the others for the next class."""
+    answers = np.where(np.arange(len(labels)) < right, labels, (labels + 1) % len(CLASSES))
+    return 4 * np.eye(len(CLASSES), dtype=np.float32)[answers]
+
+
+def save(store: RunStore, data: Dataset, arm: str, seed: int, right: int, *, views_right: int | None = None,
+         steps: int = STEPS, ledger: Mapping[str, float] | None = None, budget: float = 1000.0,
+         replans: Sequence[ReplanRecord] = ()) -> Run:
+    """A run of `arm` with that seed that answers `right` of the 30 test images correctly."""
+    recipe = RECIPE if arm == "with" else RECIPE.without_augmentation()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build(recipe.network, data.channels, data.size, len(data.classes))
+    weights = dict(network.state_dict())
+    labels = data.test.labels.numpy()
+    ledger = dict(ledger or {"load": 1.0, "prepare": 2.0, "train": 40.0 + seed, "test": 3.0})
+    predictions = {"labels": labels, "logits": logits_of(labels, right)}
+    if arm == "with":
+        predictions["tta_logits"] = logits_of(labels, views_right if views_right is not None else right)
+    metrics = Metrics(test_accuracy=right / 30, test_loss=0.5, train_accuracy=0.9, train_loss=0.4, validation_accuracy=0.8,
+                      tta_accuracy=(views_right if views_right is not None else right) / 30 if arm == "with" else None)
+    progress = [(i + 1) / steps for i in range(steps)]
+    rates = [recipe.optimizer.lr * interpolate(recipe.schedule.knots, p, recipe.schedule.shape) for p in progress]
+    count = range(1, steps + 1)
+    columns = {"step": list(count), "epoch": [i / PER_EPOCH for i in count], "lr": rates,
+               "loss": [2 / i for i in count], "accuracy": [1 - 1 / (i + 1) for i in count],
+               "seconds": [ledger["train"] * p for p in progress]}
+    epochs = {"step": list(count), "epoch": columns["epoch"], "progress": progress, "train_loss": columns["loss"],
+              "train_accuracy": columns["accuracy"], "validation_loss": columns["loss"],
+              "validation_accuracy": columns["accuracy"]}
+    key = f"{data.name.replace(':', '-').replace('/', '-')}-{arm}-tiny-s{seed}"
+    record = RunRecord(
+        key=key, data=data_record(data, 50, 10), arm=arm, recipe=recipe, recipe_hash=recipe.hash, seed=seed,
+        budget_seconds=budget, budget_policy="article", limit_seconds=budget, steps=steps, planned_steps=STEPS,
+        steps_per_epoch=PER_EPOCH, epochs=steps / PER_EPOCH, final_lr=rates[-1], final_factor=0.0, replans=tuple(replans),
+        parameters=parameter_counts(network), ledger=ledger,
+        clocks={name: policy.seconds(ledger) for name, policy in POLICIES.items()}, metrics=metrics,
+        peak_memory_bytes=250_000_000 + seed, weights_sha256=digest(weights), device="cpu",
+        provenance={"revision": "a" * 40, "dirty": False, "lock_sha256": "b" * 64, "versions": {"torch": "9.9"},
+                    "device": "cpu: toy, 2 cores", "system": "Linux toy", "threads": 2, "command": "making.py",
+                    "finished": FINISHED})
+    return store.save(record, columns, epochs, weights, predictions)
+
+
+def pairs(store: RunStore, data: Dataset, without: Sequence[int], augmented: Sequence[int], **more) -> list[Run]:
+    """Both arms of seeds 0, 1, …, answering so many test images correctly."""
+    return [save(store, data, arm, seed, right, **more)
+            for arm, rights in (("without", without), ("with", augmented)) for seed, right in enumerate(rights)]
+
+
+def renamed(data: Dataset, name: str) -> Dataset:
+    return replace(data, name=name)

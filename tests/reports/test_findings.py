@@ -1,0 +1,97 @@
+"""From numbers to verdicts, against differences worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from reports import findings
+from reports.results import Inputs, load
+from speedcore.runs import RunStore
+from tests.reports import making
+
+
+def accuracy_claims(tmp_path, **sets) -> dict[str, findings.Claim]:
+    """Claims on accuracy of data sets given as name=(right without, right with), in 30ths."""
+    store, runs, data = RunStore(tmp_path), [], {}
+    for name, (without, augmented) in sets.items():
+        data[name] = making.dataset(name)
+        runs += making.pairs(store, data[name], without, augmented)
+    results = load(Inputs(datasets=data, runs=tuple(runs)))
+    return {claim.dataset: claim for claim in findings.claims(results) if claim.kind == "accuracy"}
+
+
+def test_six_agreeing_pairs_support_the_claim(tmp_path) -> None:
+    claim = accuracy_claims(tmp_path, mnist=([20] * 6, [23, 24, 23, 26, 23, 23]))["mnist"]
+    assert claim.differences == pytest.approx([0.1, 4 / 30, 0.1, 0.2, 0.1, 0.1])
+    assert claim.difference == pytest.approx(22 / 180)
+    assert claim.p == claim.p_holm == 2 / 64
+    assert claim.verdict == "supported"
+    sentence = findings.sentence(claim)
+    assert sentence.startswith("On MNIST, test accuracy was 12.22 points higher with augmentation (mean of 6\xa0paired seeds")
+    assert sentence.endswith("p\xa0=\xa00.031): the claim is supported.")
+
+
+def test_the_opposite_is_said_to_be_the_opposite(tmp_path) -> None:
+    claim = accuracy_claims(tmp_path, mnist=([23] * 6, [20] * 6))["mnist"]
+    assert claim.verdict == "not supported"
+    assert "10.00 points lower" in findings.sentence(claim)
+    assert findings.sentence(claim).endswith("the runs show the opposite of the claim.")
+
+
+def test_disagreeing_pairs_do_not_support_it(tmp_path) -> None:
+    claim = accuracy_claims(tmp_path, mnist=([20] * 6, [22, 22, 22, 18, 18, 18]))["mnist"]
+    assert claim.difference == pytest.approx(0) and claim.p == 1
+    assert claim.verdict == "not supported"
+
+
+def test_five_pairs_are_not_testable(tmp_path) -> None:
+    claim = accuracy_claims(tmp_path, mnist=([20] * 5, [29] * 5))["mnist"]
+    assert claim.verdict == "not testable" and claim.p_holm is None and claim.needed == 6
+    assert "smallest p of 5 is 0.062" in findings.sentence(claim)
+    assert claim.interval.kind == "Student's t"
+
+
+def test_verdicts_are_corrected_for_the_sets_that_are_tested(tmp_path) -> None:
+    found = accuracy_claims(tmp_path, mnist=([20] * 7, [23] * 7), shapes=([20] * 7, [24] * 7), cifar10=([20] * 3, [24] * 3))
+    assert [found[name].verdict for name in ("mnist", "shapes", "cifar10")] == ["supported", "supported", "not testable"]
+    assert found["mnist"].p == 2 / 128 and found["mnist"].p_holm == 4 / 128
+    assert "after Holm’s correction" in findings.sentence(found["mnist"])
+    assert found["cifar10"].needed == 7
+
+
+def test_two_sets_of_six_pairs_cannot_be_tested_together(tmp_path) -> None:
+    """2 · 2/64 > .05: whatever they show, Holm's correction for two would not let them through."""
+    found = accuracy_claims(tmp_path, mnist=([20] * 6, [23] * 6), shapes=([20] * 6, [24] * 6))
+    assert {claim.verdict for claim in found.values()} == {"not testable"}
+    assert {claim.needed for claim in found.values()} == {7}
+
+
+@pytest.mark.parametrize(("pairs", "fewest"), [
+    ([6], 6), ([5], math.inf), ([], math.inf), ([7, 7], 7), ([6, 6], math.inf), ([7, 7, 7], 7), ([7, 7, 7, 7], math.inf),
+    ([8, 8, 8, 8], 8), ([0, 10, 3], 10), ([10, 6], 10), ([10, 7], 7),
+])
+def test_claims_are_tested_from_so_many_pairs(pairs: list[int], fewest: float) -> None:
+    assert findings.testable_from(pairs) == fewest
+
+
+def test_attention_needs_masks_and_says_so(whole) -> None:
+    from reports.sections.context import Context
+
+    claims = {(c.kind, c.dataset): c for c in Context(load(whole.inputs)).claims}
+    left_out = claims["attention", "folder:/somewhere/cats"]
+    assert left_out.n == 0 and left_out.verdict == "not testable"
+    assert "no object masks" in findings.sentence(left_out)
+    tested = claims["attention", "mnist"]
+    by_run = {e.record.run: e.record.layers["middle"].score.score for e in whole.inputs.explanations
+              if e.record.dataset == "mnist"}
+    assert tested.without == tuple(by_run[f"mnist-without-tiny-s{seed}"] for seed in tested.seeds)
+    assert tested.augmented == tuple(by_run[f"mnist-with-tiny-s{seed}"] for seed in tested.seeds)
+
+
+def test_unequal_steps_are_a_caveat(tmp_path) -> None:
+    store, data = RunStore(tmp_path), making.dataset()
+    runs = [making.save(store, data, "without", 0, 20), making.save(store, data, "with", 0, 22, steps=6)]
+    claim, _ = findings.claims(load(Inputs(datasets={}, runs=tuple(runs))))
+    assert "1 of 1\xa0pair the two arms did not take the same number of steps" in claim.caveats[0]

@@ -1,0 +1,88 @@
+"""What docs/recipes.md and docs/clocks.md say is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from speedcore import recipe as parts
+from speedcore import recipes
+from speedcore.clock import POLICIES, Phase
+from speedcore.recipe import Average, Schedule, from_toml
+from speedcore.schedule import Pace
+
+
+@pytest.fixture(scope="module")
+def pages(checkout: Path) -> dict[str, str]:
+    return {name: (checkout / "docs" / f"{name}.md").read_text() for name in ("recipes", "clocks")}
+
+
+def table(text: str, after: str) -> dict[str, tuple[str, ...]]:
+    """Rows of the first table after the words `after`: first cell (without backquotes) -> the others."""
+    rows = re.search(r"((?:^\|.*\n)+)", text[text.index(after):], re.M).group(1).splitlines()[2:]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    return {first.strip("`"): tuple(rest) for first, *rest in cells}
+
+
+@pytest.mark.parametrize(("part", "after"), [
+    (parts.Recipe, "## Fields"), (parts.DavidNet, '`kind = "davidnet"`'), (parts.RecordNet, '`kind = "recordnet"`'),
+    (parts.SGD, '`kind = "sgd"`'), (parts.Muon, '`kind = "muon"`'), (parts.Schedule, "`[schedule]`"),
+    (parts.Augment, "`[augment]`"), (parts.Average, "`[average]`"), (parts.Views, "`[test_time]`")])
+def test_every_field_is_described_with_its_default(pages, part, after: str) -> None:
+    rows = table(pages["recipes"], after)
+    fields = {name: field for name, field in part.model_fields.items() if name != "kind"}
+    assert set(rows) == set(fields)
+    for name, field in fields.items():
+        default = rows[name][0].strip("`")
+        if field.is_required():
+            assert default == "–" or name == "name"
+        elif isinstance(field.default, bool):
+            assert default == str(field.default).lower()
+        elif isinstance(field.default, str) and field.default:
+            assert default == f'"{field.default}"'
+        elif isinstance(field.default, int | float):
+            assert eval(default, {}) == pytest.approx(field.default)
+        elif isinstance(field.default, tuple):
+            assert [list(v) if isinstance(v, tuple) else v for v in field.default] == eval(default, {})
+
+
+def test_the_example_loads_and_means_what_it_says(pages, tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", pages["recipes"], re.S)
+    path = tmp_path / "mine.toml"
+    path.write_text(example)
+    mine, base = from_toml(path), recipes.get("record", "fashion-mnist")
+    assert mine == base.changed(
+        name=base.name, describe=mine.describe, epochs=12.0, label_smoothing=0.1,
+        augment=base.augment.model_copy(update={"cutout": 6}), average=Average(decay=0.99, every=5, start=0.5),
+        schedule=Schedule(knots=((0, 0.1), (0.2, 1), (1, 0)), shape="cosine")).changed(name="mine")
+
+
+def test_the_python_example_runs(pages, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```python\n(.*?)```", pages["recipes"], re.S)
+    Path("mine.toml").write_text(re.findall(r"```toml\n(.*?)```", pages["recipes"], re.S)[0])
+    exec(example, {})
+
+
+def test_every_builtin_recipe_is_named(pages) -> None:
+    assert set(re.findall(r"`(\w+)`", re.search(r"a built-in name: (.*?)\.", pages["recipes"]).group(1))) == set(recipes.names())
+
+
+def test_every_phase_and_every_rule_is_described(pages) -> None:
+    assert list(table(pages["clocks"], "## Phases")) == [str(phase) for phase in Phase]
+    rules = table(pages["clocks"], "## Clocks")
+    assert list(rules) == list(POLICIES)
+    for name, policy in POLICIES.items():
+        counted = re.findall(r"`(\w+)`", rules[name][0])
+        assert counted == ([] if policy.phases is None else [str(phase) for phase in Phase if policy.counts(phase)])
+
+
+def test_the_shares_that_are_named_are_the_ones_used(pages) -> None:
+    from speedcore import planning
+
+    for share in (Pace.IDLE, Pace.AIM, planning._PLANNED_SHARE):
+        assert f"{100 * share:g} %" in pages["clocks"]
+    assert Pace.FEW == 8 and "after each of the last eight" in pages["clocks"]
+    assert planning.MOST_SEEDS == 10 and "up to ten" in pages["clocks"]

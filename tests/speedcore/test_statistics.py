@@ -1,0 +1,101 @@
+"""Statistics over seeds, against values worked out by hand or by brute force."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from speedcore import statistics
+
+values = st.floats(-1, 1).map(lambda v: round(v, 3))
+
+
+def test_mean_and_sd_of_a_small_sample() -> None:
+    # Deviations −2, 0, 2 around 4: variance (4 + 0 + 4) / 2 = 4.
+    assert statistics.mean([2, 4, 6]) == 4
+    assert statistics.sd([2, 4, 6]) == 2
+    assert statistics.sd([3.0]) is None
+
+
+def test_t_interval_of_three_values() -> None:
+    # sd 1, t(0.975, 2) = 4.302653: 2 ± 4.302653 / √3.
+    interval = statistics.t_interval([1, 2, 3])
+    assert interval.low == pytest.approx(2 - 4.302653 / math.sqrt(3), abs=1e-6)
+    assert interval.high == pytest.approx(2 + 4.302653 / math.sqrt(3), abs=1e-6)
+    assert statistics.t_interval([1.0]) is None
+
+
+def test_smallest_p_halves_with_every_pair() -> None:
+    assert [statistics.smallest_p(n) for n in (1, 5, 6, 10)] == [1, 0.0625, 0.03125, 2 / 1024]
+
+
+def test_pairs_needed_grow_with_the_family() -> None:
+    # k · 2 / 2^n < .05: n = 6 (.031), 7 (2 · .0156 = .031), 7 (3 · .0156 = .047), 8 (4 · .0078 = .031).
+    assert [statistics.pairs_needed(k) for k in (1, 2, 3, 4)] == [6, 7, 7, 8]
+
+
+def test_sign_flip_by_hand() -> None:
+    # All agree: only all-plus and all-minus reach the sum. One of the smallest disagrees: four of sixteen do
+    # (sums 8 and −8 and the 10 and −10 that are beyond).
+    assert statistics.sign_flip_p([1, 1, 1, 1, 1, 1]) == 2 / 64
+    assert statistics.sign_flip_p([4, 3, 2, -1]) == 4 / 16
+    assert statistics.sign_flip_p([0.0, 0.0]) == 1
+    assert statistics.sign_flip_p([0.3]) == 1
+
+
+@given(st.lists(values, min_size=1, max_size=9))
+def test_sign_flip_counts_all_assignments(differences: list[float]) -> None:
+    total = abs(math.fsum(differences))
+    hits = sum(abs(math.fsum(s * d for s, d in zip(signs, differences, strict=True))) >= total - 1e-9
+               for signs in itertools.product((1, -1), repeat=len(differences)))
+    assert statistics.sign_flip_p(differences) == pytest.approx(hits / 2**len(differences))
+
+
+@given(st.lists(values, min_size=1, max_size=12))
+def test_sign_flip_ignores_order_and_overall_sign(differences: list[float]) -> None:
+    p = statistics.sign_flip_p(differences)
+    assert statistics.smallest_p(len(differences)) <= p <= 1
+    assert statistics.sign_flip_p([-d for d in reversed(differences)]) == pytest.approx(p)
+
+
+def test_sign_flip_of_many_pairs_is_sampled_and_never_zero() -> None:
+    assert 0 < statistics.sign_flip_p([1.0] * 40) < 1e-4
+    assert statistics.sign_flip_p([1.0, -1.0] * 20) == 1
+
+
+def test_holm_by_hand() -> None:
+    # Sorted: .01 · 3, .02 · 2, .04 · 1; each at least the one before.
+    assert statistics.holm([0.04, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+    assert statistics.holm([0.5, 0.9]) == [1, 1]
+    assert statistics.holm([]) == []
+
+
+def test_bca_interval_holds_the_mean_and_is_repeatable() -> None:
+    sample = [0.1, 0.2, 0.4, 0.3, 0.2, 0.5, 0.25]
+    interval = statistics.bca_interval(sample)
+    assert min(sample) < interval.low < statistics.mean(sample) < interval.high < max(sample)
+    assert statistics.bca_interval(sample) == interval
+    # Shifting and scaling the sample does the same to the interval.
+    moved = statistics.bca_interval([10 * v - 1 for v in sample])
+    assert (moved.low, moved.high) == (pytest.approx(10 * interval.low - 1), pytest.approx(10 * interval.high - 1))
+
+
+def test_interval_of_equal_differences_is_a_point() -> None:
+    interval = statistics.paired_interval([0.25] * 6)
+    assert (interval.low, interval.high) == (0.25, 0.25)
+
+
+def test_kind_of_paired_interval_follows_the_number_of_pairs() -> None:
+    assert statistics.paired_interval([0.1]) is None
+    assert statistics.paired_interval([0.1, 0.2, 0.3]).kind == "Student's t"
+    assert statistics.paired_interval([0.1, 0.2, 0.3, 0.2, 0.1, 0.4]).kind == "BCa bootstrap"
+
+
+def test_effect_size() -> None:
+    assert statistics.effect_size([1, 2, 3]) == 2
+    assert statistics.effect_size([1, 1]) is None
+    assert statistics.effect_size([1]) is None
