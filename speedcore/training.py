@@ -264,7 +264,7 @@ def warm_up(trainee: Trainee, batches) -> None:
 def still_to_come(trainee: Trainee, test: Split, validation: Split | None) -> tuple[float, float]:
     """Seconds, a little too many, of one look at validation and of everything after training: for strict clocks."""
     images = test.images[:500]
-    trainee.logits(images[:50])
+    trainee.logits(images)  # the first pass at a shape chooses kernels
     watch = Stopwatch()
     trainee.logits(images)
     synchroniser(trainee.device)()
@@ -312,7 +312,8 @@ def fit(trainee: Trainee, batches, validation: Split | None, job: Job, ledger: L
                 synchroniser(trainee.device)()
                 now = ledger.elapsed(job.budget.policy)
                 if not replaying:
-                    pace.look(now + look_seconds * (len(looks) + 1) + rest_seconds, now - before, pace.done - seen)
+                    looks_left = min(len(looks), pace.steps - pace.done) + 1
+                    pace.look(now + look_seconds * looks_left + rest_seconds, now - before, pace.done - seen)
                 before, seen = now, pace.done
                 if observer:
                     observer(Moment(job.key, pace.done, pace.steps, now, job.limit, loss.item()))

@@ -28,7 +28,7 @@ def paired(title: str, sets: Sequence[PairedData], ylabel: str, difference: str)
     mean and its interval. Returns SVG."""
     with drawing(2.7 + 0.26 * len(sets), title) as work:
         above, below = work.figure.subfigures(2, 1, height_ratios=(1.9, 0.8 + 0.26 * len(sets)))
-        columns = max(3, len(sets))
+        columns = max(2, len(sets))
         panels = list(above.subplots(1, columns, squeeze=False).flat)
         for ax in panels[len(sets):]:
             ax.set_visible(False)

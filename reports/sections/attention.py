@@ -19,7 +19,7 @@ from reports.sections.context import ARM_LABELS, Context
 from speedcore import statistics
 
 LAYERS = ("middle", "last")
-_MOST_MISTAKES = 6
+_MOST_MISTAKES = 4
 _COLOURS = 96  # of an overlay's palette: no eye tells it from the whole
 _CONTROLS = {"another_image": "another image’s map", "wrong_class": "map of a wrong class",
              "untrained": "untrained network",

@@ -77,10 +77,13 @@ def _answer(context: Context) -> str:
               if budget and longest <= budget else f"The longest run took {f.seconds(longest)}.")
     if budget and longest > budget:
         within = f"The budget of {f.seconds(budget)} was exceeded: the longest run took {f.seconds(longest)}."
-    done = ("All took the epochs that their recipes want." if len(full) == len(runs) else
-            f"{len(full) or 'None'} of {len(runs)} took all the epochs that their recipes want; the others were cut to "
-            f"the time there was, with the learning rate brought down to its end all the same.")
-    return f"{within} {done}"
+    off = sum(abs(run.record.final_factor - run.record.recipe.schedule.floor) > 1e-9 for run in runs)
+    landed = ("in every run the learning rate came down to its end." if not off else
+              f"in {off} of {f.plural(len(runs), 'run')} the learning rate did not come down to its end.")
+    done = ("All took the epochs that their recipes want" if len(full) == len(runs) else
+            f"{len(full) or 'None'} of {len(runs)} took all the epochs that their recipes want, the others were cut to "
+            f"the time there was")
+    return f"{within} {done}; {landed}"
 
 
 def _verdict(kind: str, context: Context) -> Verdict:

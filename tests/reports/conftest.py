@@ -51,11 +51,13 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
                          replans=[ReplanRecord(step=2, steps_before=8, steps_after=6, reason="slower than planned")])
     explanations = []
     for data in (mnist, folder):
-        arms = [[r for r in runs if r.record.data.name == data.name and r.record.arm == arm] for arm in ("with", "without")]
+        arms = [[r for r in runs if r.record.data.name == data.name and r.record.arm == arm]
+                for arm in ("with", "without")]
         for arm in explain_runs(*arms, data, store.root, images_per_class=3):
             explanations += arm
     course = Course(dataset="mnist", fingerprint=mnist.fingerprint, recipe=making.RECIPE, reason="asked for", seeds=6,
-                    steps=8, wanted=8, steps_per_epoch=4, step_seconds=5.0, limit=1000.0, run_seconds=46.0, explain_seconds=1.0)
+                    steps=8, wanted=8, steps_per_epoch=4, step_seconds=5.0, limit=1000.0, run_seconds=46.0,
+                    explain_seconds=1.0)
     return Inputs(
         datasets={"mnist": mnist, folder.name: folder}, runs=tuple(runs), explanations=tuple(explanations),
         missing=(reports.Missing("cifar10", "no file was found", "Give it with `--data DIR`"),), plan=(course,),

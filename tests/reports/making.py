@@ -17,7 +17,8 @@ from speedcore.schedule import interpolate
 from speedcore.training import data_record, digest
 
 CLASSES = ("zero", "one", "two & <three>")
-RECIPE = Recipe(name="tiny", describe="for tests", network=RecordNet(widths=(4, 6, 8), whiten_kernel=3, activation="relu"),
+RECIPE = Recipe(name="tiny", describe="for tests", network=RecordNet(widths=(4, 6, 8), whiten_kernel=3,
+                                                                     activation="relu"),
                 optimizer=SGD(lr=0.5), augment=Augment(crop=2, flip="random", cutout=4), batch_size=10, epochs=2,
                 test_time=Views(mirror=True), validation=10)
 STEPS, PER_EPOCH = 8, 4
@@ -61,7 +62,8 @@ def save(store: RunStore, data: Dataset, arm: str, seed: int, right: int, *, vie
     predictions = {"labels": labels, "logits": logits_of(labels, right)}
     if arm == "with":
         predictions["tta_logits"] = logits_of(labels, views_right if views_right is not None else right)
-    metrics = Metrics(test_accuracy=right / 30, test_loss=0.5, train_accuracy=0.9, train_loss=0.4, validation_accuracy=0.8,
+    metrics = Metrics(test_accuracy=right / 30, test_loss=0.5, train_accuracy=0.9, train_loss=0.4,
+                      validation_accuracy=0.8,
                       tta_accuracy=(views_right if views_right is not None else right) / 30 if arm == "with" else None)
     progress = [(i + 1) / steps for i in range(steps)]
     rates = [recipe.optimizer.lr * interpolate(recipe.schedule.knots, p, recipe.schedule.shape) for p in progress]
@@ -76,7 +78,8 @@ def save(store: RunStore, data: Dataset, arm: str, seed: int, right: int, *, vie
     record = RunRecord(
         key=key, data=data_record(data, 50, 10), arm=arm, recipe=recipe, recipe_hash=recipe.hash, seed=seed,
         budget_seconds=budget, budget_policy="article", limit_seconds=budget, steps=steps, planned_steps=STEPS,
-        steps_per_epoch=PER_EPOCH, epochs=steps / PER_EPOCH, final_lr=rates[-1], final_factor=0.0, replans=tuple(replans),
+        steps_per_epoch=PER_EPOCH, epochs=steps / PER_EPOCH, final_lr=rates[-1], final_factor=0.0,
+        replans=tuple(replans),
         parameters=parameter_counts(network), ledger=ledger,
         clocks={name: policy.seconds(ledger) for name, policy in POLICIES.items()}, metrics=metrics,
         peak_memory_bytes=250_000_000 + seed, weights_sha256=digest(weights), device="cpu",

@@ -25,7 +25,8 @@ def test_runs_are_grouped_by_set_arm_and_seed(whole) -> None:
 
 def test_only_seeds_of_both_arms_are_pairs(tmp_path) -> None:
     store, data = RunStore(tmp_path), making.dataset()
-    runs = [making.save(store, data, arm, seed, 20) for arm, seed in (("with", 2), ("without", 2), ("with", 0), ("without", 5))]
+    runs = [making.save(store, data, arm, seed, 20) for arm, seed in (("with", 2), ("without", 2), ("with", 0),
+                                                                      ("without", 5))]
     one, = load(Inputs({}, tuple(runs))).sets
     assert [pair.seed for pair in one.pairs] == [2]
 
@@ -39,7 +40,8 @@ def test_runs_that_do_not_belong_together_are_named(tmp_path) -> None:
     first, second = (making.save(RunStore(tmp_path), data, "with", seed, 20) for seed in (0, 1))
     other_data = second.record.data.model_copy(update={"fingerprint": "0" * 64})
     for wrong, says in ((changed(second, seed=0), "same arm and seed"), (changed(second, arm="cutmix"), "neither of"),
-                        (changed(second, recipe_hash="0" * 12), "different recipes"), (changed(second, data=other_data), "different contents")):
+                        (changed(second, recipe_hash="0" * 12), "different recipes"),
+                        (changed(second, data=other_data), "different contents")):
         with pytest.raises(RunError, match=says) as caught:
             load(Inputs({}, (first, wrong)))
         assert second.path.name in str(caught.value)
@@ -47,7 +49,8 @@ def test_runs_that_do_not_belong_together_are_named(tmp_path) -> None:
         load(Inputs({"mnist": making.renamed(making.dataset("mnist", channels=3), "mnist")}, (first,)))
 
 
-@pytest.mark.parametrize(("name", "title"), [("mnist", "MNIST"), ("cifar10", "CIFAR-10"), ("folder:/a/b c", "Folder “b c”"),
+@pytest.mark.parametrize(("name", "title"), [("mnist", "MNIST"), ("cifar10", "CIFAR-10"),
+                                             ("folder:/a/b c", "Folder “b c”"),
                                              ("shapes:corner=0.9", "shapes:corner=0.9")])
 def test_titles(name: str, title: str) -> None:
     assert title_of(name) == title
@@ -84,7 +87,8 @@ def content(whole) -> dict:
 def test_content_has_what_is_promised(content) -> None:
     assert {"schema_version", "runs", "claims", "environment"} <= set(content)
     for run in content["runs"]:
-        assert {"dataset", "arm", "recipe", "recipe_hash", "seed", "accuracy", "tta_accuracy", "epochs", "parameters", "ledger",
+        assert {"dataset", "arm", "recipe", "recipe_hash", "seed", "accuracy", "tta_accuracy", "epochs", "parameters",
+                "ledger",
                 "clocks", "budget_seconds", "peak_memory_bytes", "official_data", "device"} <= set(run)
         assert {"trainable", "buffers"} <= set(run["parameters"])
         assert set(run["clocks"]) == {"article", "dawnbench", "everything"}

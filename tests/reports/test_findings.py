@@ -29,7 +29,8 @@ def test_six_agreeing_pairs_support_the_claim(tmp_path) -> None:
     assert claim.p == claim.p_holm == 2 / 64
     assert claim.verdict == "supported"
     sentence = findings.sentence(claim)
-    assert sentence.startswith("On MNIST, test accuracy was 12.22 points higher with augmentation (mean of 6\xa0paired seeds")
+    assert sentence.startswith("On MNIST, test accuracy was 12.22 points higher with augmentation (mean of 6\xa0paired "
+                               "seeds")
     assert sentence.endswith("p\xa0=\xa00.031): the claim is supported.")
 
 
@@ -54,8 +55,10 @@ def test_five_pairs_are_not_testable(tmp_path) -> None:
 
 
 def test_verdicts_are_corrected_for_the_sets_that_are_tested(tmp_path) -> None:
-    found = accuracy_claims(tmp_path, mnist=([20] * 7, [23] * 7), shapes=([20] * 7, [24] * 7), cifar10=([20] * 3, [24] * 3))
-    assert [found[name].verdict for name in ("mnist", "shapes", "cifar10")] == ["supported", "supported", "not testable"]
+    found = accuracy_claims(tmp_path, mnist=([20] * 7, [23] * 7), shapes=([20] * 7, [24] * 7),
+                            cifar10=([20] * 3, [24] * 3))
+    assert [found[name].verdict for name in ("mnist", "shapes", "cifar10")] == ["supported", "supported",
+                                                                                "not testable"]
     assert found["mnist"].p == 2 / 128 and found["mnist"].p_holm == 4 / 128
     assert "after Holm’s correction" in findings.sentence(found["mnist"])
     assert found["cifar10"].needed == 7
@@ -69,7 +72,8 @@ def test_two_sets_of_six_pairs_cannot_be_tested_together(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(("pairs", "fewest"), [
-    ([6], 6), ([5], math.inf), ([], math.inf), ([7, 7], 7), ([6, 6], math.inf), ([7, 7, 7], 7), ([7, 7, 7, 7], math.inf),
+    ([6], 6), ([5], math.inf), ([], math.inf), ([7, 7], 7), ([6, 6], math.inf), ([7, 7, 7], 7),
+    ([7, 7, 7, 7], math.inf),
     ([8, 8, 8, 8], 8), ([0, 10, 3], 10), ([10, 6], 10), ([10, 7], 7),
 ])
 def test_claims_are_tested_from_so_many_pairs(pairs: list[int], fewest: float) -> None:

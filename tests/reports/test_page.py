@@ -110,12 +110,14 @@ def test_in_a_browser(whole, chromium) -> None:
         said: list[str] = []
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: said.append(request.url) if not request.url.startswith(("file:", "data:")) else None)
+        page.on("request", lambda request: said.append(request.url) if not request.url.startswith(("file:", "data:"))
+                else None)
         page.goto(whole.files["html"].as_uri())
         broken = page.evaluate("[...document.images].filter(i => !i.complete || !i.naturalWidth).length")
         width = page.evaluate("document.documentElement.scrollWidth")
         page.click("#every-run thead th:nth-child(4) button")
-        cells = page.evaluate("[...document.querySelectorAll('#every-run tbody tr')].map(r => parseFloat(r.cells[3].textContent))")
+        cells = page.evaluate("[...document.querySelectorAll('#every-run tbody tr')].map(r => "
+                              "parseFloat(r.cells[3].textContent))")
         order = page.get_attribute("#every-run thead th:nth-child(4)", "aria-sort")
         browser.close()
     assert said == []

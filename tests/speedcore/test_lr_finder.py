@@ -45,6 +45,7 @@ def test_a_run_with_a_range_test_in_between_is_the_run_without_to_the_bit() -> N
 
 
 def test_no_generator_moves() -> None:
+    _ = torch.rand(3), np.random.rand(3), random.random()  # no generator is where a seed would put it
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), np.random.get_state()[2], random.getstate()
     range_test(toys.dataset(), toys.recipe(), steps=12)
     assert torch.equal(torch.get_rng_state(), before[0])

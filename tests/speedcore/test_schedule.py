@@ -106,6 +106,17 @@ def test_a_slow_spell_at_any_time_is_survived(steps, slower, begins, lasts, stre
     assert elapsed >= 0.9 * limit
 
 
+@given(st.integers(1, 40), st.floats(0.9, 1.0))
+def test_the_very_last_step_may_take_longer(steps: int, share: float) -> None:
+    """Equal steps that fill `share` of the limit, and a last one of 1.29 times their length."""
+    limit = steps / share
+    assume(min(steps, 2) * 1.29 <= limit)
+    pace = Pace(steps, limit)
+    elapsed, seen = drive(pace, lambda step, t: 1.29 if pace.done == pace.steps else 1.0)
+    assert elapsed <= limit
+    assert seen[-1] == 1.0
+
+
 def test_a_run_gets_its_own_steps_back_after_a_slow_spell() -> None:
     """Twice as slow for the first twentieth of the time: 950 + 25 of the thousand steps that the limit holds."""
     pace = Pace(960, 1000.0)
