@@ -13,8 +13,6 @@ import typer
 from speedcore.console import complain, console, count_of, device_of, live, run_app, seconds_of
 from speedcore.errors import DataError, UserError
 
-# Seconds of `--within` kept free for rendering.
-_RENDERING = 25.0
 # HTML and JSON were written, the PDF was asked for and could not be made.
 PDF_MISSING = 3
 # The report was written, but a data set named on the command line is not in it.
@@ -70,14 +68,14 @@ def build(
     if not loaded:
         raise UserError("no data set can be had, so there is nothing to report:\n"
                         + "\n".join(f"{m.dataset}: {m.reason}" for m in missing))
-    plan = planning.make_plan(list(loaded.values()), request, store, watch.seconds() + _RENDERING, screen.print, replan)
+    plan = planning.make_plan(list(loaded.values()), request, store, watch.seconds() + planning.RENDERING, screen.print, replan)
     screen.print()
     show_plan(plan, request, store, screen)
     screen.print(f"estimate for everything, nothing reused: {planning.duration(plan.estimate)}\n")
     explaining = sum(2 * c.seeds * c.explain_seconds for c in plan.courses)
 
     def left() -> float:
-        return math.inf if limit is None else limit - watch.seconds() - _RENDERING - explaining
+        return math.inf if limit is None else limit - watch.seconds() - planning.RENDERING - explaining
 
     with live("all runs", 2 * sum(c.seeds for c in plan.courses), screen) as watcher:
         outcome = executors.execute(plan, request, loaded, store, watcher, left)

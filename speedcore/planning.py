@@ -348,8 +348,11 @@ def _notes(plan: Plan, request: Request) -> list[str]:
     if any(c.cut_short for c in plan.courses) and request.within is not None:
         more = sum(2 * max(c.seeds, testable) * (min(request.budget, c.wanted * c.step_seconds / _PLANNED_SHARE)
                                                  + c.run_seconds - c.steps * c.step_seconds) for c in plan.courses)
+        used = {c.recipe.name for c in plan.courses}
+        same = used.pop() if request.recipe == "auto" and len(used) == 1 else request.recipe
         notes.append(f"With about {duration(more)} every run could use all of its recipe or its budget, with at least "
-                     f"{testable} pairs a data set: python -m reports.build --all --within none --seeds {testable}")
+                     f"{testable} pairs a data set: `python -m reports.build --datasets "
+                     f"{','.join(c.dataset for c in plan.courses)} --recipe {same} --within none --seeds {testable}`")
     return notes
 
 

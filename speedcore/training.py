@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from speedcore import evaluate, optimizers, provenance
+from speedcore.allocator import keep_memory
 from speedcore.augment import Normalise
 from speedcore.averaging import WeightAverage
 from speedcore.clock import POLICIES, Budget, Ledger, Phase, Stopwatch
@@ -123,6 +124,8 @@ class Trainee:
 
     def __init__(self, dataset: Dataset, recipe: Recipe, seed: int, device: torch.device):
         self.recipe, self.device = recipe, device
+        if device.type == "cpu":
+            keep_memory()
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU as well
             network = build(recipe.network, dataset.channels, dataset.size, len(dataset.classes))
