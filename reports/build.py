@@ -131,7 +131,6 @@ def _writable(out: Path) -> None:
 
 def _load(names: list[str], data: Path | None, offline: bool, screen) -> tuple[dict, list]:
     """(data sets by name, those that cannot be had). Says where each comes from."""
-    from reports.results import Missing
     from speedcore.data import load
 
     loaded, missing = {}, []
@@ -139,13 +138,22 @@ def _load(names: list[str], data: Path | None, offline: bool, screen) -> tuple[d
         try:
             loaded[name] = load(name, data, offline)
         except DataError as error:
-            reason, _, remedy = str(error).partition("\nWhat to do: ")
-            missing.append(Missing(name, reason, remedy or "See `python -m speedcore data`."))
+            missing.append(_missing(name, str(error)))
             screen.print(f"{name}: left out. {error}", markup=False)
         else:
             origin = loaded[name].provenance
             screen.print(f"{name}: {origin.source}{'' if origin.official else ' (not the official files)'}", markup=False)
     return loaded, missing
+
+
+def _missing(name: str, message: str):
+    """The loader's message as two sentences for the report: what was tried, and what to do."""
+    from reports.results import Missing
+
+    tried, _, remedy = message.replace(str(Path.home()), "~").partition("\nWhat to do: ")
+    places = [line.strip().removeprefix("- ") for line in tried.splitlines()[1:]]
+    reason = f"Tried {'; '.join(places)}." if places else tried
+    return Missing(name, reason, f"{remedy[:1].upper()}{remedy[1:]}" or "See `python -m speedcore data`.")
 
 
 def _explain(runs: tuple, datasets: Mapping, store, device: str, screen) -> tuple:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -84,7 +84,21 @@ def _attention(one: DatasetResults) -> Claim:
                                      "one")
     masses = {key: mass for key, e in one.explanations.items() if (mass := normalised_mass(e)) is not None}
     pairs = [pair for pair in one.pairs if all(run.record.key in masses for run in pair.runs)]
+    claim = replace(claim, caveats=_controls(one.explanations.values()))
     return _with_pairs(claim, pairs, lambda run: masses[run.record.key], "no seed has usable heatmaps in both arms")
+
+
+def _controls(explanations: Iterable[Explanation]) -> tuple[str, ...]:
+    """What maps that know nothing of the answer score at the same layer: the measure against which a score is read."""
+    names = {"wrong_class": "maps of a wrong class", "untrained": "maps of untrained networks",
+             "gaussian": "a blob in the middle"}
+    layers = [layer for e in explanations if (layer := e.record.layers.get("middle"))]
+    means = {said: statistics.mean(values) for kind, said in names.items()
+             if (values := [s.score for layer in layers if (s := layer.controls.get(kind)) and s.score is not None])}
+    if not means:
+        return ()
+    return (f"at this layer {', '.join(f'{said} score {value:.2f}' for said, value in means.items())} "
+            f"(0 is an even map, 1 the best possible), so the difference says little of how good either arm's maps are",)
 
 
 def normalised_mass(explanation: Explanation) -> float | None:

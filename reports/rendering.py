@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from reports import html, pdf
+from reports import html, pdf, stamp
 from reports.compose import compose
 from reports.results import Inputs, load
 from speedcore.errors import UserError
@@ -20,22 +20,28 @@ class OutputError(UserError):
 def render(inputs: Inputs, out: Path | str, formats: Sequence[str] = ("html", "pdf")) -> dict[str, Path]:
     """Write report.html, report.pdf (as `formats` say) and always results.json into `out`; returns their paths.
 
-    The same inputs give the same bytes. Raises PdfUnavailable before anything is made if a PDF is wanted and cannot be
-    had, RunError if runs do not belong together, OutputError if `out` cannot be written.
+    The same inputs give the same bytes; where these stand already, nothing is made. Raises PdfUnavailable before
+    anything is made if a PDF is wanted and cannot be had, RunError if runs do not belong together, OutputError if `out`
+    cannot be written.
     """
     unknown = set(formats) - {"html", "pdf"}
     if unknown:
         raise UserError(f"unknown format {', '.join(sorted(unknown))}; there are html and pdf.")
     if "pdf" in formats:
         pdf.check()
-    model = compose(load(inputs))
+    results, mark = load(inputs), stamp.of(inputs, formats)
+    if files := stamp.standing(Path(out), mark):
+        return files
+    model = compose(results)
     files: dict[str, tuple[str, bytes]] = {}
     if "html" in formats:
         files["html"] = ("report.html", html.page(model).encode())
     if "pdf" in formats:
         files["pdf"] = ("report.pdf", pdf.document(model))
     files["json"] = ("results.json", model.data.encode())
-    return {kind: _write(Path(out) / name, content) for kind, (name, content) in files.items()}
+    written = {kind: _write(Path(out) / name, content) for kind, (name, content) in files.items()}
+    _write(Path(out) / stamp.note(mark, files)[0], stamp.note(mark, files)[1])
+    return written
 
 
 def _write(path: Path, content: bytes) -> Path:

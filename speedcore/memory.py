@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from speedcore.allocator import return_memory
+
 
 class PeakMemory:
     """Bytes at the peak since the object was made.
@@ -19,6 +21,7 @@ class PeakMemory:
         if self._cuda:
             torch.cuda.reset_peak_memory_stats(device)
         else:
+            return_memory()
             try:
                 Path("/proc/self/clear_refs").write_text("5")
             except OSError:
