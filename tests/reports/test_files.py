@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 import reports
+from reports import rendering
+from reports.compose import compose
 from reports.results import Inputs, load, slug, title_of
 from speedcore.errors import RunError, UserError
 from speedcore.runs import Run, RunStore
@@ -74,7 +77,22 @@ def test_files_are_replaced_whole(inputs, tmp_path) -> None:
     (tmp_path / "results.json").write_text("old")
     reports.render(inputs, tmp_path, ())
     assert json.loads((tmp_path / "results.json").read_text())["schema_version"] == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"results.json", ".rendered.json"}
+
+
+def test_what_stands_is_not_made_again(inputs, tmp_path, monkeypatch) -> None:
+    made = []
+    monkeypatch.setattr(rendering, "compose", lambda results: made.append(1) or compose(results))
+    first = reports.render(inputs, tmp_path, ())
+    assert reports.render(inputs, tmp_path, ()) == first and len(made) == 1
+    first["json"].write_text("harmed")
+    reports.render(inputs, tmp_path, ())
+    assert len(made) == 2 and json.loads(first["json"].read_text())["schema_version"] == 1
+    reports.render(replace(inputs, notes=("something else",)), tmp_path, ())
+    assert len(made) == 3
+    (tmp_path / ".rendered.json").write_text("[1]")
+    reports.render(inputs, tmp_path, ())
+    assert len(made) == 4
 
 
 # --- results.json ----------------------------------------------------------------------------------------------------
