@@ -138,11 +138,13 @@ def _gallery(one: DatasetResults, sides: dict[str, Explanation]) -> Gallery:
         for layer in LAYERS:
             coloured[arm, layer] = overlay(images, e.maps(layer), scales[layer], e.record.layers[layer].extent)
     groups, row = [], 0
-    for group in first.record.gallery.groups:
+    for position, group in enumerate(first.record.gallery.groups):
         rows = range(row, row + len(group.indices))
         row += len(group.indices)
         looks = tuple(_look(sides, r, images[r], coloured) for r in _few(list(rows), labels))
-        groups.append(LookGroup(group.title[:1].upper() + group.title[1:], looks))
+        # The first group holds the images of each class, of which fewer are shown here than were kept.
+        title = group.title if position else "one of each class"
+        groups.append(LookGroup(title[:1].upper() + title[1:], looks))
     layers = " and ".join(f"{layer} ({r.height}×{r.width} cells)" for layer in LAYERS
                           if (r := first.record.layers[layer]))
     caption = (f"{one.title}, seed {first.record.seed}: each image with what each arm answered and how sure it was, "
