@@ -40,7 +40,8 @@ def main() -> None:
                              "recipe": r.recipe.name, "wanted more": r.steps < full, "epochs": r.epochs,
                              "re-plans": len(r.replans), "test accuracy %": 100 * r.accuracy})
                 print(rows[-1], flush=True)
-    print(record.write("budgets", "Is a budget of training seconds (article clock) kept, used, and the rate landed?", rows))
+    name = "budgets" if chosen.budgets == options.get_default("budgets") else f"budgets-{chosen.budgets.replace(',', '-')}"
+    print(record.write(name, "Is a budget of training seconds (article clock) kept, used, and the rate landed?", rows))
 
 
 if __name__ == "__main__":
