@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from speedcore.errors import UserError
+from speedcore.console import run_app
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -40,11 +40,7 @@ def explain(
 
 
 def main() -> None:
-    try:
-        app()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
+    sys.exit(run_app(app))
 
 
 if __name__ == "__main__":

@@ -40,7 +40,8 @@ def render(inputs: Inputs, out: Path | str, formats: Sequence[str] = ("html", "p
         files["pdf"] = ("report.pdf", pdf.document(model))
     files["json"] = ("results.json", model.data.encode())
     written = {kind: _write(Path(out) / name, content) for kind, (name, content) in files.items()}
-    _write(Path(out) / stamp.note(mark, files)[0], stamp.note(mark, files)[1])
+    name, content = stamp.note(mark, files)
+    _write(Path(out) / name, content)
     return written
 
 

@@ -241,10 +241,9 @@ def _options(dataset: Dataset, request: Request, device: torch.device) -> list[_
                                   f"than the training split; choose a recipe with a smaller batch_size.")
             continue
         full = full_steps(dataset, recipe)
-        if request.recipe == "auto" and not last:
-            glance = measure(dataset, recipe, device, quick=True)
-            expected = full * glance.step_seconds
-            if recipe.name == "article" and expected > 1.5 * request.budget:
+        if request.recipe == "auto" and recipe.name == "article":
+            expected = full * measure(dataset, recipe, device, quick=True).step_seconds
+            if expected > 1.5 * request.budget:
                 declined.append(f"the article's recipe would need about {duration(expected)} a run here, "
                                 f"more than the budget of {duration(request.budget)}")
                 continue
