@@ -36,16 +36,18 @@ def logits(network: nn.Module, images: UInt8[Tensor, "n c h w"], normalise: Norm
            channels_last: bool = False, batch_size: int = 500, views: Views | None = None) -> Float[Tensor, "n k"]:
     """Logits in fp32 of the images as they are, on the network's device.
 
-    views: instead the mean over the *further* views that it names (at least one); `with_views` joins the two.
+    views: instead the weighted mean over the *further* views that it names (at least one); `with_views` joins the two.
     """
     device = next(network.parameters()).device
     layout = torch.channels_last if channels_last else torch.contiguous_format
+    weights = torch.tensor((1.0,) if views is None else views.weights[1:], device=device)
+    weights = (weights / weights.mean()).view(-1, 1, 1)
     parts = []
     with eval_mode(network), autocast(precision, device):
         for batch in images.split(batch_size):
             x = normalise(batch.to(device)).to(memory_format=layout)
             seen = [x] if views is None else list(further_views(x, views))
-            parts.append(torch.stack([network(view).float() for view in seen]).mean(0))
+            parts.append(torch.stack([network(view).float() for view in seen]).mul_(weights).mean(0))
     return torch.cat(parts)
 
 
@@ -62,8 +64,9 @@ def further_views(x: Float[Tensor, "n c h w"], views: Views) -> Iterator[Float[T
 
 
 def with_views(plain: Float[Tensor, "n k"], further: Float[Tensor, "n k"], views: Views) -> Float[Tensor, "n k"]:
-    """Mean over all views, each counting the same, from the plain logits and the mean of the further ones."""
-    return (plain + (views.count - 1) * further) / views.count
+    """Weighted mean over all views, from the plain logits and the weighted mean of the further ones."""
+    own = views.weights[0]
+    return (own * plain + (views.count - own) * further) / views.count
 
 
 def score(logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> tuple[float, float]:

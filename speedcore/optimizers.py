@@ -1,7 +1,8 @@
 """Optimisers, built from their description in a recipe. Rates are for a mean loss.
 
-`make(spec, network)` returns an object with `step(factor)`: one update at `factor` times the peak rates, after
-which gradients are cleared.
+`make(spec, network)` returns an object with `step(factor, progress)`: one update at `factor` times the peak rates, after
+which gradients are cleared. `progress` (0..1) is for parts that have a schedule of their own; without it they keep to
+`factor` like the rest.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from speedcore import recipe
+from speedcore.errors import RecipeError
+from speedcore.schedule import interpolate
 
 
 class Stepper(Protocol):
@@ -20,29 +23,41 @@ class Stepper(Protocol):
 
     lr: float
 
-    def step(self, factor: float) -> None: ...
+    def step(self, factor: float, progress: float | None = None) -> None: ...
 
 
 def make(spec: recipe.Optimizer, network: nn.Module) -> Stepper:
-    """The optimiser that `spec` describes, over the trainable parameters of `network`."""
-    trainable = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+    """The optimiser that `spec` describes, over the trainable parameters of `network`.
+
+    Raises RecipeError where `spec` gives a rate to a whitening that `network` does not have.
+    """
+    trainable = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    if isinstance(spec, recipe.Adam):
+        return TorchAdam(list(trainable.values()), spec)
+    if spec.whiten_bias and not hasattr(network, "whiten"):
+        raise RecipeError(f"optimizer.whiten_bias: network '{type(network).__name__.lower()}' has no whitening layer; leave "
+                          f"whiten_bias out, or choose network 'recordnet'.")
+    apart = [trainable.pop("whiten.bias")] if spec.whiten_bias and "whiten.bias" in trainable else []
+    biases = [p for p in trainable.values() if p.ndim == 1]
     if isinstance(spec, recipe.SGD):
-        biases = [p for _, p in trainable if p.ndim == 1]
-        weights = [p for _, p in trainable if p.ndim > 1]
+        weights = [p for p in trainable.values() if p.ndim > 1]
         common = {"momentum": spec.momentum, "nesterov": spec.nesterov, "lr_in_buffer": spec.lr_in_buffer}
-        return Together(spec.lr, [
-            MomentumSGD(weights, spec.lr, weight_decay=spec.weight_decay, **common),
-            MomentumSGD(biases, spec.lr * spec.bias_lr, weight_decay=spec.weight_decay / spec.bias_lr, **common)])
-    if isinstance(spec, recipe.Muon):
-        filters = [p for _, p in trainable if p.ndim == 4]
-        matrices = [p for _, p in trainable if p.ndim in (2, 3)]
-        biases = [p for _, p in trainable if p.ndim == 1]
+        decay = spec.lr * spec.weight_decay
+        parts = [MomentumSGD(weights, spec.lr, weight_decay=spec.weight_decay, **common),
+                 MomentumSGD(biases, spec.lr * spec.bias_lr, weight_decay=spec.weight_decay / spec.bias_lr, **common)]
+    else:
+        filters = [p for p in trainable.values() if p.ndim == 4]
+        matrices = [p for p in trainable.values() if p.ndim in (2, 3)]
         common = {"momentum": spec.sgd_momentum, "nesterov": True, "lr_in_buffer": False}
-        return Together(spec.lr, [
-            Muon(filters, spec.lr, spec.momentum, spec.newton_schulz_steps),
-            MomentumSGD(matrices, spec.head_lr, weight_decay=spec.decay / spec.head_lr, **common),
-            MomentumSGD(biases, spec.bias_lr, weight_decay=spec.decay / spec.bias_lr, **common)])
-    return TorchAdam([p for _, p in trainable], spec)
+        decay = spec.decay
+        parts = [Muon(filters, spec.lr, spec.momentum, spec.newton_schulz_steps),
+                 MomentumSGD(matrices, spec.head_lr, weight_decay=decay / spec.head_lr, **common),
+                 MomentumSGD(biases, spec.bias_lr, weight_decay=decay / spec.bias_lr, **common)]
+    if apart:
+        own = spec.whiten_bias
+        sgd = MomentumSGD(apart, own.lr, weight_decay=decay / own.lr, **common)
+        parts.append(ForAWhile(sgd, apart, own.schedule))
+    return Together(spec.lr, parts)
 
 
 class Together:
@@ -52,9 +67,27 @@ class Together:
         self.lr = lr
         self._parts = parts
 
-    def step(self, factor: float) -> None:
+    def step(self, factor: float, progress: float | None = None) -> None:
         for part in self._parts:
-            part.step(factor)
+            part.step(factor, progress)
+
+
+class ForAWhile:
+    """An optimiser on a schedule of its own, whose parameters are frozen when that schedule has come to rest at zero."""
+
+    def __init__(self, part: Stepper, parameters: list[Tensor], schedule: recipe.Schedule):
+        self.lr = part.lr
+        self._part, self._parameters, self._schedule = part, parameters, schedule
+
+    def step(self, factor: float, progress: float | None = None) -> None:
+        if progress is None:
+            self._part.step(factor)
+        elif progress < self._schedule.end:
+            self._part.step(interpolate(self._schedule.knots, progress, self._schedule.shape))
+        else:
+            for p in self._parameters:
+                p.requires_grad_(False)
+                p.grad = None
 
 
 class MomentumSGD:
@@ -74,7 +107,7 @@ class MomentumSGD:
         self._velocity = [torch.zeros_like(p) for p in parameters]
 
     @torch.no_grad()
-    def step(self, factor: float) -> None:
+    def step(self, factor: float, progress: float | None = None) -> None:
         if not self._parameters:
             return
         lr = self.lr * factor
@@ -104,7 +137,7 @@ class Muon:
         self._velocity = [torch.zeros_like(p) for p in filters]
 
     @torch.no_grad()
-    def step(self, factor: float) -> None:
+    def step(self, factor: float, progress: float | None = None) -> None:
         for p, velocity in zip(self._filters, self._velocity, strict=True):
             velocity.mul_(self._momentum).add_(p.grad)
             gradient = p.grad.add(velocity, alpha=self._momentum)
@@ -139,7 +172,7 @@ class TorchAdam:
         self.lr = spec.lr
         self._adam = torch.optim.Adam(parameters, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay)
 
-    def step(self, factor: float) -> None:
+    def step(self, factor: float, progress: float | None = None) -> None:
         for group in self._adam.param_groups:
             group["lr"] = self.lr * factor
         self._adam.step()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -58,6 +59,8 @@ class RecordNet(Part):
     activation: Literal["gelu", "silu", "relu"] = "gelu"
     logit_scale: PositiveFloat = 1 / 9
     norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.4
+    norm_eps: PositiveFloat = 1e-5
+    head_std: PositiveFloat = 1.0
 
 
 Network = Annotated[DavidNet | RecordNet, Field(discriminator="kind")]
@@ -82,51 +85,6 @@ class Augment(Part):
         return bool(self.crop or self.cutout or self.flip != "none")
 
 
-class SGD(Part):
-    """Nesterov SGD. `lr` is the peak rate for a mean loss; the decay is not multiplied into the batch.
-
-    lr_in_buffer puts the rate inside the momentum buffer, as the series' code does: v = m·v + lr·(g + wd·w).
-    bias_lr multiplies the rate of biases, whose decay is divided by it.
-    """
-
-    kind: Literal["sgd"] = "sgd"
-    lr: PositiveFloat
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: NonNegativeFloat = 0.0
-    nesterov: bool = True
-    lr_in_buffer: bool = True
-    bias_lr: PositiveFloat = 1.0
-
-
-class Muon(Part):
-    """Muon for convolution filters, Nesterov SGD for the rest.
-
-    lr: length of the orthogonalised step, for filters that are kept at unit row norm. bias_lr, head_lr and momentum
-    of their SGD (mean loss); decay: the share of those weights that one step at the peak rate takes away.
-    """
-
-    kind: Literal["muon"] = "muon"
-    lr: PositiveFloat = 0.24
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.6
-    newton_schulz_steps: PositiveInt = 3
-    bias_lr: PositiveFloat
-    head_lr: PositiveFloat
-    sgd_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.85
-    decay: NonNegativeFloat = 0.0
-
-
-class Adam(Part):
-    """torch's Adam."""
-
-    kind: Literal["adam"] = "adam"
-    lr: PositiveFloat
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
-    weight_decay: NonNegativeFloat = 0.0
-
-
-Optimizer = Annotated[SGD | Muon | Adam, Field(discriminator="kind")]
-
-
 class Schedule(Part):
     """Knots (progress 0..1, factor of the peak rate)."""
 
@@ -148,6 +106,70 @@ class Schedule(Part):
         """The factor at which every run ends."""
         return self.knots[-1][1]
 
+    @property
+    def end(self) -> float:
+        """Progress from which the factor stays at zero; infinity where it ends above zero."""
+        above = max((i for i, (_, factor) in enumerate(self.knots) if factor > 0), default=-1)
+        return self.knots[above + 1][0] if above + 1 < len(self.knots) else math.inf
+
+
+class WhitenBias(Part):
+    """The bias of a whitening layer on a rate and a schedule of its own; frozen once that schedule has come to rest at 0.
+
+    What comes before a frozen bias needs no gradient any more, so the steps after that are cheaper.
+    lr: peak rate for a mean loss; one step at it takes away the same share of the bias as of any other weight.
+    """
+
+    lr: PositiveFloat
+    schedule: Schedule = Schedule(knots=((0.0, 1.0), (1.0, 0.0)))
+
+
+class SGD(Part):
+    """Nesterov SGD. `lr` is the peak rate for a mean loss; the decay is not multiplied into the batch.
+
+    lr_in_buffer puts the rate inside the momentum buffer, as the series' code does: v = m·v + lr·(g + wd·w).
+    bias_lr multiplies the rate of biases, whose decay is divided by it.
+    """
+
+    kind: Literal["sgd"] = "sgd"
+    lr: PositiveFloat
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: NonNegativeFloat = 0.0
+    nesterov: bool = True
+    lr_in_buffer: bool = True
+    bias_lr: PositiveFloat = 1.0
+    whiten_bias: WhitenBias | None = None
+
+
+class Muon(Part):
+    """Muon for convolution filters, Nesterov SGD for the rest.
+
+    lr: length of the orthogonalised step, for filters that are kept at unit row norm. bias_lr, head_lr and momentum
+    of their SGD (mean loss); decay: the share of those weights that one step at the peak rate takes away.
+    """
+
+    kind: Literal["muon"] = "muon"
+    lr: PositiveFloat = 0.24
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.6
+    newton_schulz_steps: PositiveInt = 3
+    bias_lr: PositiveFloat
+    head_lr: PositiveFloat
+    sgd_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.85
+    decay: NonNegativeFloat = 0.0
+    whiten_bias: WhitenBias | None = None
+
+
+class Adam(Part):
+    """torch's Adam."""
+
+    kind: Literal["adam"] = "adam"
+    lr: PositiveFloat
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    weight_decay: NonNegativeFloat = 0.0
+
+
+Optimizer = Annotated[SGD | Muon | Adam, Field(discriminator="kind")]
+
 
 class Average(Part):
     """Exponential moving average of weights and buffers: `decay` a step, applied every `every` steps."""
@@ -158,11 +180,26 @@ class Average(Part):
     start: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
+class Lookahead(Part):
+    """Slow weights and buffers that follow the fast ones every `every` steps, which then go on from there.
+
+    The slow ones keep decay^every · progress^power of themselves: next to nothing at first, most of it at the end.
+    """
+
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    every: PositiveInt = 5
+    power: NonNegativeFloat = 3.0
+
+
 class Views(Part):
-    """Views averaged at test time: the image, its mirror, and both shifted by one pixel."""
+    """Views averaged at test time: the image, its mirror, and both shifted by one pixel.
+
+    shift_share: what the shifted views count together; None: each view counts the same.
+    """
 
     mirror: bool = False
     shifts: bool = False
+    shift_share: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     @property
     def any(self) -> bool:
@@ -172,6 +209,14 @@ class Views(Part):
     def count(self) -> int:
         """How many views there are, the image itself among them."""
         return (2 if self.mirror else 1) * (3 if self.shifts else 1)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """What each view counts, 1 on average: the image, its mirror, then the shifted ones."""
+        if not self.shifts or self.shift_share is None:
+            return (1.0,) * self.count
+        upright = self.count // 3
+        return (3 * (1 - self.shift_share),) * upright + (1.5 * self.shift_share,) * (2 * upright)
 
 
 class Recipe(Part):
@@ -193,6 +238,7 @@ class Recipe(Part):
     min_epochs: PositiveFloat = 1.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     average: Average | None = None
+    lookahead: Lookahead | None = None
     test_time: Views = Views()
     precision: Literal["fp32", "bf16", "bf16-weights"] = "fp32"
     channels_last: bool = False

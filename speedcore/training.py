@@ -17,10 +17,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from speedcore import evaluate, optimizers, provenance
+from speedcore import averaging, evaluate, optimizers, provenance
 from speedcore.allocator import keep_memory
 from speedcore.augment import Normalise
-from speedcore.averaging import WeightAverage
 from speedcore.clock import POLICIES, Budget, Ledger, Phase, Stopwatch
 from speedcore.data.batches import Batches
 from speedcore.data.dataset import Dataset, Split
@@ -139,6 +138,7 @@ class Trainee:
                     parameter.data = parameter.data.to(dtype)
         self.normalise = Normalise.of(dataset)
         self.optimizer = optimizers.make(recipe.optimizer, self.network)
+        self.parameters = parameter_counts(self.network)  # now: what is trained for a while only is frozen at the end
 
     def whiten(self, train: Split) -> None:
         """Set data-dependent filters, where the network has any, from the first training images."""
@@ -155,10 +155,10 @@ class Trainee:
         loss.backward()
         return loss.detach(), (logits.detach().argmax(1) == labels).float().mean()
 
-    def step(self, images, labels, factor: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """One optimiser step at `factor` times the peak rates."""
+    def step(self, images, labels, factor: float, progress: float | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """One optimiser step at `factor` times the peak rates; parts with a schedule of their own look at `progress`."""
         seen = self.gradients(images, labels)
-        self.optimizer.step(factor)
+        self.optimizer.step(factor, progress)
         return seen
 
     def throwaway(self) -> Trainee:
@@ -237,7 +237,7 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
         budget_policy=job.budget.policy.name, limit_seconds=_finite(job.limit), steps=pace.done, planned_steps=job.steps,
         steps_per_epoch=batches.steps_per_epoch, epochs=pace.done / batches.steps_per_epoch,
         final_lr=trainee.optimizer.lr * factor, final_factor=factor,
-        replans=tuple(ReplanRecord(**vars(r)) for r in pace.replans), parameters=parameter_counts(trainee.network),
+        replans=tuple(ReplanRecord(**vars(r)) for r in pace.replans), parameters=trainee.parameters,
         ledger=seconds, clocks={name: policy.seconds(seconds) for name, policy in POLICIES.items()}, metrics=metrics,
         peak_memory_bytes=peak_bytes, weights_sha256=digest(weights), device=device.type,
         provenance=provenance.collect(device))
@@ -289,7 +289,7 @@ def fit(trainee: Trainee, batches, validation: Split | None, job: Job, ledger: L
     replaying = job.replay is not None
     pace = Pace(job.steps, math.inf if replaying else job.limit, job.wanted, job.stretch and recipe.data == "device")
     changes = {r.step: r for r in job.replay or ()}
-    average = WeightAverage(network, recipe.average) if recipe.average else None
+    averages = averaging.make(network, recipe)
     history, stream = History(), iter(batches)
     looks = _look_points(job.steps, batches.steps_per_epoch)
     # On a GPU the host runs ahead of the device: look at the clock only now and then, after waiting for the queue.
@@ -301,8 +301,8 @@ def fit(trainee: Trainee, batches, validation: Split | None, job: Job, ledger: L
             progress = pace.advance()
             factor = interpolate(knots, progress, shape)
             images, labels = next(stream)
-            loss, accuracy = trainee.step(images, labels, factor)
-            if average:
+            loss, accuracy = trainee.step(images, labels, factor, progress)
+            for average in averages:
                 average.update(pace.done, progress)
             history.loss.append(loss)
             history.accuracy.append(accuracy)
@@ -325,7 +325,7 @@ def fit(trainee: Trainee, batches, validation: Split | None, job: Job, ledger: L
                 looks = [p for p in looks if p - 1e-9 > progress]
                 _look(trainee, validation, pace, history, ledger)
                 before = ledger.elapsed(job.budget.policy)
-    if average:
+    for average in averages:
         average.install()
     _look(trainee, validation, pace, history, ledger)
     network.eval()

@@ -20,8 +20,8 @@ _ACTIVATIONS = {"gelu": nn.GELU, "silu": nn.SiLU, "relu": nn.ReLU}
 class FrozenScaleNorm(nn.BatchNorm2d):
     """Batch-norm with a trained bias and no scale: the next convolution can scale, the bias sets sparsity."""
 
-    def __init__(self, width: int, momentum: float):
-        super().__init__(width, eps=1e-5, momentum=momentum)
+    def __init__(self, width: int, momentum: float, eps: float):
+        super().__init__(width, eps=eps, momentum=momentum)
         self.weight.requires_grad_(False)
 
 
@@ -36,13 +36,13 @@ def _conv(inputs: int, outputs: int) -> nn.Conv2d:
 class Stage(nn.Module):
     """conv-pool-norm-activation-conv-norm-activation. Pooling comes first: a quarter of the work for what follows."""
 
-    def __init__(self, inputs: int, outputs: int, activation: type[nn.Module], momentum: float):
+    def __init__(self, inputs: int, outputs: int, activation: type[nn.Module], momentum: float, eps: float):
         super().__init__()
         self.conv1 = _conv(inputs, outputs)
         self.pool = nn.MaxPool2d(2)
-        self.norm1 = FrozenScaleNorm(outputs, momentum)
+        self.norm1 = FrozenScaleNorm(outputs, momentum, eps)
         self.conv2 = _conv(outputs, outputs)
-        self.norm2 = FrozenScaleNorm(outputs, momentum)
+        self.norm2 = FrozenScaleNorm(outputs, momentum, eps)
         self.activation = activation()
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
@@ -56,7 +56,8 @@ class RecordNet(nn.Module):
     explain_layers = {"middle": "stages.0", "last": "stages.2"}  # 15 or 14 cells a side, and 3
 
     def __init__(self, channels: int, size: tuple[int, int], classes: int, widths: tuple[int, int, int],
-                 whiten_kernel: int, activation: str, logit_scale: float, norm_momentum: float):
+                 whiten_kernel: int, activation: str, logit_scale: float, norm_momentum: float, norm_eps: float,
+                 head_std: float):
         super().__init__()
         if min(size) < 16:
             raise RecipeError(f"network 'recordnet' needs images of at least 16×16 pixels, these are {size[0]}×{size[1]}; "
@@ -68,9 +69,9 @@ class RecordNet(nn.Module):
         act = _ACTIVATIONS[activation]
         self.activation = act()
         ins = (2 * patch, *widths[:-1])
-        self.stages = nn.Sequential(*(Stage(i, o, act, norm_momentum) for i, o in zip(ins, widths, strict=True)))
+        self.stages = nn.Sequential(*(Stage(i, o, act, norm_momentum, norm_eps) for i, o in zip(ins, widths, strict=True)))
         self.head = nn.Linear(widths[-1], classes, bias=False)
-        nn.init.normal_(self.head.weight)
+        nn.init.normal_(self.head.weight, std=head_std)
         self.logit_scale = logit_scale
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:

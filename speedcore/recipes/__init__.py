@@ -6,11 +6,12 @@ from pathlib import Path
 
 from speedcore.errors import RecipeError
 from speedcore.recipe import Recipe, from_toml
-from speedcore.recipes import article, record
+from speedcore.recipes import airbench, article, record
 
 # name -> {data set or "*" -> recipe}
 BUILT_IN: dict[str, dict[str, Recipe]] = {
     "article": article.RECIPES, "record": record.RECORD, "sprint": record.SPRINT,
+    "airbench94": airbench.AIRBENCH94, "airbench94-muon": airbench.AIRBENCH94_MUON,
 }
 
 

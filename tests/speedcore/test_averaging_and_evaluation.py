@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from speedcore import evaluate
+from speedcore import averaging, evaluate
 from speedcore.augment import Normalise
-from speedcore.averaging import WeightAverage
-from speedcore.recipe import Average, Views
+from speedcore.averaging import SlowWeights, WeightAverage
+from speedcore.recipe import Average, Lookahead, Views
+from tests.speedcore import toys
 
 PLAIN = Normalise((0.0,), (1.0,))
 
@@ -52,6 +53,52 @@ def test_no_update_leaves_the_network_alone() -> None:
     set_to(network, 3.0)
     WeightAverage(network, Average()).install()
     assert network.weight.item() == 3.0
+
+
+def test_lookahead_by_hand_with_buffers() -> None:
+    network = nn.BatchNorm2d(1)
+    set_to(network, 10.0)
+    slow = SlowWeights(network, Lookahead(decay=0.5, every=2, power=1.0))
+    seen = []
+    for step, value in enumerate((1.0, 2.0, 30.0, 4.0, 50.0), start=1):
+        set_to(network, value)
+        slow.update(step, step / 4)
+        seen.append(network.weight.item())
+    # At steps 2 and 4 the slow weights keep 0.5² · progress: 1/8 and 1/4. In between the network is left alone.
+    first = 10 / 8 + 2 * 7 / 8
+    second = first / 4 + 4 * 3 / 4
+    assert seen == pytest.approx([1, first, 30, second, 50])
+    slow.install()
+    state = network.state_dict()
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        assert state[name].item() == pytest.approx(second), name
+    assert state["num_batches_tracked"].item() == 50  # a count is not averaged
+
+
+def test_lookahead_without_an_update_leaves_the_network_alone() -> None:
+    network = nn.Linear(1, 1, bias=False)
+    set_to(network, 3.0)
+    slow = SlowWeights(network, Lookahead(every=5))
+    set_to(network, 4.0)
+    slow.update(4, 0.5)
+    slow.install()
+    assert network.weight.item() == 4.0
+
+
+def test_an_average_is_taken_of_what_lookahead_leaves() -> None:
+    recipe = toys.recipe(average=Average(every=1), lookahead=Lookahead(decay=0.5, every=1, power=0.0))
+    network = nn.Linear(1, 1, bias=False)
+    set_to(network, 8.0)
+    both = averaging.make(network, recipe)
+    set_to(network, 4.0)
+    for each in both:
+        each.update(1, 1.0)
+    assert network.weight.item() == 6.0  # half the slow 8, half the fast 4
+    set_to(network, 0.0)
+    for each in both:
+        each.install()
+    assert network.weight.item() == 6.0
+    assert averaging.make(network, toys.recipe()) == []
 
 
 # --- modes -----------------------------------------------------------------------------------------------------------
@@ -123,6 +170,13 @@ def test_views_by_hand(views: Views, corners: list[int]) -> None:
     assert further[0, 0].item() * 255 == pytest.approx(sum(corners) / len(corners))
     joined = evaluate.with_views(plain, further, views)
     assert joined[0].tolist() == pytest.approx([mean := (10 + sum(corners)) / (1 + len(corners)) / 255, -mean])
+
+
+def test_shifted_views_may_have_a_share_of_their_own() -> None:
+    network, views = Corner(), Views(mirror=True, shifts=True, shift_share=0.5)
+    plain, further = evaluate.logits(network, IMAGE, PLAIN), evaluate.logits(network, IMAGE, PLAIN, views=views)
+    # Upright views show 10 and 30 (a quarter each), the four shifted ones 50 (an eighth each).
+    assert evaluate.with_views(plain, further, views)[0, 0].item() * 255 == pytest.approx((10 + 30) / 4 + 4 * 50 / 8)
 
 
 def test_shifts_move_the_whole_image() -> None:

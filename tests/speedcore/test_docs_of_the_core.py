@@ -29,7 +29,8 @@ def table(text: str, after: str) -> dict[str, tuple[str, ...]]:
 @pytest.mark.parametrize(("part", "after"), [
     (parts.Recipe, "## Fields"), (parts.DavidNet, '`kind = "davidnet"`'), (parts.RecordNet, '`kind = "recordnet"`'),
     (parts.SGD, '`kind = "sgd"`'), (parts.Muon, '`kind = "muon"`'), (parts.Schedule, "`[schedule]`"),
-    (parts.Augment, "`[augment]`"), (parts.Average, "`[average]`"), (parts.Views, "`[test_time]`")])
+    (parts.Augment, "`[augment]`"), (parts.Average, "`[average]`"), (parts.Lookahead, "`[lookahead]`"),
+    (parts.WhitenBias, "`[optimizer.whiten_bias]`"), (parts.Views, "`[test_time]`")])
 def test_every_field_is_described_with_its_default(pages, part, after: str) -> None:
     rows = table(pages["recipes"], after)
     fields = {name: field for name, field in part.model_fields.items() if name != "kind"}
@@ -67,7 +68,8 @@ def test_the_python_example_runs(pages, tmp_path: Path, monkeypatch) -> None:
 
 
 def test_every_builtin_recipe_is_named(pages) -> None:
-    assert set(re.findall(r"`(\w+)`", re.search(r"a built-in name: (.*?)\.", pages["recipes"]).group(1))) == set(recipes.names())
+    listed = re.search(r"a built-in name: (.*?)\.", pages["recipes"]).group(1)
+    assert set(re.findall(r"`([\w-]+)`", listed)) == set(recipes.names())
 
 
 def test_every_phase_and_every_rule_is_described(pages) -> None:

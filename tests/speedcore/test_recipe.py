@@ -9,14 +9,28 @@ from pydantic import ValidationError
 
 from speedcore import recipes
 from speedcore.errors import RecipeError
-from speedcore.recipe import SGD, Adam, Augment, Average, DavidNet, Muon, Recipe, Schedule, Views, from_toml, validated
+from speedcore.recipe import (
+    SGD,
+    Adam,
+    Augment,
+    Average,
+    DavidNet,
+    Lookahead,
+    Muon,
+    Recipe,
+    Schedule,
+    Views,
+    from_toml,
+    validated,
+)
 from tests.speedcore import toys
 
 # One change of each field that decides a run.
 CHANGES = {
     "network": DavidNet(width=0.5), "optimizer": SGD(lr=0.06, weight_decay=1e-3),
     "schedule": Schedule(knots=((0, 1), (1, 0))), "augment": Augment(crop=2), "batch_size": 39, "epochs": 4.0,
-    "min_epochs": 1.5, "label_smoothing": 0.1, "average": Average(), "test_time": Views(mirror=True), "precision": "bf16",
+    "min_epochs": 1.5, "label_smoothing": 0.1, "average": Average(), "lookahead": Lookahead(),
+    "test_time": Views(mirror=True), "precision": "bf16",
     "channels_last": True, "data": "precomputed", "validation": 10,
 }
 
@@ -133,6 +147,23 @@ def test_another_kind_replaces_the_bases_table_whole(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('base = "article"\n[optimizer]\nkind = "adam"\nlr = 0.01\n')
     assert from_toml(path).optimizer == Adam(lr=0.01)
+
+
+@pytest.mark.parametrize(("views", "weights"), [
+    (Views(), [1]), (Views(mirror=True), [1, 1]), (Views(mirror=True, shifts=True), [1] * 6),
+    (Views(mirror=True, shift_share=0.5), [1, 1]),  # nothing is shifted, so nothing has that share
+    # A half for two upright views, a half for four shifted ones: of six views, 1/4 and 1/8 each.
+    (Views(mirror=True, shifts=True, shift_share=0.5), [6 / 4, 6 / 4, 6 / 8, 6 / 8, 6 / 8, 6 / 8]),
+    (Views(shifts=True, shift_share=0.2), [3 * 0.8, 3 * 0.1, 3 * 0.1])])
+def test_weights_of_views(views: Views, weights: list[float]) -> None:
+    assert views.weights == pytest.approx(weights)
+
+
+@pytest.mark.parametrize(("knots", "end"), [
+    (((0, 1), (1, 0)), 1), (((0, 1), (0.375, 0), (1, 0)), 0.375), (((0, 1), (0.3, 0.9), (0.3, 0), (1, 0)), 0.3),
+    (((0, 0), (1, 0)), 0), (((0, 0), (1, 1)), float("inf")), (((0, 1), (0.2, 0), (0.5, 0), (1, 0.1)), float("inf"))])
+def test_where_a_schedule_comes_to_rest(knots, end: float) -> None:
+    assert Schedule(knots=knots).end == end
 
 
 def test_a_change_is_validated() -> None:
