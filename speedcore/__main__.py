@@ -1,4 +1,4 @@
-"""python -m speedcore: train | plan | data | precompute | verify | study."""
+"""python -m speedcore: train | target | plan | data | precompute | verify | study."""
 
 from __future__ import annotations
 
@@ -54,6 +54,33 @@ def train(dataset: DatasetName = "mnist", recipe: RecipeName = "auto", budget: B
               f"rate at {r.final_factor:g} of the peak")
     out.print("clocks: " + ", ".join(f"{name} {s:.1f} s" for name, s in r.clocks.items()))
     typer.echo(run.path)
+
+
+@app.command()
+def target(accuracy: Annotated[float, typer.Option(help="Test accuracy to be reached, in percent.")],
+           dataset: DatasetName = "mnist",
+           seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Runs; an interval needs six.")] = 6,
+           recipe: Annotated[str | None, typer.Option(help="A built-in name or a TOML file; without it, the fastest known "
+                                                           "for that accuracy.")] = None,
+           budget: BudgetText = "1000", as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
+           data: DataDir = None, runs: RunsDir = None, device: DeviceName = "auto", offline: Offline = False) -> None:
+    """How fast can this machine get there? Seconds over several seeds, and the share of runs that made it."""
+    from speedcore import target as finding
+    from speedcore.data import load
+    from speedcore.runs import RunStore
+
+    finding.check_accuracy(accuracy)
+    seconds, machine = seconds_of(budget, "--budget") or float("inf"), device_of(device)
+    chosen, why = finding.choose(dataset, accuracy, recipe)  # a bad recipe fails here, before any data is fetched
+    source, progress, out = load(dataset, data, offline), console(), console(stderr=False)
+    finding.check_accuracy(accuracy, len(source.classes))
+    progress.print(why, markup=False)
+    with live(dataset, seeds, progress) as watcher:
+        answer = finding.reach(source, accuracy, chosen, seeds, seconds, RunStore(runs), machine, watcher)
+    if as_json:
+        typer.echo(finding.as_line(answer))
+    else:
+        finding.show(answer, out)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from speedcore import planning, training
 from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset
 from speedcore.planning import Plan, Request
+from speedcore.recipe import Recipe
 from speedcore.runs import Run, RunStore
 
 
@@ -79,12 +80,13 @@ def _run(job: training.Job, standing: Run | None, dataset: Dataset, store: RunSt
     return run, standing is not None
 
 
-def run(dataset: str | Dataset, recipe: str = "auto", budget: float = 1000.0, seed: int = 0, arm: str = "with",
+def run(dataset: str | Dataset, recipe: str | Recipe = "auto", budget: float = 1000.0, seed: int = 0, arm: str = "with",
         store: RunStore | None = None, device: str = "cpu", watcher: Watcher | None = None, policy: str = "article",
         data_mode: str | None = None) -> Run:
     """Train one run (or find it) and return it.
 
-    dataset: a name that `speedcore.load` knows, or a Dataset. budget: seconds under the clock rule `policy`.
+    dataset: a name that `speedcore.load` knows, or a Dataset. recipe: a name, a TOML file, or a Recipe. budget: seconds
+    under the clock rule `policy`.
     """
     from speedcore.data import load
 

@@ -127,9 +127,12 @@ class Plan(Frozen):
 
 @dataclass(frozen=True)
 class Request:
-    """What a build was asked for. within: seconds for the whole build, None for no cap. seeds: None to choose."""
+    """What a build was asked for. within: seconds for the whole build, None for no cap. seeds: None to choose.
 
-    recipe: str = "auto"
+    recipe: "auto", a name, a TOML file, or a Recipe itself.
+    """
+
+    recipe: str | Recipe = "auto"
     budget: float = 1000.0
     policy: str = "article"
     within: float | None = 900.0
@@ -139,14 +142,15 @@ class Request:
 
     def key(self, fingerprints: Iterable[str], chosen: Iterable[str]) -> str:
         """Names the plan: the request, the data, and the content of the recipes it may choose from."""
-        content = json.dumps([PLAN_VERSION, vars(self), sorted(fingerprints), sorted(chosen), torch.get_num_threads()])
+        content = json.dumps([PLAN_VERSION, vars(self), sorted(fingerprints), sorted(chosen), torch.get_num_threads()],
+                             default=lambda recipe: recipe.name)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def candidates(request: Request, dataset: str) -> list[Recipe]:
     """Recipes that the request admits, the most wanted first."""
     names = ("article", "record", "sprint") if request.recipe == "auto" else (request.recipe,)
-    found = [recipes.get(name, dataset) for name in names]
+    found = [name if isinstance(name, Recipe) else recipes.get(name, dataset) for name in names]
     return [r.changed(data=request.data_mode) for r in found] if request.data_mode else found
 
 

@@ -95,6 +95,39 @@ def test_kind_of_paired_interval_follows_the_number_of_pairs() -> None:
     assert statistics.paired_interval([0.1, 0.2, 0.3, 0.2, 0.1, 0.4]).kind == "BCa bootstrap"
 
 
+@pytest.mark.parametrize(("n", "rank"), [(6, 1), (8, 1), (9, 2), (10, 2), (15, 4), (30, 10), (100, 40)])
+def test_interval_of_a_median_lies_between_tabled_ranks(n: int, rank: int) -> None:
+    """Ranks from the tables of the sign test at 5 % (two-sided): critical values 0, 0, 1, 1, 3, 9, 39, one more each."""
+    values = [float(v) for v in range(1, n + 1)]
+    interval = statistics.median_interval(list(reversed(values)))
+    assert (interval.low, interval.high) == (rank, n + 1 - rank)
+
+
+def test_five_values_have_no_interval_of_their_median() -> None:
+    assert statistics.median_interval([1.0, 2.0, 3.0, 4.0, 5.0]) is None
+    assert statistics.median_interval([1.0]) is None
+
+
+def test_interval_of_a_ratio() -> None:
+    theirs = [10.0, 12.0, 11.0, 10.5, 30.0, 10.2, 11.1]
+    exact = statistics.ratio_interval([v / 4 for v in theirs], theirs)
+    assert (exact.low, exact.high, exact.kind) == (pytest.approx(0.25), pytest.approx(0.25), "paired bootstrap")
+    ours = [5.0, 6.2, 5.4, 5.3, 5.1, 5.2, 5.6]
+    interval = statistics.ratio_interval(ours, theirs)
+    assert interval.low < 5.3 / 11.0 < interval.high
+    turned = statistics.ratio_interval(theirs, ours)
+    assert (turned.low, turned.high) == (pytest.approx(1 / interval.high, rel=0.02), pytest.approx(1 / interval.low, rel=0.02))
+
+
+def test_interval_of_a_ratio_of_few_pairs() -> None:
+    assert statistics.ratio_interval([1.0], [2.0]) is None
+    # Logs of the ratios 1/4, 1/2, 1: mean log(1/2), sd log 2, t(0.975, 2) = 4.302653.
+    interval = statistics.ratio_interval([1.0, 2.0, 4.0], [4.0, 4.0, 4.0])
+    reach = math.exp(4.302653 * math.log(2) / math.sqrt(3))
+    assert (interval.low, interval.high) == (pytest.approx(0.5 / reach, rel=1e-5), pytest.approx(0.5 * reach, rel=1e-5))
+    assert interval.kind == "Student's t of log ratios"
+
+
 def test_effect_size() -> None:
     assert statistics.effect_size([1, 2, 3]) == 2
     assert statistics.effect_size([1, 1]) is None
