@@ -9,6 +9,8 @@ from speedcore import provenance
 
 HERE = Path(__file__).parent
 FOLDER = HERE / "results"
+# Kept in the result file, not shown on the page: what each seed did, and recipes field by field.
+UNSEEN = ("per_seed", "recipes")
 
 
 def write(name: str, question: str, rows: list[dict], device: str = "cpu", **facts) -> Path:
@@ -33,7 +35,7 @@ def page() -> Path:
                   "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns),
                   *("| " + " | ".join(_cell(row.get(key)) for key in columns) + " |" for row in result["rows"]), "",
                   *(f"{key}: {_cell(value)}  " for key, value in result.items()
-                    if key not in ("name", "question", "rows", "provenance")),
+                    if key not in ("name", "question", "rows", "provenance", *UNSEEN)),
                   f"`{made['command']}` · revision {made['revision'][:12]}{' (with changes)' if made['dirty'] else ''} · "
                   f"torch {made['versions']['torch']} · {made['device']} · {made['finished']}", ""]
     target = HERE / "RESULTS.md"

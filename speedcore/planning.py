@@ -229,7 +229,7 @@ class _Option:
         return self.recipe.min_epochs * self.per_epoch * self.throughput.step_seconds / _PLANNED_SHARE
 
     def steps_in(self, seconds: float) -> int:
-        return min(self.full, int(seconds * _PLANNED_SHARE / self.throughput.step_seconds))
+        return int(min(self.full, seconds * _PLANNED_SHARE / self.throughput.step_seconds))
 
 
 def _options(dataset: Dataset, request: Request, device: torch.device) -> list[_Option]:

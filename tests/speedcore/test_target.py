@@ -125,7 +125,7 @@ def test_each_seed_is_trained_once_and_the_next_call_finds_it(cli, table) -> Non
 
 
 def test_a_table_for_people_says_what_they_have_to_know(cli, toy_recipe) -> None:  # noqa: F811
-    status, out, err = cli(*COMMAND, "--accuracy", "99.9", "--seeds", "1", "--recipe", "toy", "--budget", "20s")
+    status, out, err = cli(*COMMAND, "--accuracy", "99.9", "--seeds", "1", "--recipe", "toy", "--budget", "none")
     assert status == 0 and "asked for" in err
     for words in (SHAPES, "99.9 %", "toy", "0 of 1", "dawnbench", "--seeds 6"):
         assert words in out, out

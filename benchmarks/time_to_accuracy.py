@@ -1,0 +1,161 @@
+"""How soon is an accuracy reached on this machine, and how much sooner than by the peer? Seed by seed, side by side.
+
+python -m benchmarks.time_to_accuracy mnist-99 [cifar10-peer ...] [--seeds 5] [--budget 1000] [--resume]
+
+Our recipe is the one that `speedcore/recipes/targets.py` stores for the target; the peer is a published method, trained
+whole. Both run in this process, in turns, and take turns at going first. The result file is written after each seed;
+--resume goes on from there. Each run is tested once, after its last step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import record
+from speedcore import executors, provenance, recipes, statistics
+from speedcore.console import count_of, device_of, run_app, seconds_of
+from speedcore.data import Dataset, load
+from speedcore.errors import DataError
+from speedcore.recipe import Recipe
+from speedcore.recipes import targets
+from speedcore.runs import RunStore
+
+CLOCK = "dawnbench"
+
+
+@dataclass(frozen=True)
+class Race:
+    """An accuracy in percent on a data set, and the built-in recipe that is the peer, if there is one."""
+
+    dataset: str
+    accuracy: float
+    peer: str | None = None
+
+
+RACES = {
+    "mnist-99": Race("mnist", 99.0, "mnist-fast-8"),
+    "mnist-99.6": Race("mnist", 99.6),
+    "fashion-93": Race("fashion-mnist", 93.0),
+    "fashion-94": Race("fashion-mnist", 94.0),
+    "fashion-95": Race("fashion-mnist", 95.0),
+    # What airbench94_muon's method reached here with its six views, one run each.
+    "fashion-peer": Race("fashion-mnist", 94.7, "airbench94-muon"),
+    "cifar10-peer": Race("cifar10", 90.9, "airbench94-muon"),
+    "cifar10-92": Race("cifar10", 92.0),
+}
+
+
+def contenders(race: Race) -> dict[str, Recipe]:
+    """{"ours": recipe, "peer": recipe}; without the peer where none is named, or it is no built-in recipe yet."""
+    chosen, why = targets.choose(race.dataset, race.accuracy)
+    print(why)
+    sides = {"ours": chosen}
+    if race.peer in recipes.names():
+        sides["peer"] = recipes.get(race.peer, race.dataset)
+    elif race.peer:
+        print(f"there is no recipe '{race.peer}' yet: ours runs without its peer.")
+    return sides
+
+
+def train(side: str, recipe: Recipe, dataset: Dataset, seed: int, budget: float, device: str, store: RunStore) -> dict:
+    """One run as plain data. Ours keeps to the budget; a peer cut short would be no peer, so it has none."""
+    r = executors.run(dataset, recipe, budget if side == "ours" else float("inf"), seed, store=store, device=device,
+                      policy=CLOCK).record
+    views = r.metrics.tta_accuracy
+    return {"recipe": r.recipe.name, "recipe_hash": r.recipe_hash, "accuracy %": 100 * r.accuracy,
+            "plain %": 100 * r.metrics.test_accuracy, "views %": None if views is None else 100 * views,
+            "seconds": r.clocks, "tta seconds": r.ledger.get("tta", 0.0), "epochs": r.epochs, "re-plans": len(r.replans)}
+
+
+def rows(race: Race, sides: dict[str, Recipe], per_seed: list[dict]) -> list[dict]:
+    """One row a side from its seeds: accuracies, seconds and the ratio to the peer's."""
+    made = []
+    for side, recipe in sides.items():
+        runs = [pair[side] for pair in per_seed]
+        accuracies, seconds = [run["accuracy %"] for run in runs], [run["seconds"][CLOCK] for run in runs]
+        row = {"who": side, "recipe": recipe.name, "epochs": statistics.median([run["epochs"] for run in runs]), "n": len(runs),
+               "accuracy % mean": statistics.mean(accuracies), "sd": statistics.sd(accuracies),
+               "95 % interval": _bounds(statistics.t_interval(accuracies)),
+               "plain images %": statistics.mean([run["plain %"] for run in runs]),
+               "reached % of runs": 100 * statistics.mean([accuracy >= race.accuracy for accuracy in accuracies]),
+               "median s": statistics.median(seconds), "s interval": _bounds(statistics.median_interval(seconds))}
+        if side == "ours" and "peer" in sides:
+            theirs = [pair["peer"]["seconds"][CLOCK] for pair in per_seed]
+            row["ours / peer"] = statistics.median(seconds) / statistics.median(theirs)
+            row["ratio interval"] = _bounds(interval := statistics.ratio_interval(seconds, theirs))
+            row["ratio interval by"] = interval.kind if interval else None
+        made.append(row)
+    return made
+
+
+def _bounds(interval: statistics.Interval | None) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]
+
+
+def standing(name: str, sides: dict[str, Recipe], device: str) -> list[dict]:
+    """Seeds of an earlier, unfinished call: of the same recipes, on the same kind of machine. In order of their seeds."""
+    path = record.FOLDER / f"{name}.json"
+    if not path.is_file():
+        return []
+    earlier = json.loads(path.read_text(encoding="utf-8"))
+    if earlier["provenance"]["device"] != provenance.describe_device(device):
+        return []
+    hashes = {side: recipe.hash for side, recipe in sides.items()}
+    same = {pair["seed"]: pair for pair in earlier["per_seed"]
+            if {side: pair[side]["recipe_hash"] for side in ("ours", "peer") if side in pair} == hashes}
+    return [same[seed] for seed in sorted(same)]
+
+
+def run(name: str, seeds: int, budget: float, device: str, data: Path | None = None, resume: bool = False) -> Path | None:
+    """Train all seeds of the race `name`, seed by seed, and write its result file after each. None without the data."""
+    race = RACES[name]
+    try:
+        dataset = load(race.dataset, data)
+    except DataError as error:
+        print(f"{name}: left out. {error}")
+        return None
+    sides = contenders(race)
+    file = f"time-to-accuracy-{name}" + ("" if device == "cpu" else f"-{device.split(':')[0]}")
+    per_seed = standing(file, sides, device) if resume else []
+    path = record.FOLDER / f"{file}.json"
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(seeds):
+            if any(pair["seed"] == seed for pair in per_seed):
+                continue
+            order = list(sides) if seed % 2 == 0 else list(sides)[::-1]
+            pair = {"seed": seed, "first": order[0], "revision": provenance.revision()["revision"]}
+            for side in order:
+                pair[side] = train(side, sides[side], dataset, seed, budget, device, RunStore(folder))
+                print(f"{name} seed {seed} {side}: {pair[side]['accuracy %']:.2f} % in {pair[side]['seconds'][CLOCK]:.2f} s",
+                      flush=True)
+            per_seed = sorted([*per_seed, pair], key=lambda pair: pair["seed"])
+            path = record.write(
+                file, f"Seconds ({CLOCK} clock) until a run has landed, and whether it has {race.accuracy:g} % on the test "
+                      f"images of {race.dataset}, views counted where the recipe has them.", rows(race, sides, per_seed),
+                device, dataset=dataset.name + ("" if dataset.provenance.official else " (not the official files)"),
+                target=race.accuracy, budget=None if budget == float("inf") else budget,
+                recipes={side: recipe.model_dump(mode="json") for side, recipe in sides.items()}, per_seed=per_seed)
+    return path
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("targets", nargs="+", choices=RACES)
+    options.add_argument("--seeds", default="5")
+    options.add_argument("--budget", default="1000", help="seconds that a run of ours may take, or none")
+    options.add_argument("--device", default="auto")
+    options.add_argument("--data", type=Path)
+    options.add_argument("--resume", action="store_true", help="keep the seeds that the result file has")
+    chosen = options.parse_args()
+    seeds, device = count_of(chosen.seeds, "--seeds") or 5, device_of(chosen.device)
+    budget = seconds_of(chosen.budget, "--budget") or float("inf")
+    for name in chosen.targets:
+        print(run(name, seeds, budget, device, chosen.data, chosen.resume))
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_app(lambda standalone_mode: main()))
