@@ -1,14 +1,17 @@
 """Augmentation in batches, on the device, before normalisation.
 
-Images stay uint8 until the last moment: crop and flip are one gather from padded images, cutout fills with the mean
-colour rounded to a grey level, and only then is the batch normalised. So a stored augmented image is exactly what
-the device would have made, and precomputed epochs train the same weights to the bit.
+Images stay uint8 until the last moment: crop and flip are one gather, cutout fills with the mean colour rounded to a
+grey level, and only then is the batch normalised. So a stored augmented image is exactly what the device would have
+made, and precomputed epochs train the same weights to the bit.
+
+Nothing is copied but the batch: mirrored borders are never drawn, since the index of the gather is mirrored instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
@@ -17,9 +20,6 @@ from torch import Tensor
 from speedcore.recipe import Augment
 
 Images = UInt8[Tensor, "n c h w"]
-# Images are kept with channels innermost: a gathered pixel is then one contiguous read, and a batch comes out in
-# the channels_last layout that convolutions prefer.
-Pixels = UInt8[Tensor, "n h w c"]
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,20 @@ class Normalise:
         return cls(tuple(source.mean), tuple(source.std))
 
     def __call__(self, images: UInt8[Tensor, "n c h w"], dtype: torch.dtype = torch.float32) -> Float[Tensor, "n c h w"]:
-        mean, std = (torch.tensor(v, device=images.device).view(-1, 1, 1) for v in (self.mean, self.std))
-        return images.to(torch.float32).mul_(1 / (255 * std)).sub_(mean / std).to(dtype)
+        scale, shift = _scale_and_shift(self.mean, self.std, images.device)
+        return images.to(torch.float32).mul_(scale).sub_(shift).to(dtype)
 
     @property
     def fill(self) -> tuple[int, ...]:
         """The grey level nearest to the mean, a channel: what padding and cutout leave where they erase."""
         return tuple(round(255 * m) for m in self.mean)
+
+
+@lru_cache(maxsize=32)
+def _scale_and_shift(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """1 / (255 std) and mean / std, each (c, 1, 1). Kept: a copy to a GPU in every step would wait for its queue."""
+    means, deviations = (torch.tensor(v, device=device).view(-1, 1, 1) for v in (mean, std))
+    return 1 / (255 * deviations), means / deviations
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class Choices:
     cut_left: Int64[Tensor, " n"] | None
 
     def take(self, index: Int64[Tensor, " k"]) -> Choices:
-        return Choices(*(None if v is None else v[index] for v in vars(self).values()))
+        return Choices(*(None if v is None else v.index_select(0, index) for v in vars(self).values()))
 
 
 def draw(augment: Augment, n: int, size: tuple[int, int], epoch: int, generator: torch.Generator,
@@ -81,52 +88,62 @@ def draw(augment: Augment, n: int, size: tuple[int, int], epoch: int, generator:
     return Choices(top, left, mirrored, *cut)
 
 
-def pad(images: Images, augment: Augment, fill: Sequence[int]) -> Pixels:
-    """Images with channels innermost and `augment.crop` pixels of padding on each side."""
-    width = augment.crop
-    if width == 0:
-        return images.permute(0, 2, 3, 1).contiguous()
-    if augment.pad == "reflect":
-        rows, columns = (_reflected(side, width, images.device) for side in images.shape[2:])
-        return images.permute(0, 2, 3, 1)[:, rows][:, :, columns].contiguous()
-    n, c, h, w = images.shape
-    colour = torch.tensor(fill if augment.pad == "mean" else [0] * c, dtype=torch.uint8, device=images.device)
-    padded = colour.expand(n, h + 2 * width, w + 2 * width, c).contiguous()
-    padded[:, width:width + h, width:width + w] = images.permute(0, 2, 3, 1)
-    return padded
+class Augmenter:
+    """Augments batches of images of `size` (height, width) as `augment` says; made once, for one device.
 
-
-def _reflected(side: int, width: int, device: torch.device) -> Int64[Tensor, " p"]:
-    """Indices that mirror `width` pixels at both ends without repeating the edge, to and fro if need be."""
-    period = max(1, 2 * (side - 1))
-    position = torch.arange(-width, side + width, device=device).remainder(period)
-    return torch.minimum(position, period - position)
-
-
-def apply(padded: Pixels, index: Int64[Tensor, " b"], choices: Choices, size: tuple[int, int], cutout: int,
-          fill: Sequence[int]) -> UInt8[Tensor, "b c h w"]:
-    """Augmented images `index` of `padded`, cropped to `size`, as `choices` (one row a picked image) say.
-
-    Returns uint8 images in channels_last layout.
+    fill: the grey level a channel that padding (unless it is reflected) and cutout leave.
     """
-    h, w = size
-    device = padded.device
-    if choices.top is None and choices.mirrored is None:
-        picked = padded[index]
-    else:
-        rows = torch.arange(h, device=device).expand(len(index), h)
-        columns = torch.arange(w, device=device).expand(len(index), w)
-        if choices.mirrored is not None:
-            columns = torch.where(choices.mirrored[:, None], w - 1 - columns, columns)
-        if choices.top is not None:
-            rows, columns = rows + choices.top[:, None], columns + choices.left[:, None]
-        # One flat gather: pixel (image, row, column) is one row of the (pixels, channels) table.
-        flat = (index[:, None, None] * padded.shape[1] + rows[:, :, None]) * padded.shape[2] + columns[:, None, :]
-        picked = padded.reshape(-1, padded.shape[3]).index_select(0, flat.flatten()).view(len(index), h, w, -1)
-    if choices.cut_top is not None:
-        y, x = (torch.arange(side, device=device) for side in size)
-        in_rows = (y >= choices.cut_top[:, None]) & (y < choices.cut_top[:, None] + cutout)
-        in_columns = (x >= choices.cut_left[:, None]) & (x < choices.cut_left[:, None] + cutout)
-        colour = torch.tensor(fill, dtype=torch.uint8, device=device)
-        picked = torch.where((in_rows[:, :, None] & in_columns[:, None, :])[..., None], colour, picked)
-    return picked.permute(0, 3, 1, 2)
+
+    def __init__(self, augment: Augment, size: tuple[int, int], fill: Sequence[int], device: torch.device | str = "cpu"):
+        h, w = size
+        self._border = 0 if augment.pad == "reflect" else augment.crop
+        self._colour = torch.tensor(fill, dtype=torch.uint8, device=device).view(-1, 1)
+        self._padding = self._colour if augment.pad == "mean" else torch.zeros_like(self._colour)
+        # Where the pixels of a crop lie, for each place of its corner: (2 crop + 1, h) rows and as many columns, and
+        # those from right to left. Few enough to be looked up; a batch only adds its rows to its columns.
+        down, across = (_sources(side, augment.crop, reflected=not self._border).to(device) for side in size)
+        self._rows = down.unfold(0, h, 1) * (w + 2 * self._border)
+        forward = across.unfold(0, w, 1)
+        self._columns = torch.cat([forward, forward.flip(1)])
+        square = (torch.arange(min(augment.cutout, side), device=device) for side in size)
+        self._square = torch.cartesian_prod(*square).mul(torch.tensor([w, 1], device=device)).sum(1)
+
+    def __call__(self, images: Images, index: Int64[Tensor, " b"], choices: Choices) -> UInt8[Tensor, "b c h w"]:
+        """Images `index` of `images`, augmented as `choices` (one row a picked image) say; `images` stay as they are."""
+        picked = images.index_select(0, index)
+        b, c, h, w = picked.shape
+        if choices.top is not None or choices.mirrored is not None:
+            none = torch.zeros_like(index)
+            top, left = (none, none) if choices.top is None else (choices.top, choices.left)
+            column = left if choices.mirrored is None else left + len(self._columns) // 2 * choices.mirrored
+            rows, columns = self._rows.index_select(0, top), self._columns.index_select(0, column)
+            pixels = (rows[:, :, None] + columns[:, None, :]).view(b, 1, h * w)
+            picked = self._bordered(picked).flatten(2).gather(2, pixels.expand(b, c, h * w)).view(b, c, h, w)
+        if choices.cut_top is not None:
+            pixels = (choices.cut_top * w + choices.cut_left)[:, None] + self._square
+            erased = (b, c, len(self._square))
+            picked.view(b, c, h * w).scatter_(2, pixels[:, None].expand(erased), self._colour.expand(erased))
+        return picked
+
+    def _bordered(self, images: Images) -> Images:
+        """Images with a border in the padding's colour; as they are where padding is reflected."""
+        if not self._border:
+            return images
+        b, c, h, w = images.shape
+        k = self._border
+        framed = self._padding.view(c, 1, 1).expand(b, c, h + 2 * k, w + 2 * k).contiguous()
+        framed[..., k:k + h, k:k + w] = images
+        return framed
+
+
+def _sources(side: int, width: int, reflected: bool) -> Int64[Tensor, " p"]:
+    """Where each pixel along a padded side comes from.
+
+    reflected: in the image itself, mirrored at both ends without repeating the edge, to and fro if need be.
+    Otherwise in the image with its border, which is where it lies.
+    """
+    if not reflected:
+        return torch.arange(side + 2 * width)
+    period = max(1, 2 * (side - 1))
+    position = torch.arange(-width, side + width).remainder(period)
+    return torch.minimum(position, period - position)

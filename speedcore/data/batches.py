@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from speedcore import augment as augmentation
-from speedcore.augment import Normalise
+from speedcore.augment import Augmenter, Normalise, draw
 from speedcore.data.dataset import Split
 from speedcore.errors import DataError
 from speedcore.recipe import Augment
@@ -31,9 +30,8 @@ class Batches:
         self.steps_per_epoch = len(split) // batch_size
         self.size = tuple(split.images.shape[2:])
         self._augment = augment
-        self._labels = split.labels
-        self._fill = normalise.fill
-        self._padded = augmentation.pad(split.images, augment, self._fill)
+        self._images, self._labels = split.images, split.labels
+        self._augmented = Augmenter(augment, self.size, normalise.fill, split.images.device)
         self._seed = seed
 
     def __iter__(self) -> Iterator[tuple[UInt8[Tensor, "b c h w"], Int64[Tensor, " b"]]]:
@@ -43,11 +41,9 @@ class Batches:
         n, epoch, first = len(self._labels), 0, None
         while True:
             order = torch.randperm(n, generator=order_generator, device=device)
-            choices = augmentation.draw(self._augment, n, self.size, epoch, choice_generator, first)
+            choices = draw(self._augment, n, self.size, epoch, choice_generator, first)
             first = choices.mirrored if epoch == 0 else first
             for step in range(self.steps_per_epoch):
                 index = order[step * self.batch_size:(step + 1) * self.batch_size]
-                images = augmentation.apply(self._padded, index, choices.take(index), self.size,
-                                            self._augment.cutout, self._fill)
-                yield images, self._labels[index]
+                yield self._augmented(self._images, index, choices.take(index)), self._labels[index]
             epoch += 1

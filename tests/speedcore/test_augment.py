@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speedcore.augment import Choices, Normalise, apply, draw, pad
+from speedcore.augment import Augmenter, Choices, Normalise, draw
 from speedcore.recipe import Augment
 from tests.speedcore import toys
 
@@ -24,10 +24,22 @@ def choices(top=None, left=None, mirrored=None, cut=None) -> Choices:
 
 
 def augmented(augment: Augment, chosen: Choices, image=IMAGE, fill=(99,)) -> list:
-    size = tuple(image.shape[2:])
-    out = apply(pad(image, augment, fill), torch.tensor([0]), chosen, size, augment.cutout, fill)
+    out = Augmenter(augment, tuple(image.shape[2:]), fill)(image, torch.tensor([0]), chosen)
     assert out.shape == image.shape and out.dtype == torch.uint8
     return out[0, 0].tolist()
+
+
+def padded(augment: Augment, image=IMAGE, fill=(99,)) -> list:
+    """The padded picture, put together from all the crops that can be cut from it."""
+    h, w = image.shape[2:]
+    whole = torch.full((h + 2 * augment.crop, w + 2 * augment.crop), -1)
+    for top in range(2 * augment.crop + 1):
+        for left in range(2 * augment.crop + 1):
+            place = whole[top:top + h, left:left + w]
+            crop = torch.tensor(augmented(augment, choices(top, left), image, fill))
+            assert ((place == crop) | (place == -1)).all()  # two crops agree about the pixels that they share
+            place.copy_(crop)
+    return whole.tolist()
 
 
 @pytest.mark.parametrize(("kind", "rows"), [
@@ -36,22 +48,46 @@ def augmented(augment: Augment, chosen: Choices, image=IMAGE, fill=(99,)) -> lis
     ("black", [[0] * 5, [0, 1, 2, 3, 0], [0, 4, 5, 6, 0], [0, 7, 8, 9, 0], [0] * 5]),
 ])
 def test_padding_by_hand(kind: str, rows: list) -> None:
-    assert pad(IMAGE, Augment(crop=1, pad=kind), (99,))[0, :, :, 0].tolist() == rows
-
-
-def test_reflected_padding_is_torchs() -> None:
-    images = torch.randint(256, (2, 3, 7, 5), dtype=torch.uint8)
-    theirs = torch.nn.functional.pad(images.float(), (4, 4, 4, 4), mode="reflect").byte()
-    assert torch.equal(pad(images, Augment(crop=4), (0, 0, 0)).permute(0, 3, 1, 2), theirs)
+    assert padded(Augment(crop=1, pad=kind)) == rows
 
 
 def test_padding_wider_than_the_image_is_mirrored_to_and_fro() -> None:
     """1 2 3 between mirrors: ... 1 2 3 2 1 2 3 2 1 ..."""
-    row = torch.tensor([1, 2, 3], dtype=torch.uint8).view(1, 1, 1, 3)
-    padded = pad(row, Augment(crop=5), (0,))
-    assert padded.shape == (1, 11, 13, 1)
+    whole = padded(Augment(crop=5), torch.tensor([1, 2, 3], dtype=torch.uint8).view(1, 1, 1, 3))
     wave = [1, 2, 3, 2]
-    assert padded[0, 0, :, 0].tolist() == [wave[i % 4] for i in range(-5, 8)]
+    assert whole == [[wave[i % 4] for i in range(-5, 8)]] * 11
+
+
+@given(st.integers(0, 2**31), st.sampled_from(["reflect", "mean", "black"]), st.integers(0, 3), st.integers(0, 6),
+       st.sampled_from(["none", "random"]), st.integers(1, 3))
+@settings(max_examples=60, deadline=None)
+def test_a_batch_is_what_torch_makes_of_each_image(seed, kind, crop, cutout, flip, channels) -> None:
+    """Pad, cut out of the padded image, flip, erase: image by image, with torch's own operations."""
+    size, fill = (7, 5), (10, 20, 30)[:channels]
+    augment, generator = Augment(crop=crop, pad=kind, flip=flip, cutout=cutout), torch.Generator().manual_seed(seed)
+    images = torch.randint(256, (9, channels, *size), dtype=torch.uint8, generator=generator)
+    before, index = images.clone(), torch.randperm(9, generator=generator)[:6]
+    drawn = draw(augment, 9, size, 0, generator).take(index)
+    colour = torch.tensor(fill, dtype=torch.float).view(-1, 1, 1)
+    expected = []
+    for i, row in enumerate(index.tolist()):
+        image = images[row].float()
+        if crop:
+            if kind == "reflect":
+                wide = torch.nn.functional.pad(image[None], (crop,) * 4, mode="reflect")[0]
+            else:
+                # Zero is the padding of differences to the colour.
+                base = colour if kind == "mean" else torch.zeros_like(colour)
+                wide = torch.nn.functional.pad(image - base, (crop,) * 4) + base
+            image = wide[:, drawn.top[i]:drawn.top[i] + 7, drawn.left[i]:drawn.left[i] + 5]
+        if flip == "random" and drawn.mirrored[i]:
+            image = image.flip(-1)
+        if cutout:
+            image = image.clone()
+            image[:, drawn.cut_top[i]:drawn.cut_top[i] + cutout, drawn.cut_left[i]:drawn.cut_left[i] + cutout] = colour
+        expected.append(image.byte())
+    assert torch.equal(Augmenter(augment, size, fill)(images, index, drawn), torch.stack(expected))
+    assert torch.equal(images, before)
 
 
 @pytest.mark.parametrize(("top", "left", "rows"), [
@@ -86,7 +122,7 @@ def test_cutout_by_hand(at: tuple[int, int], rows: list) -> None:
 
 def test_cutout_leaves_each_channels_own_mean() -> None:
     image = torch.zeros(1, 3, 3, 3, dtype=torch.uint8)
-    out = apply(pad(image, Augment(cutout=1), (7, 8, 9)), torch.tensor([0]), choices(cut=(1, 1)), (3, 3), 1, (7, 8, 9))
+    out = Augmenter(Augment(cutout=1), (3, 3), (7, 8, 9))(image, torch.tensor([0]), choices(cut=(1, 1)))
     assert out[0, :, 1, 1].tolist() == [7, 8, 9]
     assert int(out.sum()) == 24
 
@@ -99,7 +135,7 @@ def test_each_picked_image_has_its_own_choices() -> None:
     images = torch.stack([IMAGE[0], IMAGE[0] + 10, IMAGE[0] + 20])
     chosen = Choices(None, None, torch.tensor([True, False, False]), None, None)
     index = torch.tensor([2, 0])
-    out = apply(pad(images, Augment(flip="random"), (0,)), index, chosen.take(index), (3, 3), 0, (0,))
+    out = Augmenter(Augment(flip="random"), (3, 3), (0,))(images, index, chosen.take(index))
     assert out[:, 0, 0].tolist() == [[21, 22, 23], [3, 2, 1]]
 
 
