@@ -108,30 +108,30 @@ class Augmenter:
         square = (torch.arange(min(augment.cutout, side), device=device) for side in size)
         self._square = torch.cartesian_prod(*square).mul(torch.tensor([w, 1], device=device)).sum(1)
 
-    def __call__(self, images: Images, index: Int64[Tensor, " b"], choices: Choices) -> UInt8[Tensor, "b c h w"]:
-        """Images `index` of `images`, augmented as `choices` (one row a picked image) say; `images` stay as they are."""
-        picked = images.index_select(0, index)
-        b, c, h, w = picked.shape
+    def __call__(self, images: Images, choices: Choices) -> Images:
+        """Images augmented as `choices` (one row an image) say; `images` stay as they are."""
+        n, c, h, w = images.shape
         if choices.top is not None or choices.mirrored is not None:
-            none = torch.zeros_like(index)
-            top, left = (none, none) if choices.top is None else (choices.top, choices.left)
+            top, left = choices.top, choices.left
+            if top is None:
+                top = left = torch.zeros(n, dtype=torch.int64, device=images.device)
             column = left if choices.mirrored is None else left + len(self._columns) // 2 * choices.mirrored
             rows, columns = self._rows.index_select(0, top), self._columns.index_select(0, column)
-            pixels = (rows[:, :, None] + columns[:, None, :]).view(b, 1, h * w)
-            picked = self._bordered(picked).flatten(2).gather(2, pixels.expand(b, c, h * w)).view(b, c, h, w)
+            pixels = (rows[:, :, None] + columns[:, None, :]).view(n, 1, h * w)
+            images = self._bordered(images).flatten(2).gather(2, pixels.expand(n, c, h * w)).view(n, c, h, w)
         if choices.cut_top is not None:
             pixels = (choices.cut_top * w + choices.cut_left)[:, None] + self._square
-            erased = (b, c, len(self._square))
-            picked.view(b, c, h * w).scatter_(2, pixels[:, None].expand(erased), self._colour.expand(erased))
-        return picked
+            erased = (n, c, len(self._square))
+            images = images.flatten(2).scatter(2, pixels[:, None].expand(erased), self._colour.expand(erased)).view(n, c, h, w)
+        return images
 
     def _bordered(self, images: Images) -> Images:
         """Images with a border in the padding's colour; as they are where padding is reflected."""
         if not self._border:
             return images
-        b, c, h, w = images.shape
+        n, c, h, w = images.shape
         k = self._border
-        framed = self._padding.view(c, 1, 1).expand(b, c, h + 2 * k, w + 2 * k).contiguous()
+        framed = self._padding.view(c, 1, 1).expand(n, c, h + 2 * k, w + 2 * k).contiguous()
         framed[..., k:k + h, k:k + w] = images
         return framed
 

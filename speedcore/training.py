@@ -22,7 +22,7 @@ from speedcore.allocator import keep_memory
 from speedcore.augment import Normalise
 from speedcore.clock import POLICIES, Budget, Ledger, Phase, Stopwatch
 from speedcore.data.batches import Batches
-from speedcore.data.dataset import Dataset, Split
+from speedcore.data.dataset import Dataset, Part, Split
 from speedcore.data.precompute import PrecomputedEpochs
 from speedcore.errors import BudgetError
 from speedcore.memory import PeakMemory
@@ -98,13 +98,13 @@ class History:
         return {name: [row[i] for row in rows] for i, name in enumerate(names)}
 
 
-def hold_out(split: Split, count: int) -> tuple[Split, Split | None]:
+def hold_out(split: Split, count: int) -> tuple[Split | Part, Split | None]:
     """(training, validation): `count` images set aside, the same in every run whatever its seed."""
     count = min(count, len(split) // 10)
     if count == 0:
         return split, None
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(0x5EED))
-    return split.take(order[count:].sort().values), split.take(order[:count].sort().values)
+    return Part(split, order[count:].sort().values), split.take(order[:count].sort().values)
 
 
 def steps_per_epoch(dataset: Dataset, recipe: Recipe) -> int:
@@ -140,10 +140,11 @@ class Trainee:
         self.optimizer = optimizers.make(recipe.optimizer, self.network)
         self.parameters = parameter_counts(self.network)  # now: what is trained for a while only is frozen at the end
 
-    def whiten(self, train: Split) -> None:
+    def whiten(self, train: Split | Part) -> None:
         """Set data-dependent filters, where the network has any, from the first training images."""
         if hasattr(self.network, "prepare"):
-            self.network.prepare(self.normalise(train.images[:_WHITENING_IMAGES].to(self.device)))
+            first = train.take(torch.arange(min(len(train), _WHITENING_IMAGES)))
+            self.network.prepare(self.normalise(first.images.to(self.device)))
 
     def gradients(self, images, labels) -> tuple[torch.Tensor, torch.Tensor]:
         """Forward and backward of one batch: (mean loss, accuracy) as device scalars."""

@@ -111,7 +111,7 @@ def _strip(dataset: Dataset, chosen: Sequence[int], spec: Augment, label: str, d
     if mirror:
         choices = augment.Choices(choices.top, choices.left, torch.ones(len(chosen), dtype=torch.bool), choices.cut_top,
                                   choices.cut_left)
-    changed = augment.Augmenter(spec, dataset.size, fill)(images, torch.arange(len(chosen)), choices)
+    changed = augment.Augmenter(spec, dataset.size, fill)(images, choices)
     names = [dataset.classes[int(dataset.train.labels[i])] for i in chosen]
     pictures = [Picture(png(image.numpy()), f"{name}, {label}") for name, image in zip(names, changed, strict=True)]
     return Strip(label, tuple(pictures), detail)

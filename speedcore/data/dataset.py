@@ -51,8 +51,34 @@ class Split:
 
     def take(self, index: Int64[Tensor, " k"]) -> Split:
         """The rows `index`, in that order."""
-        masks = None if self.masks is None else self.masks[index]
-        return Split(self.images[index], self.labels[index], masks)
+        # Whole images at once: several times as fast as indexing.
+        return Split(*(None if t is None else t.index_select(0, index) for t in (self.images, self.labels, self.masks)))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return tuple(self.images.shape[2:])
+
+
+class Part:
+    """The rows `rows` of a split, without a copy of their images until some are taken.
+
+    Training on all but a thousand images of a data set must not need room for two data sets.
+    """
+
+    def __init__(self, split: Split, rows: Int64[Tensor, " k"]):
+        self._split, self._rows = split, rows
+        self.labels, self.size = split.labels.index_select(0, rows), split.size
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def to(self, device: torch.device | str) -> Part:
+        return Part(self._split.to(device), self._rows.to(device))
+
+    def take(self, index: Int64[Tensor, " k"]) -> Split:
+        """The rows `index` of this part, in that order."""
+        return self._split.take(self._rows.index_select(0, index))
 
 
 @dataclass(frozen=True)
@@ -76,8 +102,8 @@ class Dataset:
         digest = hashlib.sha256()
         for split in (train, test):
             digest.update(repr(tuple(split.images.shape)).encode())
-            digest.update(split.images.contiguous().numpy().tobytes())
-            digest.update(split.labels.contiguous().numpy().tobytes())
+            digest.update(split.images.contiguous().numpy())
+            digest.update(split.labels.contiguous().numpy())
         named = Provenance(provenance.source, provenance.official, digest.hexdigest(), provenance.note, provenance.seconds)
         return cls(name, tuple(classes), train, test, named)
 
@@ -93,12 +119,12 @@ class Dataset:
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
-        return tuple(self.train.images.shape[2:])
+        return self.train.size
 
     @cached_property
     def moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation a channel of the training split, in 0..1 units, computed in float64."""
-        counts = torch.stack([torch.bincount(channel.flatten().to(torch.int64), minlength=256)
+        counts = torch.stack([torch.bincount(channel.flatten(), minlength=256)
                               for channel in self.train.images.unbind(1)]).double()
         levels = torch.arange(256, dtype=torch.float64) / 255
         mean = (counts * levels).sum(1) / counts.sum(1)

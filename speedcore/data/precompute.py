@@ -1,20 +1,22 @@
 """Precomputed epochs: all augmented batches of a run, written to disk before training and streamed back.
 
-The article's data mode. The store is one raw uint8 file of batches (channels innermost) beside one of labels,
-memory-mapped for reading; a thread fetches the next batch while the current one trains, so that reading never
-holds training up. Its images are to the bit those that augmentation on the device would have made.
+The article's data mode. The store is one raw uint8 file of batches beside one of labels, read from front to back; a
+thread fetches the next batch while the current one trains, so that reading never holds training up. Its images are to
+the bit those that augmentation on the device would have made.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
+from math import prod
 from pathlib import Path
+from typing import BinaryIO
 
-import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
@@ -34,13 +36,13 @@ class PrecomputedEpochs:
         self.folder = Path(folder)
         first_images, first_labels = next(iter(batches))
         self._device = first_labels.device
-        self._shape = (steps, self.batch_size, *self.size, first_images.shape[1])
+        self._shape = (self.batch_size, *first_images.shape[1:])
         self._write(batches)
 
     @property
     def bytes(self) -> int:
         """Size of the stored images."""
-        return int(np.prod(self._shape))
+        return self.steps * prod(self._shape)
 
     def _write(self, batches: Batches) -> None:
         try:
@@ -52,7 +54,7 @@ class PrecomputedEpochs:
             # Written as files, not through a map: a disk that fills up is then an error and not a crash.
             with (self.folder / _IMAGES).open("wb") as images, (self.folder / _LABELS).open("wb") as labels:
                 for batch, target in islice(batches, self.steps):
-                    images.write(batch.permute(0, 2, 3, 1).cpu().contiguous().numpy())
+                    images.write(batch.cpu().contiguous().numpy())
                     labels.write(target.cpu().numpy())
         except OSError as error:
             self.close()
@@ -62,22 +64,27 @@ class PrecomputedEpochs:
             raise
 
     def __iter__(self) -> Iterator[tuple[UInt8[Tensor, "b c h w"], Int64[Tensor, " b"]]]:
-        images = np.memmap(self.folder / _IMAGES, np.uint8, "r", shape=self._shape)
-        labels = np.memmap(self.folder / _LABELS, np.int64, "r", shape=self._shape[:2])
+        pin = self._device.type == "cuda"
 
-        def fetch(step: int) -> tuple[Tensor, Tensor]:
-            batch = torch.from_numpy(np.array(images[step])).permute(0, 3, 1, 2)
-            target = torch.from_numpy(np.array(labels[step]))
-            if self._device.type == "cuda":
-                batch, target = (t.pin_memory().to(self._device, non_blocking=True) for t in (batch, target))
-            return batch, target
+        def fetch(stream: BinaryIO, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+            # Read, not mapped: a fault for each page costs more than the copy, and mapped pages would count as memory.
+            buffer = torch.empty(shape, dtype=dtype, pin_memory=pin)
+            if stream.readinto(buffer.numpy().data) != buffer.nbytes:
+                raise DataError(f"{stream.name} is shorter than when it was written; something else changed it.")
+            return buffer.to(self._device, non_blocking=True)
 
-        with ThreadPoolExecutor(1, thread_name_prefix="precomputed-epochs") as reader:
-            coming = reader.submit(fetch, 0)
+        with ((self.folder / _IMAGES).open("rb", buffering=0) as images, (self.folder / _LABELS).open("rb") as labels,
+              ThreadPoolExecutor(1, thread_name_prefix="precomputed-epochs") as reader):
+            _read_ahead(images)
+
+            def both() -> tuple[Tensor, Tensor]:
+                return fetch(images, self._shape, torch.uint8), fetch(labels, self._shape[:1], torch.int64)
+
+            coming = reader.submit(both)
             for step in range(self.steps):
                 batch = coming.result()
                 if step + 1 < self.steps:
-                    coming = reader.submit(fetch, step + 1)
+                    coming = reader.submit(both)
                 yield batch
 
     def close(self) -> None:
@@ -92,3 +99,9 @@ class PrecomputedEpochs:
 
     def __exit__(self, *_) -> None:
         self.close()
+
+
+def _read_ahead(stream: BinaryIO) -> None:
+    """Tell the kernel, where it listens, that the file will be read from front to back."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)

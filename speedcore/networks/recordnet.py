@@ -84,9 +84,12 @@ class RecordNet(nn.Module):
 
         eps: added to the eigenvalues, so that directions which hold almost nothing are not blown up to noise.
         """
-        patches = F.unfold(images.float(), self.whiten.kernel_size)
-        patches = patches.transpose(1, 2).reshape(-1, patches.shape[1]).double()
-        values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+        gram, count = 0.0, 0
+        for some in images.split(250):  # all patches at once, in fp64, would be the largest thing in memory
+            patches = F.unfold(some.float(), self.whiten.kernel_size).double()
+            gram = gram + torch.einsum("nip,njp->ij", patches, patches)
+            count += len(patches) * patches.shape[2]
+        values, vectors = torch.linalg.eigh(gram / count)
         filters = (vectors / (values + eps).sqrt()).T.flip(0).reshape(-1, *self.whiten.weight.shape[1:])
         self.whiten.weight.copy_(torch.cat([filters, -filters]).to(self.whiten.weight))
         self.whiten.bias.zero_()

@@ -13,7 +13,7 @@ import torch
 from speedcore.augment import Normalise
 from speedcore.data import precompute
 from speedcore.data.batches import Batches
-from speedcore.data.dataset import Split
+from speedcore.data.dataset import Part, Split
 from speedcore.data.precompute import PrecomputedEpochs
 from speedcore.errors import DataError
 from speedcore.recipe import Augment, Average
@@ -66,6 +66,15 @@ def test_a_stream_can_be_read_again_from_the_start() -> None:
     stream = batches(augment=FULL)
     first, again = (list(islice(stream, 9)) for _ in range(2))
     assert all(torch.equal(a, b) and torch.equal(x, y) for (a, x), (b, y) in zip(first, again, strict=True))
+
+
+def test_batches_of_a_part_are_those_of_a_copy_of_it() -> None:
+    whole, rows = numbered(40), torch.arange(3, 40, 2)
+    part, copy = (Batches(s, FULL, 5, 3, Normalise((0.5,), (0.5,))) for s in (Part(whole, rows), whole.take(rows)))
+    assert part.steps_per_epoch == copy.steps_per_epoch == 3
+    for (images, labels), (same, same_labels) in islice(zip(part, copy, strict=False), 7):
+        assert torch.equal(images, same) and torch.equal(labels, same_labels)
+        assert (labels % 2 == 1).all()
 
 
 def test_augmentation_moves_with_the_seed() -> None:
@@ -137,6 +146,14 @@ def test_a_disk_that_fills_up_is_an_error_that_leaves_nothing_of_ours(tmp_path: 
     with pytest.raises(DataError, match="cannot be written.*No space left"):
         PrecomputedEpochs(batches(), 4, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_store_that_was_cut_short_is_an_error(tmp_path: Path) -> None:
+    with PrecomputedEpochs(batches(), 4, tmp_path / "epochs") as stored:
+        path = next((tmp_path / "epochs").glob("images*"))
+        path.write_bytes(path.read_bytes()[:-1])
+        with pytest.raises(DataError, match="shorter than when it was written"):
+            list(stored)
 
 
 def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
