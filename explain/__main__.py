@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from speedcore.console import run_app
+from speedcore.console import console, run_app
+
+if TYPE_CHECKING:
+    from explain.explaining import Observer
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -18,25 +23,49 @@ def explain(
     run: Annotated[str, typer.Argument(help="A run's folder, or its name in the folder of runs.")],
     other: Annotated[str | None, typer.Argument(help="A second run of the same data set, shown beside it.")] = None,
     out: Annotated[Path, typer.Option(help="File to write: .html, .png or .svg.")] = Path("heatmaps.html"),
-    layer: Annotated[str, typer.Option(help="middle (14-16 cells a side) or last.")] = "middle",
+    method: Annotated[str, typer.Option(help="grad-cam, hirescam, guided-grad-cam; or, of the image instead of a layer: "
+                                             "saliency, smoothgrad, integrated-gradients, occlusion.")] = "grad-cam",
+    layer: Annotated[str | None, typer.Option(help="middle (14-16 cells a side) or last; middle unless the method explains "
+                                                   "no layer.")] = None,
     target: Annotated[str, typer.Option(help="Class that is explained: true or predicted.")] = "true",
     cls: Annotated[str | None, typer.Option("--class", help="Show this class only.")] = None,
     wrong: Annotated[bool, typer.Option("--wrong", help="Show only images that a run gets wrong.")] = False,
     data: Annotated[str | None, typer.Option(help="Folder or archive to look for the data set in first.")] = None,
 ) -> None:
-    """Show where trained networks look: Grad-CAM on test images, beside the images and the answers."""
+    """Show where trained networks look: maps of test images, beside the images and the answers."""
     from explain.inspector import compare, inspect, opened
+    from explain.methods import method_of
     from speedcore.data import load
 
+    method_of(method)  # before anything is loaded
     first = opened(run)
     dataset = load(first.record.data.name, data)
-    shown = (inspect(first, dataset, layer=layer, target=target) if other is None
-             else compare(first, other, dataset, layer=layer, target=target))
+    with _progress() as observer:
+        chosen = {"layer": layer, "target": target, "method": method, "observer": observer}
+        shown = inspect(first, dataset, **chosen) if other is None else compare(first, other, dataset, **chosen)
     if cls is not None:
         shown = shown.only(cls=int(cls) if cls.isdigit() and cls not in dataset.classes else cls)
     if wrong:
         shown = shown.only(wrong=True)
     print(shown.save(out))
+
+
+@contextmanager
+def _progress() -> Iterator[Observer]:
+    """One bar a run on a terminal, on stderr; nothing elsewhere."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    out = console()
+    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("images"),
+                  TimeRemainingColumn(), console=out, transient=True, disable=not out.is_terminal) as bars:
+        tasks: dict = {}
+
+        def tell(moment) -> None:
+            if moment.run not in tasks:
+                tasks[moment.run] = bars.add_task(moment.run)
+            bars.update(tasks[moment.run], completed=moment.done, total=moment.total)
+
+        yield tell
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
 """The explanation of a run on disk: one folder, whole or absent, found again by what it was made from.
 
-    RUNS/explanations/mnist-with-record-s0-1a2b3c4d-0123456789ab/
+    RUNS/explanations/mnist-with-record-s0-1a2b3c4d-grad-cam-0123456789ab/
         explanation.json  what was explained, how, and the summary of each layer (`ExplanationRecord`)
         arrays.npz        per image; see `Explanation.arrays`
 
-Maps are kept as they come: signed, fp32, at the layer's own resolution. Colour comes later, in the overlay.
+Maps are kept as they come: signed, fp32, at the method's own resolution. Colour comes later, in the overlay.
 """
 
 from __future__ import annotations
@@ -21,23 +21,24 @@ from jaxtyping import Float
 from pydantic import ValidationError
 
 from explain.geometry import Extent
-from explain.gradcam import ExplainError
 from explain.metrics import Score
+from explain.models import ExplainError
 from explain.selection import Gallery
 from speedcore.recipe import Frozen
 from speedcore.runs import staged
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FOLDER = "explanations"
 TARGETS = ("true", "predicted")
 Target = Literal["true", "predicted"]
 
 
 class LayerRecord(Frozen):
-    """One explained layer. `top` to `right`: the rectangle of the image that its cells tile, in pixels.
+    """One explained layer, or the image itself (module "image"). `top` to `right`: the rectangle of the image that its
+    cells tile, in pixels.
 
     exact: whether that follows from strides and padding; else the map is stretched over the image. n: measured images.
-    dead: share of them whose true-class map has no positive value. gini: mean concentration of the others.
+    dead: share of them whose true-class map is dead (`metrics.is_dead`). gini: mean concentration of the others.
     score: relevance mass of the true-class maps, and controls: "uniform", "gaussian", "another_image", "wrong_class",
     "untrained", both where masks exist. flip_consistency: mean, where they do not.
     """
@@ -63,9 +64,9 @@ class LayerRecord(Frozen):
 
 
 class ExplanationRecord(Frozen):
-    """explanation.json."""
+    """explanation.json. method: its name in `explain.METHODS`; how: what that is, with its constants, in words."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     run: str
     weights_sha256: str
     dataset: str
@@ -73,7 +74,8 @@ class ExplanationRecord(Frozen):
     classes: tuple[str, ...]
     arm: str
     seed: int
-    method: str = "Grad-CAM (captum LayerGradCam), fp32, eval mode"
+    method: str
+    how: str
     gallery: Gallery
     measured: str
     foreground: str | None
@@ -122,7 +124,7 @@ class Explanation:
             raise ExplainError(f"{path} cannot be read ({error}); {cure}.") from None
 
     def maps(self, layer: str, target: Target = "true") -> Float[np.ndarray, "g h w"]:
-        """Signed maps of the gallery's images at `layer` ("middle", "last")."""
+        """Signed maps of the gallery's images at `layer` ("middle", "last"; "image" for methods that explain no layer)."""
         if layer not in self.record.layers or target not in TARGETS:
             raise ExplainError(f"there are no maps for layer '{layer}' and target '{target}'; layers: "
                                f"{', '.join(self.record.layers)}; targets: {', '.join(TARGETS)}.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from explain.artefact import LayerRecord
+from explain.gradients import IMAGE
 from explain.metrics import Score
 from explain.overlay import pixels
 from explain.page import Card, Page, Picture, Section, Table, png
@@ -29,8 +30,8 @@ def page_of(inspection: Inspection) -> Page:
     seeds = sorted({e.record.seed for e in inspection.explanations})
     names = " and ".join(inspection.names).replace("with augmentation and without", "with and without")
     title = f"Where {'a network looks' if len(inspection.names) == 1 else 'two networks look'}: {record.dataset}, {names}"
-    subtitle = (f"Seed {' and '.join(map(str, seeds))} · Grad-CAM for the {inspection.target} class · "
-                f"{inspection.layer} layer ({layer.module}, {layer.height}×{layer.width} cells) · "
+    subtitle = (f"Seed {' and '.join(map(str, seeds))} · {inspection.method} for the {inspection.target} class · "
+                f"{_place(inspection.layer, layer)} · "
                 f"{len(content['index'])} test images")
     scale = inspection.scale
     return Page(
@@ -42,6 +43,12 @@ def page_of(inspection: Inspection) -> Page:
         rule=f"How the images were chosen. {record.gallery.rule}", table=_table(inspection),
         width=content["image"].shape[-1] * max(1, round(105 / content["image"].shape[-1])),
         uid=f"x{hashlib.sha256(repr(inspection).encode()).hexdigest()[:8]}{next(_count)}")
+
+
+def _place(name: str, layer: LayerRecord) -> str:
+    if layer.module == IMAGE:
+        return f"every pixel of {layer.height}×{layer.width}"
+    return f"{name} layer ({layer.module}, {layer.height}×{layer.width} cells)"
 
 
 def _cards(inspection: Inspection) -> list[Card]:

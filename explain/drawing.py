@@ -9,7 +9,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from explain.gradcam import ExplainError
+from explain.models import ExplainError
 from explain.overlay import COLOURS, pixels
 
 if TYPE_CHECKING:

@@ -13,8 +13,10 @@ import torch
 from explain import artefact, metrics, selection
 from explain.artefact import Explanation, LayerRecord
 from explain.geometry import Extent, extents
-from explain.gradcam import ExplainError, heatmaps
+from explain.gradients import IMAGE
 from explain.masks import foreground
+from explain.methods import Method, heatmaps, method_of
+from explain.models import ExplainError
 from explain.selection import Answers, Gallery
 from speedcore import provenance
 from speedcore.augment import Normalise
@@ -36,27 +38,32 @@ Observer = Callable[[Progress], None]
 
 
 def explain_run(run: Run, dataset: Dataset, root: Path | str | None = None, gallery: Gallery | None = None,
-                images_per_class: int = 100, device: torch.device | str = "cpu",
-                observer: Observer | None = None) -> Explanation:
+                images_per_class: int | None = None, device: torch.device | str = "cpu",
+                observer: Observer | None = None, method: str = "grad-cam") -> Explanation:
     """Explain a run on its data set's test images and write it below `root`/explanations, or reuse what stands there.
 
     root: the folder of runs; None takes the run's own. gallery: the images to keep maps of; None chooses them for this
-    run alone. images_per_class: how many test images of each class are measured, the first in the split's order.
-    Raises ExplainError if run and data set do not belong together or an existing explanation is damaged.
+    run alone. images_per_class: how many test images of each class are measured, the first in the split's order; None
+    takes 100, or 10 if the method needs more than four passes a map. method: a name in `METHODS`.
+    Raises ExplainError if run and data set do not belong together or an existing explanation is damaged, RunError if the
+    run's weights or answers are not there.
     """
     _check_fits(run, dataset)
+    chosen = method_of(method)
+    images_per_class = _measured(chosen) if images_per_class is None else images_per_class
     if images_per_class < 1:
         raise ExplainError(f"images_per_class must be at least 1, found {images_per_class}.")
     gallery = gallery or selection.gallery(dataset.test.labels, answers(run))
-    path = Path(root or run.path.parent) / artefact.FOLDER / f"{run.record.key}-{_key(run, gallery, images_per_class)}"
+    name = f"{run.record.key}-{method}-{_key(run, gallery, images_per_class, chosen)}"
+    path = Path(root or run.path.parent) / artefact.FOLDER / name
     if path.exists():
         return Explanation.open(path)
-    return _Work(run, dataset, gallery, images_per_class, torch.device(device), observer).write(path)
+    return _Work(run, dataset, gallery, images_per_class, chosen, torch.device(device), observer).write(path)
 
 
 def explain_runs(first: Sequence[Run], second: Sequence[Run], dataset: Dataset, root: Path | str | None = None,
-                 images_per_class: int = 100, device: torch.device | str = "cpu",
-                 observer: Observer | None = None) -> tuple[tuple[Explanation, ...], tuple[Explanation, ...]]:
+                 images_per_class: int | None = None, device: torch.device | str = "cpu", observer: Observer | None = None,
+                 method: str = "grad-cam") -> tuple[tuple[Explanation, ...], tuple[Explanation, ...]]:
     """Explain the runs of two arms on the same images; returns the explanations in the order given.
 
     The gallery is chosen once, from the answers of the pair of lowest seed that both arms have.
@@ -66,7 +73,7 @@ def explain_runs(first: Sequence[Run], second: Sequence[Run], dataset: Dataset, 
     for run in (*first, *second):
         _check_fits(run, dataset)
     shared = gallery_of(*pair(first, second), dataset)
-    return tuple(tuple(explain_run(run, dataset, root, shared, images_per_class, device, observer) for run in arm)
+    return tuple(tuple(explain_run(run, dataset, root, shared, images_per_class, device, observer, method) for run in arm)
                  for arm in (first, second))
 
 
@@ -102,6 +109,7 @@ class _Work:
     dataset: Dataset
     gallery: Gallery
     images_per_class: int
+    method: Method
     device: torch.device
     observer: Observer | None
     done: int = 0
@@ -110,9 +118,9 @@ class _Work:
     def write(self, path: Path) -> Explanation:
         record, test = self.run.record, self.dataset.test
         network = self._ready(self.run.network())
-        named = network.explain_layers
         normalise = Normalise.of(record.data)
-        placed = extents(network, normalise(test.images[:1]), list(named.values()))
+        named = network.explain_layers if self.method.layers else {IMAGE: IMAGE}
+        placed = self._placed(network, normalise(test.images[:1]), list(named.values()))
 
         shown = self.gallery.indices
         measured = selection.first_of_each_class(test.labels, self.images_per_class)
@@ -147,8 +155,14 @@ class _Work:
             path, {name: value.numpy() for name, value in arrays.items()}, run=record.key,
             weights_sha256=record.weights_sha256, dataset=record.data.name, fingerprint=record.data.fingerprint,
             classes=record.data.classes, arm=record.arm, seed=record.seed, gallery=self.gallery,
+            method=self.method.name, how=f"{self.method.definition} ({self.method.source}); fp32, eval mode",
             foreground=truth and truth.rule, layers=layers, provenance=provenance.collect(self.device),
             measured=f"the first {self.images_per_class} test images of each class ({len(measured)} in all)")
+
+    def _placed(self, network: torch.nn.Module, image: torch.Tensor, modules: list[str]) -> dict[str, Extent]:
+        if self.method.grid == "layer":
+            return extents(network, image, modules)
+        return dict.fromkeys(modules, Extent(0, 0, *map(float, self.dataset.size)))
 
     def _measure(self, module: str, extent: Extent, maps: dict, masks) -> tuple[LayerRecord, dict]:
         true = maps["true"]
@@ -173,7 +187,7 @@ class _Work:
         def tell(done: int) -> None:
             self.observer(Progress(self.run.record.key, start + done, self.total))
 
-        return heatmaps(network, images, targets, observer=tell if self.observer else None)
+        return heatmaps(network, images, targets, method=self.method.name, observer=tell if self.observer else None)
 
     def _untrained(self, trained: torch.nn.Module, images: torch.Tensor) -> torch.nn.Module:
         """The network as training found it: drawn from the run's seed, with its data-dependent filters, no step taken.
@@ -202,8 +216,13 @@ def _check_fits(run: Run, dataset: Dataset) -> None:
                            f"that the run was trained on.")
 
 
-def _key(run: Run, gallery: Gallery, images_per_class: int) -> str:
+def _measured(method: Method) -> int:
+    return 100 if method.forward + method.backward <= 4 else 10
+
+
+def _key(run: Run, gallery: Gallery, images_per_class: int, method: Method) -> str:
     """Twelve hex digits over everything that decides the content."""
-    content = {"schema": artefact.SCHEMA_VERSION, "weights": run.record.weights_sha256, "data": run.record.data.fingerprint,
-               "gallery": gallery.model_dump(), "images_per_class": images_per_class}
+    content = {"schema": artefact.SCHEMA_VERSION, "method": method.name, "how": method.definition,
+               "weights": run.record.weights_sha256, "data": run.record.data.fingerprint, "gallery": gallery.model_dump(),
+               "images_per_class": images_per_class}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

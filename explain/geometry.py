@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from explain.gradcam import undisturbed
+from explain.models import answer, undisturbed
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def extents(model: nn.Module, image: Float[Tensor, "1 c height width"], layers: 
                 hooks.callback(module.register_forward_hook(slide).remove)
             if name in layers:
                 hooks.callback(module.register_forward_hook(reach(name)).remove)
-        model(image.to(device))
+        answer(model, image.to(device))
     return found
 
 

@@ -20,8 +20,9 @@ from matplotlib.figure import Figure
 
 from explain import cards, drawing, page
 from explain.artefact import Explanation
-from explain.explaining import arm_title, explain_run, explain_runs
-from explain.gradcam import ExplainError
+from explain.explaining import Observer, arm_title, explain_run, explain_runs
+from explain.methods import METHODS
+from explain.models import ExplainError
 from explain.overlay import Scale, overlay
 from speedcore import data as datasets
 from speedcore.data.dataset import Dataset
@@ -29,29 +30,34 @@ from speedcore.errors import RunError
 from speedcore.runs import Run, RunStore
 
 
-def inspect(run: Run | Path | str, dataset: Dataset | None = None, *, layer: str = "middle", target: str = "true",
-            root: Path | str | None = None, images_per_class: int = 100) -> Inspection:
+def inspect(run: Run | Path | str, dataset: Dataset | None = None, *, layer: str | None = None, target: str = "true",
+            root: Path | str | None = None, images_per_class: int | None = None, method: str = "grad-cam",
+            observer: Observer | None = None) -> Inspection:
     """Heatmaps of one run: the first test images of each class, and images that it gets wrong.
 
     run: a run, its folder, or its name in the store of runs. dataset: None loads the run's own. layer: "middle"
-    (14-16 cells a side) or "last". target: maps for the "true" or the "predicted" class. Maps are made once and kept
-    in `root`/explanations (None: beside the run). Raises UserError.
+    (14-16 cells a side), "last", or "image" for a method that explains no layer; None takes the first of these that there
+    is. target: maps for the "true" or the "predicted" class. method: a name in `explain.METHODS`. Maps are made once and
+    kept in `root`/explanations (None: beside the run). observer: told of progress. Raises UserError.
     """
     run = opened(run)
     dataset = dataset or datasets.load(run.record.data.name)
-    return Inspection(dataset, (explain_run(run, dataset, root, images_per_class=images_per_class),)).at(layer, target)
+    made = explain_run(run, dataset, root, images_per_class=images_per_class, method=method, observer=observer)
+    return Inspection(dataset, (made,)).at(layer or next(iter(made.record.layers)), target)
 
 
-def compare(first: Run | Path | str, second: Run | Path | str, dataset: Dataset | None = None, *, layer: str = "middle",
-            target: str = "true", root: Path | str | None = None, images_per_class: int = 100) -> Inspection:
+def compare(first: Run | Path | str, second: Run | Path | str, dataset: Dataset | None = None, *, layer: str | None = None,
+            target: str = "true", root: Path | str | None = None, images_per_class: int | None = None,
+            method: str = "grad-cam", observer: Observer | None = None) -> Inspection:
     """Heatmaps of two runs of one data set side by side, on the same images and one scale. Otherwise as `inspect`.
 
     Shown are the first test images of each class, and images that exactly one of the two gets wrong.
     """
     first, second = opened(first), opened(second)
     dataset = dataset or datasets.load(first.record.data.name)
-    made = explain_runs([first], [second], dataset, root, images_per_class)
-    return Inspection(dataset, tuple(arm[0] for arm in made)).at(layer, target)
+    made = tuple(arm[0] for arm in explain_runs([first], [second], dataset, root, images_per_class, observer=observer,
+                                                method=method))
+    return Inspection(dataset, made).at(layer or next(iter(made[0].record.layers)), target)
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ class Inspection:
     @cached_property
     def scale(self) -> Scale:
         """One for all images and runs at this layer and target; filters do not change it."""
-        return Scale.of([e.maps(self.layer, self.target) for e in self.explanations])
+        return Scale.of([e.maps(self.layer, self.target) for e in self.explanations], self.method)
 
     @property
     def data(self) -> dict:
@@ -115,6 +121,12 @@ class Inspection:
             if len(set(words)) == len(words):
                 return tuple(words)
         return tuple(f"{r.run} ({letter})" for r, letter in zip(records, "AB", strict=False))
+
+    @property
+    def method(self) -> str:
+        """What made the maps, as it is written: "Grad-CAM"."""
+        name = self.explanations[0].record.method
+        return METHODS[name].title if name in METHODS else name
 
     def save(self, path: Path | str) -> Path:
         """Write a page (.html) or a figure (.png, .svg). Raises ExplainError."""
@@ -155,7 +167,7 @@ class Inspection:
 
     def __repr__(self) -> str:
         return (f"Inspection of {' and '.join(e.record.run for e in self.explanations)}: {len(self._rows)} images, "
-                f"layer '{self.layer}', {self.target} class")
+                f"{self.method}, layer '{self.layer}', {self.target} class")
 
     @property
     def _first(self) -> dict[str, np.ndarray]:

@@ -33,15 +33,15 @@ class Scale:
     label: str
 
     @classmethod
-    def of(cls, maps: Sequence[Float[np.ndarray, "n h w"]]) -> Scale:
-        """One scale for all these maps: it ends at the 95th percentile of their positive values.
+    def of(cls, maps: Sequence[Float[np.ndarray, "n h w"]], method: str = "Grad-CAM") -> Scale:
+        """One scale for all these maps: it ends at the 95th percentile of their positive values. method: for the label.
 
         Not at the maximum: one extreme cell would leave all else dark. 1 if there is no positive value at all.
         """
         values = np.concatenate([np.ravel(m) for m in maps])
         positive = values[np.isfinite(values) & (values > 0)]
         limit = float(np.percentile(positive, PERCENTILE)) if len(positive) else 1.0
-        return cls(limit, f"evidence for the class (positive Grad-CAM); one scale for all maps, full at the "
+        return cls(limit, f"evidence for the class (positive {method}); one scale for all maps, full at the "
                           f"{PERCENTILE:g}th percentile of their positive values")
 
     def colours(self, values: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n 3"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,11 +14,14 @@ from explain import artefact
 from explain.artefact import Explanation
 from explain.explaining import explain_run, explain_runs
 from explain.explaining import pair as pair_of
-from explain.gradcam import ExplainError, heatmaps
+from explain.methods import heatmaps
 from explain.metrics import relevance_mass, wrong_class
+from explain.models import ExplainError
+from explain.selection import first_of_each_class
 from speedcore.augment import Normalise
 from speedcore.data import make_shapes
 from speedcore.errors import RunError
+from speedcore.runs import Run
 from speedcore.training import Trainee, hold_out
 
 
@@ -112,6 +116,46 @@ def test_without_masks_stability_is_measured_and_nothing_is_said_of_foreground(p
     assert made.record.foreground is None and layer.score is None and layer.controls == {}
     assert -1 <= layer.flip_consistency <= 1
     assert not any("mass" in name or "foreground" in name for name in made.arrays)
+
+
+def test_other_methods_are_artefacts_of_their_own_that_name_their_method(pair, shapes, root):
+    paths = set()
+    for method, names in (("hirescam", ["middle", "last"]), ("guided-grad-cam", ["middle", "last"]), ("saliency", ["image"])):
+        made = explain_run(pair[0], shapes, root, images_per_class=1, method=method)
+        assert method in made.path.name and made.record.method == method and "captum" in made.record.how
+        assert Explanation.open(made.path).record == made.record
+        assert list(made.record.layers) == names
+        paths.add(made.path)
+        images, labels = (part[made.arrays["gallery_index"]] for part in (shapes.test.images, shapes.test.labels))
+        expected = heatmaps(pair[0].network(), Normalise.of(shapes)(images), labels, method=method)
+        for name, maps in zip(names, expected.values(), strict=True):
+            found = torch.from_numpy(made.maps(name))
+            torch.testing.assert_close(found, maps[:, 0], rtol=1e-3, atol=1e-5)
+            layer = made.record.layers[name]
+            assert (layer.height, layer.width) == tuple(found.shape[1:])
+            if method != "hirescam":
+                assert found.shape[1:] == shapes.size and (layer.top, layer.right) == (0, shapes.size[1])
+            assert layer.score.n > 0 and set(layer.controls) == {"uniform", "gaussian", "another_image", "wrong_class",
+                                                                 "untrained"}
+    assert len(paths) == 3
+    with pytest.raises(ExplainError, match="no method 'lime'; choose grad-cam"):
+        explain_run(pair[0], shapes, root, method="lime")
+
+
+def test_methods_of_many_passes_measure_fewer_images(pair, shapes, root, monkeypatch):
+    monkeypatch.setattr("explain.gradients.SAMPLES", 2)  # what is counted here is images, not copies
+    made = explain_run(pair[0], shapes, root, method="smoothgrad")
+    assert made.arrays["measured_index"].tolist() == first_of_each_class(shapes.test.labels, 10).tolist()
+
+
+def test_a_run_without_weights_or_answers_is_named(pair, shapes, root, tmp_path):
+    for file in ("weights.safetensors", "predictions.npz"):
+        copy = tmp_path / file.split(".")[0]
+        shutil.copytree(pair[0].path, copy)
+        (copy / file).unlink()
+        with pytest.raises(RunError, match=f"{file} cannot be read.*remove the folder to train it again"):
+            explain_run(Run.open(copy), shapes, root, images_per_class=1)
+    assert not root.exists() or not list(root.rglob("*.npz"))
 
 
 def test_a_failed_write_leaves_nothing(pair, shapes, root, monkeypatch):

@@ -7,7 +7,8 @@ import torch
 from captum.attr import LayerGradCam
 from torch import nn
 
-from explain.gradcam import ExplainError, candidate_layers, heatmaps
+from explain.methods import heatmaps
+from explain.models import ExplainError, candidate_layers
 from speedcore.networks import build
 from speedcore.recipe import DavidNet, RecordNet
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 import explain
 from explain import inspector
-from explain.gradcam import ExplainError
+from explain.models import ExplainError
 from speedcore.errors import RunError
 
 
@@ -116,6 +116,10 @@ def test_bad_input_gives_one_clear_message(compared, pair, shapes, tmp_path):
         compared.only(cls=10)
     with pytest.raises(ExplainError, match="layer 'middel'"):
         compared.at(layer="middel")
+    with pytest.raises(ExplainError, match="no method 'gradcam'; choose grad-cam"):
+        explain.inspect(pair[0], shapes, method="gradcam", root=tmp_path)
+    with pytest.raises(ExplainError, match="no maps for layer 'last' and target 'true'; layers: image"):
+        explain.inspect(pair[0], shapes, method="saliency", layer="last", images_per_class=1, root=tmp_path)
     with pytest.raises(RunError, match="there is no run 'nothing'"):
         inspector.opened("nothing")
     with pytest.raises(RunError, match="not a run folder"):
@@ -131,6 +135,15 @@ def test_command_writes_the_page(pair, tmp_path):
     done = command(*(str(run.path) for run in pair), "--out", str(out), "--layer", "last")
     assert (done.returncode, done.stderr) == (0, "")
     assert "last layer" in out.read_text(encoding="utf-8")
+
+
+def test_command_takes_other_methods_and_the_page_names_them(pair, tmp_path):
+    out = tmp_path / "x.html"
+    done = command(*(str(run.path) for run in pair), "--out", str(out), "--method", "saliency")
+    assert (done.returncode, done.stderr) == (0, "")
+    text = out.read_text(encoding="utf-8")
+    assert "saliency for the true class · every pixel of 32×32" in text and "positive saliency" in text
+    assert "Grad-CAM" not in text
 
 
 def test_command_says_what_is_wrong_without_a_traceback(tmp_path):

@@ -1,0 +1,96 @@
+"""Methods that take the score's gradient all the way to the pixels, by captum: one map an image, at its resolution.
+
+A pixel's value is the sum over its colour channels, signed. All are computed in fp32 around a model of any type.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from explain.gradcam import Layers, grad_cam
+from explain.models import ExplainError, TargetScores
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", message="IProgress not found")  # as in gradcam.py
+    from captum.attr import GuidedBackprop, IntegratedGradients, LayerAttribution, NoiseTunnel, Saliency
+
+IMAGE = "image"  # the key of maps that explain no layer
+STEPS = 32       # points on the path of integrated gradients
+SAMPLES = 16     # noisy copies of an image for SmoothGrad
+NOISE = 0.15     # their noise: standard deviation ÷ range of the image (Smilkov et al. use 0.1 to 0.2)
+SEED = 0
+
+Images = Float[Tensor, "n c height width"]
+Targets = Int64[Tensor, "n t"]
+Maps = dict[str, Float[Tensor, "n t height width"]]
+
+
+def saliency(model: nn.Module, layers: Layers, images: Images, targets: Targets, at_once: int = 0) -> Maps:
+    """The score's gradient by each pixel. Signed: the usual absolute value would hide what speaks against the class."""
+    method = Saliency(TargetScores(model))
+    return {IMAGE: _each(targets, lambda target: method.attribute(_leaf(images), abs=False, additional_forward_args=target))}
+
+
+def smoothgrad(model: nn.Module, layers: Layers, images: Images, targets: Targets, at_once: int = SAMPLES) -> Maps:
+    """The mean gradient over `SAMPLES` noisy copies of the image.
+
+    Images are done one by one, and each gets the same noise (scaled by its range): a map then depends neither on the
+    images around it nor on the batch size, and two networks are shown the very same copies. torch's generators are left
+    as they were.
+    """
+    method = NoiseTunnel(Saliency(TargetScores(model)))
+
+    def of(target: Tensor) -> Tensor:
+        made = []
+        for image, one in zip(images.split(1), target.split(1), strict=True):
+            noise = NOISE * float(image.amax() - image.amin())
+            with torch.random.fork_rng([image.device] if image.is_cuda else []):
+                torch.manual_seed(SEED)
+                made.append(method.attribute(_leaf(image), nt_samples=SAMPLES, nt_samples_batch_size=min(SAMPLES, at_once),
+                                             stdevs=noise, abs=False, additional_forward_args=one))
+        return torch.cat(made)
+
+    return {IMAGE: _each(targets, of)}
+
+
+def integrated_gradients(model: nn.Module, layers: Layers, images: Images, targets: Targets, at_once: int = STEPS) -> Maps:
+    """Pixel times mean gradient on the straight path from zero, the mean colour of normalised images, to the image.
+
+    A map sums to score(image) − score(zero), up to the error of `STEPS` points.
+    """
+    method = IntegratedGradients(TargetScores(model))
+    return {IMAGE: _each(targets, lambda target: method.attribute(
+        _leaf(images), n_steps=STEPS, internal_batch_size=max(at_once, len(images)), additional_forward_args=target))}
+
+
+def guided_grad_cam(model: nn.Module, layers: Layers, images: Images, targets: Targets, at_once: int = 0) -> Maps:
+    """Guided backpropagation times the positive part of Grad-CAM, drawn out to the image by bilinear interpolation.
+
+    One guided pass serves all layers. Guided backpropagation lets only positive gradients through each `nn.ReLU`; it
+    cannot see a ReLU that is no module, and a model without any is refused rather than shown its plain gradient.
+    """
+    if not any(isinstance(module, nn.ReLU) for module in model.modules()):
+        raise ExplainError("guided Grad-CAM is defined by the network's ReLUs, and this model has no nn.ReLU module; choose "
+                           "grad-cam, hirescam or another method.")
+    method = GuidedBackprop(TargetScores(model))
+    coarse = grad_cam(model, layers, images, targets)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU")  # captum removes them itself
+        guided = _each(targets, lambda target: method.attribute(_leaf(images), additional_forward_args=target))
+    size = tuple(images.shape[2:])
+    return {name: guided * LayerAttribution.interpolate(maps.clamp_min(0), size, "bilinear")
+            for name, maps in coarse.items()}
+
+
+def _each(targets: Targets, of) -> Float[Tensor, "n t height width"]:
+    """Maps for one target after the other, colour channels summed."""
+    return torch.cat([of(target).detach().float().sum(1, keepdim=True) for target in targets.unbind(1)], dim=1)
+
+
+def _leaf(images: Tensor) -> Tensor:
+    """The images in fp32, with a gradient of their own: captum would warn, and set it on what it was given."""
+    return images.detach().float().requires_grad_()

@@ -1,0 +1,132 @@
+"""Every method of making maps, in one table, and `heatmaps`, which runs any of them over any number of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from explain import gradcam, gradients, perturbation
+from explain.models import ExplainError, check_images, layer_names, target_table, undisturbed, usable
+
+BATCH = 250
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way of making maps.
+
+    layers: whether it explains layers, by name; else the image itself, under the key "image". grid: the resolution of its
+    maps. forward, backward: passes an image and target, as far as the network is run (a layer method goes back to the
+    lowest layer only), on images of 32×32. shared: whether more targets share the forward passes.
+    make: (model, layers, images, targets, images at once) -> maps of a batch.
+    """
+
+    name: str
+    title: str
+    layers: bool
+    grid: Literal["layer", "image"]
+    forward: int
+    backward: int
+    shared: bool
+    definition: str
+    criticism: str
+    source: str
+    make: Callable[..., dict[str, Tensor]]
+
+
+METHODS = {method.name: method for method in (
+    Method("grad-cam", "Grad-CAM", True, "layer", 1, 1, True,
+           "channels of a layer, each weighed by the mean of the score's gradient over its cells, summed",
+           "under a global max-pool it spreads what one cell earned over all active cells; as coarse as its layer",
+           "Selvaraju et al., ICCV 2017, arXiv 1610.02391; captum LayerGradCam", gradcam.grad_cam),
+    Method("hirescam", "HiResCAM", True, "layer", 1, 1, True,
+           "activation times the score's gradient, cell by cell, summed over the channels of a layer",
+           "below the last layer it is gradient times input of the rest of the network, and as noisy as that",
+           "Draelos and Carin, 2020, arXiv 2011.08891; captum LayerGradientXActivation", gradcam.hires_cam),
+    Method("guided-grad-cam", "guided Grad-CAM", True, "image", 2, 2, False,
+           "guided backpropagation to the pixels times the positive part of Grad-CAM, drawn out to the image",
+           "guided backpropagation hardly depends on the weights (Adebayo et al., 2018); needs nn.ReLU modules",
+           "Selvaraju et al., ICCV 2017, arXiv 1610.02391; captum GuidedBackprop, LayerGradCam", gradients.guided_grad_cam),
+    Method("saliency", "saliency", False, "image", 1, 1, False,
+           "the score's gradient by each pixel, signed, summed over colour channels",
+           "says what a tiny change would do, not what the score is made of; noisy",
+           "Simonyan et al., 2013, arXiv 1312.6034; captum Saliency", gradients.saliency),
+    Method("smoothgrad", "SmoothGrad", False, "image", gradients.SAMPLES, gradients.SAMPLES, False,
+           f"the mean of saliency over {gradients.SAMPLES} copies of the image with Gaussian noise of "
+           f"{gradients.NOISE:.0%} of its range",
+           "smoother is not truer; the amount of noise is arbitrary",
+           "Smilkov et al., 2017, arXiv 1706.03825; captum NoiseTunnel", gradients.smoothgrad),
+    Method("integrated-gradients", "integrated gradients", False, "image", gradients.STEPS, gradients.STEPS, False,
+           f"pixel times mean gradient on the straight path from the mean colour to the image, {gradients.STEPS} points",
+           "depends on where the path starts: what has the mean colour gets nothing, whatever it means",
+           "Sundararajan et al., ICML 2017, arXiv 1703.01365; captum IntegratedGradients", gradients.integrated_gradients),
+    Method("occlusion", "occlusion", False, "image", 50, 0, False,
+           "fall of the score when a square of a quarter of the image's side is set to the mean colour, averaged over the "
+           "squares that cover a pixel",
+           "as coarse as its square; a grey square is itself something that the network has never seen",
+           "Zeiler and Fergus, ECCV 2014, arXiv 1311.2901; captum Occlusion", perturbation.occlusion),
+)}
+
+
+def heatmaps(model: nn.Module, images: Float[Tensor, "n c height width"],
+             targets: int | Int64[Tensor, " n"] | Int64[Tensor, "n t"], layers: Sequence[str] | None = None,
+             method: str = "grad-cam", batch_size: int = BATCH,
+             observer: Callable[[int], None] | None = None) -> dict[str, Float[Tensor, "n t h w"]]:
+    """Signed maps of any model that takes images and returns scores: name -> fp32 (N, 1, h, w) on the CPU.
+
+    images: what the model takes, normalised as it was trained. targets: a class for all images, one an image, or T an
+    image (N, T), which give (N, T, h, w). method: a name in `METHODS`. grad-cam and hirescam explain layers, one map
+    under the name of each, at the layer's own resolution; guided-grad-cam likewise, at the image's; saliency, smoothgrad,
+    integrated-gradients and occlusion explain the image, under the single key "image", at the image's resolution.
+    layers: module paths ("stages.0"); None takes those that the model names in `explain_layers`, and if it names none,
+    the error lists the candidates. batch_size: images in one pass, an image's copies counted. observer: called with the
+    number of images done after each batch.
+
+    Values are in units of the score; of the score by pixel for saliency and smoothgrad. Nothing is rectified, upsampled or
+    scaled, except as a method's definition says. With global average pooling and a linear head, Grad-CAM and HiResCAM maps
+    of the last layer sum to the score without its bias. Under a global max-pool HiResCAM's still do, but Grad-CAM spreads
+    the weight of the one cell that was read over all cells in which a channel is active (explain/gradcam.py).
+
+    The model is explained in eval mode, on its own device and in its own type, and leaves as it came, also after an
+    exception. A map of a model or image that is not finite is not finite either: `explain.metrics.is_dead` says so.
+    Raises ExplainError.
+    """
+    chosen = method_of(method)
+    if batch_size < 1:
+        raise ExplainError(f"batch_size must be at least 1, found {batch_size}.")
+    check_images(images)
+    named = _layers(chosen, model, images, layers)
+    table = target_table(targets, len(images))
+    parts: dict[str, list[Tensor]] = {}
+    step = max(1, batch_size // chosen.forward)
+    with undisturbed(model) as device:
+        for start in range(0, len(images), step):
+            rows = slice(start, start + step)
+            made = chosen.make(model, named, usable(images[rows]).to(device), usable(table[rows]).to(device), batch_size)
+            for name, maps in made.items():
+                parts.setdefault(name, []).append(maps.cpu())
+            if observer:
+                observer(min(start + step, len(images)))
+    return {name: torch.cat(part) for name, part in parts.items()}
+
+
+def method_of(name: str) -> Method:
+    """The method of that name. Raises ExplainError naming those that there are."""
+    if name not in METHODS:
+        raise ExplainError(f"there is no method '{name}'; choose {', '.join(METHODS)}.")
+    return METHODS[name]
+
+
+def _layers(method: Method, model: nn.Module, images: Tensor, layers: Sequence[str] | None) -> dict[str, nn.Module]:
+    if method.layers:
+        known = dict(model.named_modules())
+        return {name: known[name] for name in layer_names(model, images, layers)}
+    if layers is not None:
+        raise ExplainError(f"method '{method.name}' explains the image and takes no layers; leave them out, or choose "
+                           f"{', '.join(name for name, m in METHODS.items() if m.layers)}.")
+    return {}
