@@ -1,14 +1,13 @@
-"""Does the map lie on the object? Relevance mass, the ceiling that its resolution allows, and null controls.
+"""Does the map lie on the object? Relevance mass, the ceiling that its resolution allows, rank and pointing game.
 
 Relevance mass (the energy-based pointing game): the map's positive part, drawn out to the image, inside the mask ÷ all
 of it. Range 0..1, higher is more on the object. Alone it means nothing: a uniform map scores the foreground's share of
 the image, a blob in the middle more, and a coarse map can never score 1. So it is given with its ceiling, as
 score = (mass − foreground) ÷ (ceiling − foreground), and beside null controls that know nothing of the image.
 
-Drawing out is linear in the cells, so all this is computed at the map's own resolution, exactly. No forward passes.
-Maps without a positive value ("dead") and images without foreground ("empty") have no mass: NaN, counted, never scored.
-Criticism: mass favours maps that shrink onto a part of the object, and an object is not always the only honest evidence.
-Source: Wang et al., Score-CAM (2020), for the mass; the ceiling and the score are this project's.
+Drawing out is linear in the cells, so mass is computed at the map's own resolution, exactly. Maps without a positive
+value ("dead") and images without foreground ("empty") have no value: NaN, counted, never scored. What each metric is
+worth, and where it comes from, is data: `explain.metrics.METRICS`. The ceiling and the score are this project's.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from explain.geometry import Extent, tables, upsample
+from explain.geometry import Extent, tables
+from explain.metrics.basics import drawn, is_dead, positive, rounded
+from explain.metrics.controls import GAUSSIAN_SIGMA, another_image, bell
 from speedcore.recipe import Frozen
-
-GAUSSIAN_SIGMA = 5.0  # pixels
 
 
 class Score(Frozen):
@@ -72,9 +71,9 @@ class Shares:
 
     def mass(self, maps: Float[Tensor, "n h w"]) -> Float64[Tensor, " n"]:
         """Positive mass inside the mask ÷ positive mass in the image; NaN for dead maps and empty masks."""
-        positive = _positive(maps)
-        whole = (positive * self.total).sum((1, 2))
-        mass = (positive * self.inside).sum((1, 2)) / whole
+        values = positive(maps)
+        whole = (values * self.total).sum((1, 2))
+        mass = (values * self.inside).sum((1, 2)) / whole
         return mass.masked_fill((whole <= 0) | (self.inside <= 0).flatten(1).all(1), torch.nan)
 
     def ceiling(self) -> Float64[Tensor, " n"]:
@@ -93,26 +92,43 @@ def relevance_mass(maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n H W"],
     return Shares.of(masks, tuple(maps.shape[1:]), extent or Extent.stretched(size)).mass(maps)
 
 
+def relevance_rank(maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n H W"],
+                   extent: Extent | None = None) -> Float64[Tensor, " n"]:
+    """Of the k pixels with the most positive evidence, the share inside a mask of k pixels.
+
+    Where pixels tie for the last places, the share to be expected of drawing lots: a uniform map has the foreground's.
+    NaN for dead maps and empty masks.
+    """
+    values, inside = _ranked(maps, masks, extent), masks.flatten(1)
+    k = inside.sum(1)
+    least = values.sort(dim=1, descending=True).values.gather(1, (k - 1).clamp_min(0)[:, None])
+    above, tied = values > least, values == least
+    lots = (k - above.sum(1)).double() / tied.sum(1)
+    hits = (above & inside).sum(1) + lots * (tied & inside).sum(1)
+    return (hits / k).masked_fill(is_dead(maps) | (k == 0), torch.nan)
+
+
+def pointing_game(maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n H W"],
+                  extent: Extent | None = None) -> Float64[Tensor, " n"]:
+    """1 where the pixel with the most positive evidence lies inside the mask, else 0; of tied pixels, their share inside.
+
+    NaN for dead maps and empty masks.
+    """
+    values, inside = _ranked(maps, masks, extent), masks.flatten(1)
+    most = values == values.amax(1, keepdim=True)
+    hits = (most & inside).sum(1).double() / most.sum(1)
+    return hits.masked_fill(is_dead(maps) | ~inside.any(1), torch.nan)
+
+
+def _ranked(maps: Tensor, masks: Tensor, extent: Extent | None) -> Float64[Tensor, "n pixels"]:
+    return rounded(drawn(positive(maps), tuple(masks.shape[1:]), extent)).flatten(1)
+
+
 def gaussian_mass(masks: Bool[Tensor, "n H W"], sigma: float = GAUSSIAN_SIGMA) -> Float64[Tensor, " n"]:
     """Null control: mass of a Gaussian of `sigma` pixels in the middle of the image."""
-    bells = [torch.exp(-0.5 * ((torch.arange(side, dtype=torch.float64) - (side - 1) / 2) / sigma) ** 2)
-             for side in masks.shape[1:]]
-    bell = bells[0][:, None] * bells[1]
-    mass = (masks.double() * bell).sum((1, 2)) / bell.sum()
+    shape = bell(tuple(masks.shape[1:]), tuple(masks.shape[1:]), sigma=sigma)
+    mass = (masks.double() * shape).sum((1, 2)) / shape.sum()
     return mass.masked_fill(~masks.flatten(1).any(1), torch.nan)
-
-
-def another_image(n: int) -> Int64[Tensor, " n"]:
-    """Null control: which image's map each image is given. One fixed cycle through all, so none keeps its own (n > 1)."""
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
-    other = torch.empty(n, dtype=torch.int64)
-    other[order] = order.roll(1)
-    return other
-
-
-def wrong_class(labels: Int64[Tensor, " n"], classes: int) -> Int64[Tensor, " n"]:
-    """Null control: the class after the true one, the first after the last."""
-    return (labels + 1) % classes
 
 
 def scores(maps: Mapping[str, Float[Tensor, "n h w"]], masks: Bool[Tensor, "n H W"],
@@ -130,43 +146,3 @@ def scores(maps: Mapping[str, Float[Tensor, "n h w"]], masks: Bool[Tensor, "n H 
     masses["another_image"] = shares.mass(maps["true"][another_image(len(masks))])
     return ({kind: Score.of(mass, foreground, limit) for kind, mass in masses.items()},
             {**masses, "foreground": foreground, "ceiling": limit})
-
-
-def is_dead(maps: Float[Tensor, "n h w"]) -> Bool[Tensor, " n"]:
-    """True where no value is positive: nothing speaks for the class, and there is nothing to show."""
-    return ~(_positive(maps) > 0).flatten(1).any(1)
-
-
-def gini(maps: Float[Tensor, "n h w"]) -> Float64[Tensor, " n"]:
-    """Concentration of the positive part over the cells: 0 if even, towards 1 if all lies in one; NaN if dead.
-
-    Says nothing about being right. Depends on the number of cells: compare only maps of one resolution.
-    """
-    ordered = _positive(maps).flatten(1).sort(dim=1).values
-    cells = ordered.shape[1]
-    rank = torch.arange(1, cells + 1, dtype=torch.float64)
-    value = 2 * (rank * ordered).sum(1) / (cells * ordered.sum(1)) - (cells + 1) / cells
-    return value.masked_fill(is_dead(maps), torch.nan)
-
-
-def flip_consistency(maps: Float[Tensor, "n h w"], mirrored: Float[Tensor, "n h w"], size: tuple[int, int],
-                     extent: Extent) -> Float64[Tensor, " n"]:
-    """Correlation over pixels of an image's map with the map of its mirror image, mirrored back.
-
-    Range −1..1, 1 if the map moves with the image. NaN where either is constant. A measure of stability, not of
-    being right; a network trained on mirrored images has been taught it. Costs one more pass over the images.
-    """
-    first = upsample(maps.double(), size, extent).flatten(1)
-    second = upsample(mirrored.double(), size, extent).flip(-1).flatten(1)
-    first, second = first - first.mean(1, keepdim=True), second - second.mean(1, keepdim=True)
-    return (first * second).sum(1) / (first.norm(dim=1) * second.norm(dim=1))
-
-
-def mean_of(values: Float64[Tensor, " n"]) -> float | None:
-    """Mean over what is not NaN; None if nothing is left."""
-    left = values[~values.isnan()]
-    return left.mean().item() if len(left) else None
-
-
-def _positive(maps: Float[Tensor, "n h w"]) -> Float64[Tensor, "n h w"]:
-    return maps.double().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).clamp_min(0)

@@ -1,0 +1,21 @@
+"""Metrics of maps, ours unless captum has them, and their null controls. `METRICS` says what each is worth."""
+
+from __future__ import annotations
+
+from explain.metrics.basics import Summary, correlation, is_dead, mean_of, measured, rank_correlation
+from explain.metrics.concentration import entropy, gini
+from explain.metrics.controls import CONTROLS, another_image, control_maps, null_maps, wrong_class
+from explain.metrics.faithfulness import deletion, infidelity, insertion
+from explain.metrics.localisation import (
+    Score,
+    Shares,
+    foreground_share,
+    gaussian_mass,
+    pointing_game,
+    relevance_mass,
+    relevance_rank,
+    scores,
+)
+from explain.metrics.randomisation import Cascade, parameter_randomisation, randomised
+from explain.metrics.stability import flip_consistency, max_sensitivity, occlusion_agreement, seed_consistency
+from explain.metrics.table import METRICS, Metric

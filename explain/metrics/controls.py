@@ -1,0 +1,80 @@
+"""Null controls: maps that know nothing of the image, of the class, or of training. What they reach as well shows nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor, nn
+
+from explain.geometry import Extent, extents
+from explain.methods import heatmaps, method_of
+from explain.metrics.randomisation import randomised
+from explain.models import answer, target_table, undisturbed
+
+GAUSSIAN_SIGMA = 5.0  # pixels
+CONTROLS = {
+    "uniform": "the same value everywhere",
+    "gaussian": f"a Gaussian of {GAUSSIAN_SIGMA:g} pixels in the middle of the image",
+    "another_image": "the map of another image, drawn by one fixed cycle through all",
+    "wrong_class": "the same network's map for the class after the true one, the first after the last",
+    "untrained": "the map of the network as it was before training, or with its weights drawn anew",
+}
+
+
+def another_image(n: int) -> Int64[Tensor, " n"]:
+    """Which image's map each image is given. One fixed cycle through all, so none keeps its own (n > 1)."""
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
+    other = torch.empty(n, dtype=torch.int64)
+    other[order] = order.roll(1)
+    return other
+
+
+def wrong_class(labels: Int64[Tensor, " n"], classes: int) -> Int64[Tensor, " n"]:
+    """The class after the true one, the first after the last."""
+    return (labels + 1) % classes
+
+
+def bell(grid: tuple[int, int], size: tuple[int, int], extent: Extent | None = None,
+         sigma: float = GAUSSIAN_SIGMA) -> Float64[Tensor, "h w"]:
+    """A Gaussian of `sigma` pixels in the middle of an image of `size`, at the centres of a map's cells."""
+    extent = extent or Extent.stretched(size)
+    parts = []
+    for cells, pixels, start, end in ((grid[0], size[0], extent.top, extent.bottom),
+                                      (grid[1], size[1], extent.left, extent.right)):
+        centres = start + (torch.arange(cells, dtype=torch.float64) + 0.5) * (end - start) / cells
+        parts.append(torch.exp(-0.5 * ((centres - pixels / 2) / sigma) ** 2))
+    return parts[0][:, None] * parts[1]
+
+
+def null_maps(maps: Mapping[str, Float[Tensor, "n h w"]], size: tuple[int, int],
+              extent: Extent | None = None) -> dict[str, Float[Tensor, "n h w"]]:
+    """`maps` and the controls that need no network, made from maps["true"]: "uniform", "gaussian", "another_image".
+
+    size: of the images. Of a single image there is no other, and that control is left out.
+    """
+    true = maps["true"]
+    grid = tuple(true.shape[1:])
+    made = dict(maps) | {"uniform": torch.ones_like(true),
+                         "gaussian": bell(grid, size, extent).to(true.dtype).expand_as(true)}
+    return made if len(true) < 2 else made | {"another_image": true[another_image(len(true))]}
+
+
+def control_maps(model: nn.Module, images: Float[Tensor, "n c height width"], labels: Int64[Tensor, " n"],
+                 layers: Sequence[str] | None = None, method: str = "grad-cam", untrained: nn.Module | None = None,
+                 **options) -> dict[str, dict[str, Float[Tensor, "n h w"]]]:
+    """Maps for the labels and all null controls of them: name of layer (or "image") -> kind -> maps, "true" first.
+
+    untrained: the network before training; None takes a copy with all its weights drawn anew. options: of `heatmaps`.
+    Cost: three maps an image. Raises ExplainError.
+    """
+    labels = target_table(labels, len(images))[:, 0]
+    with undisturbed(model) as device, torch.no_grad():
+        classes = answer(model, images[:1].to(device)).shape[1]
+    both = heatmaps(model, images, torch.stack([labels, wrong_class(labels, classes)], 1), layers, method, **options)
+    nothing = heatmaps(randomised(model, seed=0) if untrained is None else untrained, images, labels, layers, method, **options)
+    size = tuple(images.shape[2:])
+    places = extents(model, images[:1], list(both)) if method_of(method).grid == "layer" else {}
+    return {name: null_maps({"true": maps[:, 0], "wrong_class": maps[:, 1], "untrained": nothing[name][:, 0]}, size,
+                            places.get(name)) for name, maps in both.items()}
