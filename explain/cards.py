@@ -6,11 +6,11 @@ import hashlib
 import itertools
 from typing import TYPE_CHECKING
 
-import numpy as np
+import torch
 
 from explain.artefact import LayerRecord
 from explain.gradients import IMAGE
-from explain.metrics import Score
+from explain.metrics import Score, is_dead
 from explain.overlay import pixels
 from explain.page import Card, Page, Picture, Section, Table, png
 
@@ -63,7 +63,7 @@ def _cards(inspection: Inspection) -> list[Card]:
         for name, run in content["runs"].items():
             answer, share = classes[run["predicted"][i]], f"{100 * run['confidence'][i]:.0f}\u00a0%"
             rights.append(bool(run["predicted"][i] == label))
-            dead = not np.any(run["map"][i] > 0)
+            dead = bool(is_dead(torch.from_numpy(run["map"][i:i + 1])))
             explained = truth if inspection.target == "true" else answer
             alt = (f"The same image, {name}: answers {answer} with {share} confidence, "
                    f"{'right' if rights[-1] else 'wrong'}; "

@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from explain.models import ExplainError, check_targets, scores
+from explain.models import ExplainError, check_targets, scores, target_scores
 
 with warnings.catch_warnings():
     # captum's progress bars ask for notebook widgets and warn where there are none. None are used here.
@@ -63,7 +63,7 @@ def _of_recordings(model: nn.Module, layers: Layers, images: Tensor, targets: Te
         def forward(_, target=target) -> Tensor:
             recordings(activations)
             # One sum for the whole batch: images do not mix in eval mode, and autograd is handed one scalar, not N.
-            return found.gather(1, target[:, None]).sum()[None]
+            return target_scores(found, target).sum()[None]
 
         # A layer without influence on the score has gradient zero: its map is dead, and no reason to fail.
         made = rule(forward, recordings).attribute(

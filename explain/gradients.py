@@ -5,6 +5,7 @@ A pixel's value is the sum over its colour channels, signed. All are computed in
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import torch
@@ -48,6 +49,7 @@ def smoothgrad(model: nn.Module, layers: Layers, images: Images, targets: Target
         made = []
         for image, one in zip(images.split(1), target.split(1), strict=True):
             noise = NOISE * float(image.amax() - image.amin())
+            noise = noise if math.isfinite(noise) else 0.0  # captum refuses others; the map will not be finite either
             with torch.random.fork_rng([image.device] if image.is_cuda else []):
                 torch.manual_seed(SEED)
                 made.append(method.attribute(_leaf(image), nt_samples=SAMPLES, nt_samples_batch_size=min(SAMPLES, at_once),

@@ -75,8 +75,8 @@ class TargetScores(nn.Module):
     def forward(self, images: Tensor, targets: Int64[Tensor, " n"]) -> Tensor:
         found = scores(self.model, images)
         check_targets(targets, found.shape[1])
-        chosen = found.gather(1, targets[:, None])
-        return chosen.sum()[None] if self.summed else chosen[:, 0]
+        chosen = target_scores(found, targets)
+        return chosen.sum()[None] if self.summed else chosen
 
 
 def answer(model: nn.Module, images: Float[Tensor, "n c height width"]):
@@ -102,6 +102,16 @@ def scores(model: nn.Module, images: Float[Tensor, "n c height width"]) -> Float
         raise ExplainError(f"the model must return scores (N, classes); for {len(images)} images it returned "
                            f"{tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__}.")
     return found.float()
+
+
+def target_scores(scores: Float[Tensor, "n k"], targets: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """The score of each image's target; of one that is not finite, neither value nor gradient are.
+
+    By itself it may have a finite gradient (a NaN pixel that a ReLU blocks, a NaN bias), and then its map would look like
+    any other.
+    """
+    chosen = scores.gather(1, targets[:, None])[:, 0]
+    return chosen * torch.where(chosen.detach().isfinite(), 1.0, torch.nan)
 
 
 def check_targets(targets: Int64[Tensor, "*n"], classes: int) -> None:

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from explain.geometry import Extent, upsample
+from explain.metrics.basics import positive
 
 COLOURS = "plasma"  # perceptually uniform: equal steps of the value are equal steps to the eye, in grey print too
 PERCENTILE = 95.0
@@ -39,8 +40,8 @@ class Scale:
         Not at the maximum: one extreme cell would leave all else dark. 1 if there is no positive value at all.
         """
         values = np.concatenate([np.ravel(m) for m in maps])
-        positive = values[np.isfinite(values) & (values > 0)]
-        limit = float(np.percentile(positive, PERCENTILE)) if len(positive) else 1.0
+        above = values[np.isfinite(values) & (values > 0)]
+        limit = float(np.percentile(above, PERCENTILE)) if len(above) else 1.0
         return cls(limit, f"evidence for the class (positive {method}); one scale for all maps, full at the "
                           f"{PERCENTILE:g}th percentile of their positive values")
 
@@ -54,9 +55,8 @@ class Scale:
 
 
 def heat(maps: Float[np.ndarray, "n h w"], size: tuple[int, int], extent: Extent | None = None) -> Float[np.ndarray, "n H W"]:
-    """The positive part of signed maps, drawn out to images of `size`. Values that are not finite count as none."""
-    positive = np.clip(np.nan_to_num(maps, nan=0.0, posinf=0.0, neginf=0.0), 0, None)
-    return upsample(torch.from_numpy(positive), size, extent).numpy()
+    """The positive part of signed maps, drawn out to images of `size`. A map with a value that is not finite has none."""
+    return upsample(positive(torch.from_numpy(maps)), size, extent).float().numpy()
 
 
 def overlay(images: UInt8[np.ndarray, "n c H W"], maps: Float[np.ndarray, "n h w"], scale: Scale,

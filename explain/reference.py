@@ -40,8 +40,9 @@ _METRICS = """A map is dead if no value is positive or any is not finite: nothin
 believed. No metric makes a hit or a miss of a dead map or an empty mask; `explain.metrics.measured` gives the mean over the
 others and counts what was left out.
 """
-_CONTROLS = """`explain.metrics.control_maps` makes them for any model and method, `null_maps` those that need no network, and
-`measured` takes a metric of all. A number that its controls reach as well shows nothing.
+_CONTROLS = """`explain.metrics.control_maps` makes them for any model and method, `null_maps` those that need no network,
+`control_explainers` ways of making them, and `measured` takes a metric of all. A number that its controls reach as well
+shows nothing.
 """
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from explain.geometry import Extent, upsample
+from explain.models import ExplainError
 from speedcore.recipe import Frozen
 
 
@@ -33,9 +34,14 @@ class Summary(Frozen):
 
 
 def measured(metric: Callable[[Tensor], Float64[Tensor, " n"]],
-             maps: Mapping[str, Float[Tensor, "n h w"]]) -> dict[str, Summary]:
-    """A metric of each kind of map: "true" beside its null controls (`controls.null_maps`, `controls.control_maps`)."""
-    return {kind: Summary.of(metric(made), is_dead(made)) for kind, made in maps.items()}
+             maps: Mapping[str, Float[Tensor, "n h w"]],
+             first: Float[Tensor, "n h w"] | None = None) -> dict[str, Summary]:
+    """A metric of each kind of map: "true" beside its null controls (`controls.null_maps`, `controls.control_maps`).
+
+    first: where the metric compares these maps with others, those: images of which either map is dead count as dead.
+    """
+    other = False if first is None else is_dead(first)
+    return {kind: Summary.of(metric(made), is_dead(made) | other) for kind, made in maps.items()}
 
 
 def is_dead(maps: Float[Tensor, "n h w"]) -> Bool[Tensor, " n"]:
@@ -62,6 +68,9 @@ def rounded(maps: Float64[Tensor, "n h w"]) -> Float64[Tensor, "n h w"]:
 
 def correlation(first: Float[Tensor, "n *cells"], second: Float[Tensor, "n *cells"]) -> Float64[Tensor, " n"]:
     """Pearson's, an image; NaN where either is constant (up to rounding) or not finite."""
+    if first.shape != second.shape:
+        raise ExplainError(f"maps to compare must have one shape, found {tuple(first.shape)} and {tuple(second.shape)}; draw "
+                           f"them out to one size first.")
     parts = [values.double().flatten(1) for values in (first, second)]
     centred = [values - values.mean(1, keepdim=True) for values in parts]
     norms = [values.norm(dim=1) for values in centred]

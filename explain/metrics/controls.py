@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from explain.geometry import Extent, extents
 from explain.methods import heatmaps, method_of
 from explain.metrics.randomisation import randomised
-from explain.models import answer, target_table, undisturbed
+from explain.models import check_images, scores, target_table, undisturbed, usable
 
+Explainer = Callable[[Float[Tensor, "n c height width"], Int64[Tensor, " n"]], Float[Tensor, "n h w"]]
 GAUSSIAN_SIGMA = 5.0  # pixels
 CONTROLS = {
     "uniform": "the same value everywhere",
@@ -61,6 +62,26 @@ def null_maps(maps: Mapping[str, Float[Tensor, "n h w"]], size: tuple[int, int],
     return made if len(true) < 2 else made | {"another_image": true[another_image(len(true))]}
 
 
+def control_explainers(model: nn.Module, layer: str | None = None, method: str = "grad-cam",
+                       untrained: nn.Module | None = None, **options) -> dict[str, Explainer]:
+    """For metrics of the making of maps: kind -> (images, targets) -> maps (n, h, w), "true" first.
+
+    Of the controls those that can be made of a single image: not another image's map, whose values are those of "true" in
+    another order. layer: None for methods that explain the image. untrained, options: as `control_maps`.
+    """
+    layers = None if layer is None else [layer]
+    nothing = randomised(model, seed=0) if untrained is None else untrained
+
+    def true(images, targets, network=model):
+        return next(iter(heatmaps(network, images, targets, layers, method, **options).values()))[:, 0]
+
+    return {"true": true,
+            "wrong_class": lambda images, targets: true(images, wrong_class(targets, _classes(model, images))),
+            "untrained": lambda images, targets: true(images, targets, nothing),
+            "uniform": lambda images, targets: torch.ones(len(images), *images.shape[2:]),
+            "gaussian": lambda images, targets: bell(*[tuple(images.shape[2:])] * 2).float().expand(len(images), -1, -1)}
+
+
 def control_maps(model: nn.Module, images: Float[Tensor, "n c height width"], labels: Int64[Tensor, " n"],
                  layers: Sequence[str] | None = None, method: str = "grad-cam", untrained: nn.Module | None = None,
                  **options) -> dict[str, dict[str, Float[Tensor, "n h w"]]]:
@@ -69,12 +90,17 @@ def control_maps(model: nn.Module, images: Float[Tensor, "n c height width"], la
     untrained: the network before training; None takes a copy with all its weights drawn anew. options: of `heatmaps`.
     Cost: three maps an image. Raises ExplainError.
     """
+    check_images(images)
     labels = target_table(labels, len(images))[:, 0]
-    with undisturbed(model) as device, torch.no_grad():
-        classes = answer(model, images[:1].to(device)).shape[1]
-    both = heatmaps(model, images, torch.stack([labels, wrong_class(labels, classes)], 1), layers, method, **options)
+    other = wrong_class(labels, _classes(model, images))
+    both = heatmaps(model, images, torch.stack([labels, other], 1), layers, method, **options)
     nothing = heatmaps(randomised(model, seed=0) if untrained is None else untrained, images, labels, layers, method, **options)
     size = tuple(images.shape[2:])
     places = extents(model, images[:1], list(both)) if method_of(method).grid == "layer" else {}
     return {name: null_maps({"true": maps[:, 0], "wrong_class": maps[:, 1], "untrained": nothing[name][:, 0]}, size,
                             places.get(name)) for name, maps in both.items()}
+
+
+def _classes(model: nn.Module, images: Tensor) -> int:
+    with undisturbed(model) as device, torch.no_grad():
+        return scores(model, usable(images[:1]).to(device)).shape[1]

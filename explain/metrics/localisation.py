@@ -22,6 +22,7 @@ from torch import Tensor
 from explain.geometry import Extent, tables
 from explain.metrics.basics import drawn, is_dead, positive, rounded
 from explain.metrics.controls import GAUSSIAN_SIGMA, another_image, bell
+from explain.models import ExplainError
 from speedcore.recipe import Frozen
 
 
@@ -88,6 +89,7 @@ class Shares:
 def relevance_mass(maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n H W"],
                    extent: Extent | None = None) -> Float64[Tensor, " n"]:
     """Relevance mass of each map (`Shares.mass`); extent None stretches the maps over the images."""
+    _check_fits(maps, masks)
     size = tuple(masks.shape[1:])
     return Shares.of(masks, tuple(maps.shape[1:]), extent or Extent.stretched(size)).mass(maps)
 
@@ -121,6 +123,7 @@ def pointing_game(maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n H W"],
 
 
 def _ranked(maps: Tensor, masks: Tensor, extent: Extent | None) -> Float64[Tensor, "n pixels"]:
+    _check_fits(maps, masks)
     return rounded(drawn(positive(maps), tuple(masks.shape[1:]), extent)).flatten(1)
 
 
@@ -129,6 +132,12 @@ def gaussian_mass(masks: Bool[Tensor, "n H W"], sigma: float = GAUSSIAN_SIGMA) -
     shape = bell(tuple(masks.shape[1:]), tuple(masks.shape[1:]), sigma=sigma)
     mass = (masks.double() * shape).sum((1, 2)) / shape.sum()
     return mass.masked_fill(~masks.flatten(1).any(1), torch.nan)
+
+
+def _check_fits(maps: Tensor, masks: Tensor) -> None:
+    if maps.ndim != 3 or masks.ndim != 3 or len(maps) != len(masks) or masks.dtype != torch.bool:
+        raise ExplainError(f"maps must be (N, h, w) and masks bool (N, H, W) of the same images; found {tuple(maps.shape)} and "
+                           f"{masks.dtype} {tuple(masks.shape)}.")
 
 
 def scores(maps: Mapping[str, Float[Tensor, "n h w"]], masks: Bool[Tensor, "n H W"],

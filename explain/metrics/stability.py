@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from captum.metrics import sensitivity_max
 from jaxtyping import Float, Float64, Int64
@@ -11,8 +9,7 @@ from torch import Tensor
 
 from explain.geometry import Extent, upsample
 from explain.metrics.basics import correlation, drawn, is_dead, rank_correlation
-
-Explainer = Callable[[Float[Tensor, "n c height width"], Int64[Tensor, " n"]], Float[Tensor, "n h w"]]
+from explain.metrics.controls import Explainer
 
 
 def seed_consistency(first: Float[Tensor, "n h w"], second: Float[Tensor, "n h w"]) -> Float64[Tensor, " n"]:

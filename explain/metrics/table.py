@@ -94,12 +94,12 @@ METRICS = {metric.name: metric for metric in (
            "squares are unlike trained images",
            "Yeh et al., NeurIPS 2019, arXiv 1901.09392; captum infidelity", faithfulness.infidelity),
     Metric("max_sensitivity", "Max-sensitivity", "largest relative change of the map under small noise on the image", 0,
-           math.inf, "lower", 0, 11, _DEAD, _NO_MASKS, "explainer", "uniform, gaussian: 0",
+           math.inf, "lower", 0, 11, _DEAD, _NO_MASKS, "explainer", "uniform, gaussian: 0; another image: the same values",
            "constant maps win; depends on the noise's size",
            "Yeh et al., NeurIPS 2019, arXiv 1901.09392; captum sensitivity_max", stability.max_sensitivity),
     Metric("parameter_randomisation", "Parameter randomisation", "rank correlation with the map after weights are drawn anew, "
-           "from the head down, cascading or one module at a time", -1, 1, "lower", 0, None, _EITHER, _NO_MASKS, "explainer",
-           "uniform: none, for it is constant; gaussian: 1",
+           "from the head down, cascading or one module at a time", -1, 1, "lower", 0, None, _EITHER, _NO_MASKS, "second map",
+           "uniform: none, for it is constant; another image: how alike any two maps are, below which no cascade need fall",
            "an edge detector survives it and may still be asked for by the task; correlation of maps with a fixed shape of "
            "their own stays high",
            "Adebayo et al., NeurIPS 2018, arXiv 1810.03292; criticism: Yona and Greenfeld, 2021, arXiv 2110.14297",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 from captum.attr import LayerGradCam
 
-from explain import artefact
+from explain import artefact, inspector
 from explain.artefact import Explanation
 from explain.explaining import explain_run, explain_runs
 from explain.explaining import pair as pair_of
@@ -156,6 +157,20 @@ def test_a_run_without_weights_or_answers_is_named(pair, shapes, root, tmp_path)
         with pytest.raises(RunError, match=f"{file} cannot be read.*remove the folder to train it again"):
             explain_run(Run.open(copy), shapes, root, images_per_class=1)
     assert not root.exists() or not list(root.rglob("*.npz"))
+
+
+@pytest.mark.parametrize("value", [0.0, math.nan])
+def test_maps_without_evidence_are_marked_dead_and_score_nothing(pair, shapes, root, monkeypatch, value):
+    network = pair[0].network()
+    torch.nn.init.constant_(network.head.weight, value)
+    monkeypatch.setattr(type(pair[0]), "network", lambda run: network)
+    made = explain_run(pair[0], shapes, root, images_per_class=1)
+    layer = Explanation.open(made.path).record.layers["middle"]
+    assert layer.dead == 1 and layer.gini is None
+    assert (layer.score.n, layer.score.dead, layer.score.mass) == (0, layer.n, None)
+    assert layer.controls["untrained"].n > 0 and layer.controls["another_image"].n == 0
+    page = inspector.Inspection(shapes, (made,))._repr_html_()
+    assert page.count("no evidence") == page.count("no positive evidence") == len(made.arrays["gallery_index"])
 
 
 def test_a_failed_write_leaves_nothing(pair, shapes, root, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import pytest
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 import explain
 from explain import gradients
 from explain.methods import METHODS, heatmaps
+from explain.metrics import is_dead
 from explain.models import ExplainError
 from explain.perturbation import window_of
 from speedcore.networks import build
@@ -292,6 +294,24 @@ def test_table_has_words_for_everything():
     for name, method in METHODS.items():
         assert name == method.name and method.source and method.criticism and method.definition
     assert explain.METHODS is METHODS and explain.heatmaps is heatmaps
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_not_finite_or_nothing_gives_maps_that_are_dead(method):
+    model, images = made(), torch.randn(3, 2, 8, 8)
+    images[1, 0, 2, 3] = math.nan
+    for name, maps in heatmaps(model, images, 1, given(method), method).items():
+        assert is_dead(maps[:, 0])[1], name
+        assert maps[[0, 2]].isfinite().all()
+    model.head.bias.data[1] = math.nan  # which no gradient goes through
+    for maps in heatmaps(model, torch.randn(2, 2, 8, 8), 1, given(method), method).values():
+        assert is_dead(maps[:, 0]).all()
+    assert not any(is_dead(maps[:, 0]).all() for maps in heatmaps(model, torch.randn(2, 2, 8, 8), 0, given(method),
+                                                                   method).values())
+    nn.init.zeros_(model.head.bias)
+    nn.init.zeros_(model.head.weight)
+    for maps in heatmaps(model, torch.randn(3, 2, 8, 8), 1, given(method), method).values():
+        assert torch.equal(maps, torch.zeros_like(maps)) and is_dead(maps[:, 0]).all()
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------

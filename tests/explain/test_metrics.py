@@ -378,6 +378,35 @@ def test_control_maps_are_all_controls_by_definition():
     assert torch.equal(given_["untrained"], given_["true"])
 
 
+def test_controls_take_the_place_that_the_table_says():
+    torch.manual_seed(12)
+    first, second, labels = Small(), Small(), torch.tensor([0, 1, 2])
+    true = heatmaps(first, IMAGES, labels, ["body.2"])["body.2"][:, 0]
+    true[1] = -1
+    kinds = metrics.control_maps(second, IMAGES, labels, ["body.2"])["body.2"]
+    found = metrics.measured(lambda maps: metrics.seed_consistency(true, maps), kinds, first=true)
+    assert list(found) == list(kinds)
+    assert found["gaussian"].dead == 1 and found["gaussian"].n == 2  # the dead one is the first map's
+    assert (found["uniform"].undefined, found["uniform"].mean) == (2, None)
+    makers = metrics.control_explainers(first, "body.2")
+    assert set(makers) == {"true", *CONTROLS} - {"another_image"}
+    torch.testing.assert_close(makers["wrong_class"](IMAGES, labels), heatmaps(
+        first, IMAGES, torch.tensor([1, 2, 0]), ["body.2"])["body.2"][:, 0])
+    moved = {kind: metrics.max_sensitivity(make, IMAGES, labels, samples=3) for kind, make in makers.items()}
+    assert moved["uniform"].tolist() == moved["gaussian"].tolist() == [0, 0, 0]
+    assert (moved["untrained"].nan_to_num(1) > 0).all()
+
+
+def test_maps_that_do_not_fit_are_refused():
+    with pytest.raises(ExplainError, match=r"one shape, found \(2, 4, 4\) and \(2, 2, 2\)"):
+        metrics.seed_consistency(torch.rand(2, 4, 4), torch.rand(2, 2, 2))
+    for metric in (metrics.relevance_mass, metrics.relevance_rank, metrics.pointing_game):
+        with pytest.raises(ExplainError, match="masks bool"):
+            metric(torch.rand(2, 4, 4), corner(3))
+        with pytest.raises(ExplainError, match="masks bool"):
+            metric(torch.rand(2, 4, 4), corner(2).float())
+
+
 def test_of_one_image_there_is_no_other():
     assert set(metrics.null_maps({"true": torch.rand(1, 2, 2)}, (4, 4))) == {"true", "uniform", "gaussian"}
 

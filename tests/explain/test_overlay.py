@@ -28,9 +28,9 @@ def test_same_value_has_same_colour_in_every_image_and_a_map_is_never_stretched_
     assert np.array_equal(alone[0], shown[0])
 
 
-@pytest.mark.parametrize("values", [0.0, -3.0, np.nan])
+@pytest.mark.parametrize("values", [[0.0, 0.0], [-3.0, -1.0], [np.nan, np.nan], [5.0, np.nan], [5.0, np.inf]])
 def test_dead_maps_leave_the_image_grey(values):
-    shown = overlay(GREY, np.full((2, 2, 2), values, np.float32), Scale(1.0, ""))
+    shown = overlay(GREY, np.tile(np.array(values, np.float32), (2, 2, 1)), Scale(1.0, ""))
     assert (shown == shown[0, 0, 0, 0]).all()
 
 
