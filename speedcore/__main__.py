@@ -52,6 +52,8 @@ def train(dataset: DatasetName = "mnist", recipe: RecipeName = "auto", budget: B
     tta = "" if r.metrics.tta_accuracy is None else f", {100 * r.metrics.tta_accuracy:.2f} % with test-time views"
     out.print(f"test accuracy {100 * r.metrics.test_accuracy:.2f} %{tta}; {r.steps} steps, {r.epochs:.3g} epochs; last "
               f"rate at {r.final_factor:g} of the peak")
+    if r.peeked:
+        out.print("this run read the test set after each epoch to decide when to stop: its accuracy says nothing about unseen images")
     out.print("clocks: " + ", ".join(f"{name} {s:.1f} s" for name, s in r.clocks.items()))
     typer.echo(run.path)
 

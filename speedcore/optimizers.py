@@ -42,7 +42,10 @@ def make(spec: recipe.Optimizer, network: nn.Module) -> Stepper:
             Muon(filters, spec.lr, spec.momentum, spec.newton_schulz_steps),
             MomentumSGD(matrices, spec.head_lr, weight_decay=spec.decay / spec.head_lr, **common),
             MomentumSGD(biases, spec.bias_lr, weight_decay=spec.decay / spec.bias_lr, **common)])
-    return TorchAdam([p for _, p in trainable], spec)
+    every = [p for _, p in trainable]
+    if isinstance(spec, recipe.Adadelta):
+        return Borrowed(torch.optim.Adadelta(every, lr=spec.lr, rho=spec.rho, eps=spec.eps))
+    return Borrowed(torch.optim.Adam(every, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay))
 
 
 class Together:
@@ -132,15 +135,15 @@ def orthogonalise(matrix: Float[Tensor, "r c"], iterations: int) -> Float[Tensor
     return x.T if tall else x
 
 
-class TorchAdam:
-    """torch.optim.Adam behind the loop's interface."""
+class Borrowed:
+    """An optimiser of torch behind the loop's interface; its peak rate is the one that it was made with."""
 
-    def __init__(self, parameters: list[Tensor], spec: recipe.Adam):
-        self.lr = spec.lr
-        self._adam = torch.optim.Adam(parameters, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay)
+    def __init__(self, optimizer: torch.optim.Optimizer):
+        self.lr = optimizer.defaults["lr"]
+        self._optimizer = optimizer
 
     def step(self, factor: float) -> None:
-        for group in self._adam.param_groups:
+        for group in self._optimizer.param_groups:
             group["lr"] = self.lr * factor
-        self._adam.step()
-        self._adam.zero_grad(set_to_none=True)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)

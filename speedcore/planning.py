@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from speedcore import recipes
 from speedcore.clock import POLICIES, Budget, ClockPolicy, Phase, Stopwatch
-from speedcore.data.batches import Batches
+from speedcore.data import batches as data_path
 from speedcore.data.dataset import Dataset, Split
 from speedcore.errors import BudgetError
 from speedcore.recipe import Frozen, Recipe
@@ -54,7 +54,7 @@ def measure(dataset: Dataset, recipe: Recipe, device: torch.device, quick: bool 
     few = Split(dataset.train.images[:4 * batch], dataset.train.labels[:4 * batch])
     trial = recipe.changed(batch_size=min(batch, len(few)))
     trainee = Trainee(dataset, trial, 0, device)
-    batches = iter(Batches(few.to(device), recipe.augment, trial.batch_size, 0, trainee.normalise))
+    batches = iter(data_path.of_recipe(trial, few.to(device), 0, trainee.normalise))
     trainee.network.train()
     wait = synchroniser(device)
     for _ in range(1 if device.type == "cpu" else 5):

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from speedcore.errors import RecipeError
 from speedcore.recipe import Recipe, from_toml
-from speedcore.recipes import article, record
+from speedcore.recipes import article, mnist_fast, record
 
 # name -> {data set or "*" -> recipe}
 BUILT_IN: dict[str, dict[str, Recipe]] = {
     "article": article.RECIPES, "record": record.RECORD, "sprint": record.SPRINT,
+    **mnist_fast.RECIPES,
 }
 
 
