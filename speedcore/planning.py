@@ -323,12 +323,18 @@ def job(course: Course, budget: Budget, device: str, arm: str, seed: int) -> Job
     """One run of a course. Its key names data, recipe, arm, seed, limits and device, not what was measured."""
     recipe = course.recipe if arm == "with" else course.recipe.without_augmentation()
     limit = math.inf if course.limit is None else course.limit
-    content = json.dumps([recipe.hash, course.fingerprint, arm, seed, budget.seconds, budget.policy.name, limit,
-                          torch.device(device).type, torch.get_num_threads()])
-    family = course.dataset.replace(":", "-").replace("/", "-").replace("=", "").strip("-")
-    key = f"{family}-{arm}-{recipe.name}-s{seed}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
+    key = run_key(recipe, course.dataset, course.fingerprint, arm, seed, budget, limit, device)
     return Job(key, recipe, arm, seed, budget, limit, course.steps, course.wanted,
                stretch=course.cut_short and arm == "with")
+
+
+def run_key(recipe: Recipe, dataset: str, fingerprint: str, arm: str, seed: int, budget: Budget, limit: float,
+            device: str) -> str:
+    """Name of a run's folder: readable, and different for whatever may train different weights."""
+    content = json.dumps([recipe.hash, fingerprint, arm, seed, budget.seconds, budget.policy.name, limit,
+                          torch.device(device).type, torch.get_num_threads()])
+    family = dataset.replace(":", "-").replace("/", "-").replace("=", "").strip("-")
+    return f"{family}-{arm}-{recipe.name}-s{seed}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
 
 
 def _notes(plan: Plan, request: Request) -> list[str]:

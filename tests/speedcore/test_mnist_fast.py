@@ -17,8 +17,9 @@ from speedcore.errors import RecipeError
 from speedcore.networks import build, parameter_counts
 from speedcore.networks.digitnet import SeededDropout
 from speedcore.recipe import Adadelta, Augment, Average, DigitNet, Peek
+from speedcore.runs import RunStore
 from speedcore.schedule import Pace, interpolate
-from speedcore.training import Trainee, steps_per_epoch, train
+from speedcore.training import Trainee, replay, steps_per_epoch, train
 from tests.speedcore import toys
 
 # Filters and biases of both convolutions, then weights and biases of both linear layers.
@@ -182,7 +183,7 @@ def test_the_loader_brings_the_same_images_normalised() -> None:
 
 # --- peeks -----------------------------------------------------------------------------------------------------------
 
-def test_a_run_stops_once_the_test_set_shows_enough_and_says_so(store) -> None:
+def test_a_run_stops_once_the_test_set_shows_enough_and_says_so(store, tmp_path) -> None:
     data, recipe = toys.dataset(), toys.recipe(epochs=30, augment=Augment(), peek=Peek(stop_at=0.5))
     run = train(data, toys.job(recipe, steps=120, key="peeking"), store)
     record = run.record
@@ -192,6 +193,7 @@ def test_a_run_stops_once_the_test_set_shows_enough_and_says_so(store) -> None:
     assert [look.step for look in record.peeks] == [4 * (i + 1) for i in range(len(record.peeks))]
     assert record.steps == last.step < record.planned_steps == 120
     assert record.metrics.test_accuracy == last.accuracy
+    assert replay(run, data, RunStore(tmp_path)).record.weights_sha256 == record.weights_sha256
     assert (run.predictions["logits"].argmax(1) == run.predictions["labels"]).mean() == pytest.approx(last.accuracy)
 
 
