@@ -40,6 +40,7 @@ def build(
     replan: Annotated[bool, typer.Option("--replan", help="Measure this machine again instead of continuing the plan "
                                                           "made by an earlier call.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    chapters: Annotated[str | None, typer.Option(help="Climbed ladders to add: comma-separated names, or all.")] = None,
 ) -> int:
     """Train with and without augmentation, explain, and write report.html, report.pdf and results.json.
 
@@ -49,7 +50,7 @@ def build(
     from speedcore.clock import Stopwatch
 
     watch = Stopwatch()
-    names = dataset_names(all_, datasets)
+    names = [] if chapters and not all_ and datasets is None else dataset_names(all_, datasets)
     wanted = _formats(formats)
     limit, each, count = seconds_of(within, "--within"), seconds_of(budget, "--budget"), count_of(seeds, "--seeds")
     if data_mode not in (None, "device", "precomputed"):
@@ -62,15 +63,17 @@ def build(
     for name in names:
         planning.candidates(planning.Request(recipe=recipe, data_mode=data_mode), name)  # a bad recipe fails here, at once
     screen, store = console(), RunStore(runs)
+    ladders = _ladders(chapters, store)
     request = planning.Request(recipe=recipe, budget=each or math.inf, within=limit, seeds=count,
                                device=device_of(device), data_mode=data_mode)
     loaded, missing = _load(names, data, offline, screen)
-    if not loaded:
+    if names and not loaded:
         raise UserError("no data set can be had, so there is nothing to report:\n"
                         + "\n".join(f"{m.dataset}: {m.reason}" for m in missing))
     plan = planning.make_plan(list(loaded.values()), request, store, watch.seconds() + planning.RENDERING, screen.print, replan)
     screen.print()
-    show_plan(plan, request, store, screen)
+    if loaded:
+        show_plan(plan, request, store, screen)
     screen.print(f"estimate for everything, nothing reused: {planning.duration(plan.estimate)}\n")
     explaining = sum(2 * c.seeds * c.explain_seconds for c in plan.courses)
 
@@ -91,7 +94,7 @@ def build(
     inputs = reports.Inputs(
         datasets=loaded, runs=outcome.runs, explanations=explanations, missing=tuple(missing), plan=plan.courses,
         notes=(*plan.notes, *outcome.left_out), budget_seconds=each, within_seconds=limit, status=status,
-        command=_command(all_, datasets, recipe, budget, within, seeds, data_mode),
+        command=_command(all_, datasets, recipe, budget, within, seeds, data_mode, chapters), ladders=ladders,
         environment=provenance.collect(request.device))
     screen.print(f"{len(outcome.runs)} runs, {outcome.reused} of them reused; rendering")
     exit_status = 0
@@ -173,12 +176,32 @@ def _explain(runs: tuple, datasets: Mapping, store, device: str, screen) -> tupl
     return tuple(found)
 
 
+def _ladders(chapters: str | None, store) -> tuple:
+    """The climbs that are to be chapters, as they are kept beside the runs. Raises UserError for one that is not there."""
+    from speedcore.ladders.climbing import kept
+
+    if chapters is None:
+        return ()
+    climbs = [climb for climb in kept(store) if climb.rungs]
+    names = [name.strip() for name in chapters.split(",") if name.strip()]
+    known = list(dict.fromkeys(climb.ladder.name for climb in climbs))
+    if names == ["all"]:
+        names = known
+    for name in names:
+        if name not in known:
+            raise UserError(f"--chapters: the ladder '{name}' has not been climbed yet (climbed: {', '.join(known) or 'none'}); "
+                            f"do so first: python -m speedcore ladder {name}")
+    return tuple(climb for name in names for climb in climbs if climb.ladder.name == name)
+
+
 def _command(all_: bool, datasets: str | None, recipe: str, budget: str, within: str, seeds: str,
-             data_mode: str | None) -> str:
+             data_mode: str | None, chapters: str | None) -> str:
     """The command that makes this report again, without where its files lie."""
-    words = ["python -m reports.build", "--all" if all_ else f"--datasets {datasets}", f"--recipe {recipe}",
+    sets = ["--all"] if all_ else [f"--datasets {datasets}"] if datasets else []
+    words = ["python -m reports.build", *sets, f"--recipe {recipe}",
              f"--budget {budget}", f"--within {within}", f"--seeds {seeds}"]
-    return " ".join([*words, f"--data-mode {data_mode}"] if data_mode else words)
+    more = {"--data-mode": data_mode, "--chapters": chapters}
+    return " ".join([*words, *(f"{option} {value}" for option, value in more.items() if value)])
 
 
 def main() -> None:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 
 from reports import results_json
 from reports.model import ReportModel
 from reports.results import Results
-from reports.sections import attention, mistakes, network, outcome, pictures, summary, training, trust
+from reports.sections import attention, ladder, mistakes, network, outcome, pictures, summary, training, trust
 from reports.sections.context import Context
 
 _ALWAYS = (summary.section,)
 _OF_RUNS = (outcome.results, outcome.effects, network.section, pictures.data, pictures.augmentation, training.schedule,
             training.curves, mistakes.section, attention.section)
-_LAST = (trust.limitations, trust.provenance, trust.regenerate, trust.appendix)
+_LAST = (trust.limitations, trust.provenance, trust.regenerate)
 
 
 def compose(results: Results) -> ReportModel:
     """The whole report as strings and drawings. Without runs only what can be said without them."""
     context = Context(results)
     made = [make(context) for make in (*_ALWAYS, *(_OF_RUNS if results.sets else ()), *_LAST)]
+    earlier: Counter[str] = Counter()
+    for climbed in results.inputs.ladders:
+        made.append(ladder.section(climbed, earlier[climbed.ladder.name]))
+        earlier[climbed.ladder.name] += 1
+    made.append(trust.appendix(context))
     sections = tuple(replace(section, number=str(i)) for i, section in enumerate(made, 1))
     day = datetime.fromisoformat(results.finished)
     return ReportModel(

@@ -15,6 +15,7 @@ from speedcore.runs import DataRecord, Run
 if TYPE_CHECKING:
     from explain.artefact import Explanation
     from speedcore.data.dataset import Dataset
+    from speedcore.ladders.climbing import Climb
     from speedcore.planning import Course
 
 ARMS = ("without", "with")
@@ -38,7 +39,7 @@ class Inputs:
 
     datasets: by name, for the images (those without runs are passed over). plan: the courses of `planning.Plan`.
     notes: what more time would buy and the command that buys it, as sentences with `code` in backticks. command: the
-    command line that makes this report again. environment: `provenance.collect`.
+    command line that makes this report again. environment: `provenance.collect`. ladders: climbs, a chapter each.
     """
 
     datasets: Mapping[str, Dataset]
@@ -52,6 +53,7 @@ class Inputs:
     status: Status = "complete"
     command: str = ""
     environment: Mapping[str, object] = field(default_factory=dict)
+    ladders: tuple[Climb, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,14 @@ class Results:
         return tuple(run for one in self.sets for run in one.runs)
 
     @property
+    def climbed(self) -> tuple[Run, ...]:
+        """The runs of the ladders."""
+        return tuple(run for climb in self.inputs.ladders for runs in climb.runs.values() for run in runs)
+
+    @property
     def finished(self) -> str:
         """When the newest run was finished (ISO 8601): the report's date, the same however often it is rendered."""
-        dates = [str(run.record.provenance.get("finished", "")) for run in self.runs]
+        dates = [str(run.record.provenance.get("finished", "")) for run in (*self.runs, *self.climbed)]
         return max([d for d in dates if d] or [str(self.inputs.environment.get("finished")
                                                    or "1970-01-01T00:00:00+00:00")])
 

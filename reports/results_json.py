@@ -6,7 +6,10 @@ import json
 
 from reports.findings import Claim, sentence
 from reports.sections.context import Context
+from speedcore.ladders.climbing import Climb
+from speedcore.ladders.findings import Change, RungFinding, findings
 from speedcore.runs import Run
+from speedcore.statistics import Interval
 
 SCHEMA_VERSION = 1
 
@@ -22,6 +25,7 @@ def content(context: Context) -> dict:
         "command": inputs.command,
         "runs": [_run(run) for run in context.results.runs],
         "claims": [_claim(claim) for claim in context.claims],
+        "ladders": [_ladder(climbed) for climbed in inputs.ladders],
         "missing": [{"dataset": m.dataset, "reason": m.reason, "remedy": m.remedy} for m in inputs.missing],
         # When and by which command line this process was started says nothing about the numbers.
         "environment": {k: v for k, v in inputs.environment.items() if k not in ("finished", "command")},
@@ -47,11 +51,39 @@ def _run(run: Run) -> dict:
 
 
 def _claim(claim: Claim) -> dict:
-    interval = claim.interval
     return {
         "kind": claim.kind, "text": claim.text, "dataset": claim.dataset, "n": claim.n, "seeds": list(claim.seeds),
         "difference": claim.difference, "differences": list(claim.differences),
-        "interval": None if interval is None else {"low": interval.low, "high": interval.high, "level": 0.95,
-                                                   "kind": interval.kind},
+        "interval": _interval(claim.interval),
         "p": claim.p, "p_holm": claim.p_holm, "verdict": claim.verdict, "sentence": sentence(claim),
     }
+
+
+def _interval(interval: Interval | None) -> dict | None:
+    return None if interval is None else {"low": interval.low, "high": interval.high, "level": 0.95, "kind": interval.kind}
+
+
+def _ladder(climbed: Climb) -> dict:
+    data = next(run for runs in climbed.runs.values() for run in runs).record.data
+    return {"name": climbed.ladder.name, "source": climbed.ladder.source, "dataset": data.name, "clock": climbed.ladder.clock,
+            "scale": vars(climbed.scale), "left_out": list(climbed.left_out),
+            "rungs": [_rung(climbed, finding) for finding in findings(climbed)]}
+
+
+def _rung(climbed: Climb, finding: RungFinding) -> dict:
+    reported = finding.rung.reported
+    return {
+        "name": finding.rung.name, "what": finding.rung.what, "against": finding.against, "peeked": finding.peeked,
+        "reported": {"accuracy": reported.mean, "sd": reported.spread, "n": reported.count, "at_least": reported.at_least,
+                     "seconds": reported.seconds, "seconds_sd": reported.seconds_sd},
+        "accuracies": list(finding.accuracies), "accuracy": finding.mean, "sd": finding.sd,
+        "interval": _interval(finding.interval), "epochs": finding.epochs, "clocks": finding.clocks,
+        "accuracy_change": _change(finding.accuracy), "time_change": _change(finding.time),
+        "reproduced": finding.reproduced, "sentence": finding.sentence,
+        "runs": [run.record.key for run in climbed.runs[finding.rung.name]],
+    }
+
+
+def _change(change: Change | None) -> dict | None:
+    return None if change is None else {"value": change.value, "interval": _interval(change.interval),
+                                        "pairs": change.pairs, "verdict": change.verdict}

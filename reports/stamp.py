@@ -29,6 +29,9 @@ def of(inputs: Inputs, formats: Sequence[str]) -> str:
         "missing": [vars(m) for m in inputs.missing], "plan": [c.model_dump(mode="json") for c in inputs.plan],
         "rest": [inputs.notes, inputs.budget_seconds, inputs.within_seconds, inputs.status, inputs.command],
         "environment": {k: v for k, v in inputs.environment.items() if k not in _PASSING},
+        "ladders": [[c.ladder.model_dump(mode="json"), vars(c.scale), c.left_out,
+                     {rung: [run.record.model_dump(mode="json") for run in runs] for rung, runs in c.runs.items()}]
+                    for c in inputs.ladders],
         "formats": sorted(formats), "code": _code(),
     }
     return _digest(json.dumps(content, sort_keys=True, default=str).encode())

@@ -1,4 +1,4 @@
-"""python -m speedcore: train | target | plan | data | precompute | verify | study."""
+"""python -m speedcore: train | target | plan | data | precompute | verify | ladder | study."""
 
 from __future__ import annotations
 
@@ -52,6 +52,8 @@ def train(dataset: DatasetName = "mnist", recipe: RecipeName = "auto", budget: B
     tta = "" if r.metrics.tta_accuracy is None else f", {100 * r.metrics.tta_accuracy:.2f} % with test-time views"
     out.print(f"test accuracy {100 * r.metrics.test_accuracy:.2f} %{tta}; {r.steps} steps, {r.epochs:.3g} epochs; last "
               f"rate at {r.final_factor:g} of the peak")
+    if r.peeked:
+        out.print("this run read the test set to decide when to stop: its accuracy says nothing about unseen images")
     out.print("clocks: " + ", ".join(f"{name} {s:.1f} s" for name, s in r.clocks.items()))
     typer.echo(run.path)
 
@@ -190,6 +192,34 @@ def verify(run: Annotated[Path, typer.Argument(help="A run folder.")], data: Dat
                        f"recorded {recorded.record.metrics.test_accuracy:.4f}). Bits agree only on the same kind of "
                        f"machine, thread count and torch version as in its run.json.")
     typer.echo(f"{run}: the same weights to the bit ({recorded.record.weights_sha256[:16]}…)")
+
+
+@app.command()
+def ladder(name: Annotated[str | None, typer.Argument(help="A built-in ladder, or a TOML file.")] = None,
+           list_: Annotated[bool, typer.Option("--list", help="Name the ladders there are.")] = False,
+           rungs: Annotated[str | None, typer.Option(help="Comma-separated rungs; all where not given.")] = None,
+           dataset: Annotated[str | None, typer.Option(help="Another data set than the ladder's own.")] = None,
+           seeds: Annotated[int | None, typer.Option(min=1, max=10_000, help="Runs a rung; 3, or what --within holds.")] = None,
+           scale: Annotated[str, typer.Option(help="Share of data, epochs and width: 0.5, or data=0.2,width=0.5.")] = "1",
+           within: Annotated[str, typer.Option(help="Time for all runs, or none.")] = "none",
+           data: DataDir = None, runs: RunsDir = None, device: DeviceName = "auto", offline: Offline = False) -> None:
+    """Train the rungs of a ladder, or find their runs, and show what each rung's change does."""
+    from speedcore import ladders
+    from speedcore.data import load
+    from speedcore.ladders import climbing, printing
+    from speedcore.ladders.scale import Scale
+    from speedcore.runs import RunStore
+
+    out = console(stderr=False)
+    if list_ or name is None:
+        return printing.show_list(ladders.built_in(), out)
+    chosen, share, seconds = ladders.get(name), Scale.parse(scale), seconds_of(within, "--within")
+    count = len(chosen.chosen(rungs)) * (seeds or (climbing.SEEDS if seconds is None else climbing.MOST_SEEDS))
+    on = device_of(device)
+    source = load(dataset or chosen.dataset, data, offline)
+    with live(chosen.name, count, console()) as watcher:
+        climbed = climbing.climb(chosen, source, RunStore(runs), on, share, rungs, seeds, seconds, watcher)
+    printing.show(climbed, out)
 
 
 @study.command("lr-finder")

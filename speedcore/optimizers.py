@@ -33,7 +33,10 @@ def make(spec: recipe.Optimizer, network: nn.Module) -> Stepper:
     """
     trainable = {name: p for name, p in network.named_parameters() if p.requires_grad}
     if isinstance(spec, recipe.Adam):
-        return TorchAdam(list(trainable.values()), spec)
+        return Borrowed(torch.optim.Adam(list(trainable.values()), lr=spec.lr, betas=spec.betas,
+                                         weight_decay=spec.weight_decay))
+    if isinstance(spec, recipe.Adadelta):
+        return Borrowed(torch.optim.Adadelta(list(trainable.values()), lr=spec.lr, rho=spec.rho, eps=spec.eps))
     if spec.whiten_bias and not hasattr(network, "whiten"):
         raise RecipeError(f"optimizer.whiten_bias: network '{type(network).__name__.lower()}' has no whitening layer; leave "
                           f"whiten_bias out, or choose network 'recordnet'.")
@@ -165,15 +168,15 @@ def orthogonalise(matrix: Float[Tensor, "r c"], iterations: int) -> Float[Tensor
     return x.T if tall else x
 
 
-class TorchAdam:
-    """torch.optim.Adam behind the loop's interface."""
+class Borrowed:
+    """An optimiser of torch behind the loop's interface; its peak rate is the one that it was made with."""
 
-    def __init__(self, parameters: list[Tensor], spec: recipe.Adam):
-        self.lr = spec.lr
-        self._adam = torch.optim.Adam(parameters, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay)
+    def __init__(self, optimizer: torch.optim.Optimizer):
+        self.lr = optimizer.defaults["lr"]
+        self._optimizer = optimizer
 
     def step(self, factor: float, progress: float | None = None) -> None:
-        for group in self._adam.param_groups:
+        for group in self._optimizer.param_groups:
             group["lr"] = self.lr * factor
-        self._adam.step()
-        self._adam.zero_grad(set_to_none=True)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from speedcore import recipes
 from speedcore.clock import POLICIES, Budget, ClockPolicy, Phase, Stopwatch
-from speedcore.data.batches import Batches
+from speedcore.data import batches as data_path
 from speedcore.data.dataset import Dataset, Split
 from speedcore.errors import BudgetError
 from speedcore.recipe import Frozen, Recipe
@@ -54,7 +54,7 @@ def measure(dataset: Dataset, recipe: Recipe, device: torch.device, quick: bool 
     few = Split(dataset.train.images[:4 * batch], dataset.train.labels[:4 * batch])
     trial = recipe.changed(batch_size=min(batch, len(few)))
     trainee = Trainee(dataset, trial, 0, device)
-    batches = iter(Batches(few.to(device), recipe.augment, trial.batch_size, 0, trainee.normalise))
+    batches = iter(data_path.of_recipe(trial, few.to(device), 0, trainee.normalise))
     trainee.network.train()
     wait = synchroniser(device)
     for _ in range(1 if device.type == "cpu" else 5):
@@ -327,12 +327,18 @@ def job(course: Course, budget: Budget, device: str, arm: str, seed: int) -> Job
     """One run of a course. Its key names data, recipe, arm, seed, limits and device, not what was measured."""
     recipe = course.recipe if arm == "with" else course.recipe.without_augmentation()
     limit = math.inf if course.limit is None else course.limit
-    content = json.dumps([recipe.hash, course.fingerprint, arm, seed, budget.seconds, budget.policy.name, limit,
-                          torch.device(device).type, torch.get_num_threads()])
-    family = course.dataset.replace(":", "-").replace("/", "-").replace("=", "").strip("-")
-    key = f"{family}-{arm}-{recipe.name}-s{seed}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
+    key = run_key(recipe, course.dataset, course.fingerprint, arm, seed, budget, limit, device)
     return Job(key, recipe, arm, seed, budget, limit, course.steps, course.wanted,
                stretch=course.cut_short and arm == "with")
+
+
+def run_key(recipe: Recipe, dataset: str, fingerprint: str, arm: str, seed: int, budget: Budget, limit: float,
+            device: str) -> str:
+    """Name of a run's folder: readable, and different for whatever may train different weights."""
+    content = json.dumps([recipe.hash, fingerprint, arm, seed, budget.seconds, budget.policy.name, limit,
+                          torch.device(device).type, torch.get_num_threads()])
+    family = dataset.replace(":", "-").replace("/", "-").replace("=", "").strip("-")
+    return f"{family}-{arm}-{recipe.name}-s{seed}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
 
 
 def _notes(plan: Plan, request: Request) -> list[str]:

@@ -49,6 +49,10 @@ class DavidNet(Part):
     width: PositiveFloat = 1.0
     logit_scale: PositiveFloat = 0.125
 
+    def narrowed(self, factor: float) -> DavidNet:
+        """The same network with `factor` times the channels."""
+        return self.model_copy(update={"width": self.width * factor})
+
 
 class RecordNet(Part):
     """A whitened convolutional network of three stages (`speedcore.networks.recordnet`)."""
@@ -62,8 +66,40 @@ class RecordNet(Part):
     norm_eps: PositiveFloat = 1e-5
     head_std: PositiveFloat = 1.0
 
+    def narrowed(self, factor: float) -> RecordNet:
+        """The same network with `factor` times the channels, rounded."""
+        return self.model_copy(update={"widths": _scaled(self.widths, factor)})
 
-Network = Annotated[DavidNet | RecordNet, Field(discriminator="kind")]
+
+class DigitNet(Part):
+    """Two unpadded convolutions and two linear layers (`speedcore.networks.digitnet`), as mnist-fast trains them.
+
+    widths: of the convolutions. first_kernel: side of the first ones' filters, the second ones are 3×3. hidden: width of
+    the first linear layer. first_pool: a 2×2 max-pool after the first convolution too. second_relu: an activation after
+    the second convolution. pool_first: pool before the activation, the same function for less work. dropout: share of
+    channels dropped after the convolutions, and of values after the first linear layer.
+    """
+
+    kind: Literal["digitnet"] = "digitnet"
+    widths: tuple[PositiveInt, PositiveInt] = (32, 64)
+    first_kernel: Literal[3, 5] = 3
+    hidden: PositiveInt = 128
+    first_pool: bool = True
+    second_relu: bool = True
+    pool_first: bool = False
+    dropout: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.0, 0.0)
+
+    def narrowed(self, factor: float) -> DigitNet:
+        """The same network with `factor` times the channels and hidden units, rounded."""
+        (hidden,) = _scaled((self.hidden,), factor)
+        return self.model_copy(update={"widths": _scaled(self.widths, factor), "hidden": hidden})
+
+
+def _scaled(widths: tuple[int, ...], factor: float) -> tuple[int, ...]:
+    return tuple(max(1, round(width * factor)) for width in widths)
+
+
+Network = Annotated[DavidNet | RecordNet | DigitNet, Field(discriminator="kind")]
 
 
 class Augment(Part):
@@ -86,10 +122,10 @@ class Augment(Part):
 
 
 class Schedule(Part):
-    """Knots (progress 0..1, factor of the peak rate)."""
+    """Knots (progress 0..1, factor of the peak rate). shape "steps" keeps a knot's factor until the next knot."""
 
     knots: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.2, 1.0), (1.0, 0.0))
-    shape: Literal["linear", "cosine"] = "linear"
+    shape: Literal["linear", "cosine", "steps"] = "linear"
 
     @field_validator("knots")
     @classmethod
@@ -168,7 +204,16 @@ class Adam(Part):
     weight_decay: NonNegativeFloat = 0.0
 
 
-Optimizer = Annotated[SGD | Muon | Adam, Field(discriminator="kind")]
+class Adadelta(Part):
+    """torch's Adadelta: steps are scaled by the running sizes of past steps and gradients, so `lr` 1 is its natural rate."""
+
+    kind: Literal["adadelta"] = "adadelta"
+    lr: PositiveFloat = 1.0
+    rho: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    eps: PositiveFloat = 1e-6
+
+
+Optimizer = Annotated[SGD | Muon | Adam | Adadelta, Field(discriminator="kind")]
 
 
 class Average(Part):
@@ -219,12 +264,30 @@ class Views(Part):
         return (3 * (1 - self.shift_share),) * upright + (1.5 * self.shift_share,) * (2 * upright)
 
 
+class Peek(Part):
+    """Looks at the *test* set after every epoch, as some published systems take them: their clocks count the time.
+
+    stop_at: accuracy (a share of 1) at which training ends. The test set then chooses the moment at which it is read, so
+    the accuracy of such a run is no estimate for unseen images: its record says so (`RunRecord.peeked`), and so does every
+    table that shows it. Without `stop_at` a look decides nothing.
+    """
+
+    stop_at: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
+# Fields that came after the first runs had been published. At their defaults they stay out of the hash, so that a recipe
+# that does not use them keeps its name, and its finished runs stay findable.
+_LATER = ("order", "last_batch", "peek")
+
+
 class Recipe(Part):
     """How to train. Epochs are what the recipe wants; a budget may grant fewer (never fewer than one step).
 
     min_epochs: below this the planner prefers fewer seeds to shorter runs. validation: training images held out
     for curves and tuning. precision: "bf16" runs the network under autocast with fp32 weights; "bf16-weights"
-    keeps the weights in bf16 too. data: "device" augments while training, "precomputed" streams stored epochs.
+    keeps the weights in bf16 too. data: "device" augments while training, "precomputed" streams stored epochs, "loader"
+    brings image after image through torch's DataLoader. order: "fixed" shuffles once, the same for all epochs and seeds.
+    last_batch: whether an epoch drops or keeps the batch that it cannot fill.
     """
 
     name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._+-]+$")]
@@ -242,19 +305,32 @@ class Recipe(Part):
     test_time: Views = Views()
     precision: Literal["fp32", "bf16", "bf16-weights"] = "fp32"
     channels_last: bool = False
-    data: Literal["device", "precomputed"] = "device"
+    data: Literal["device", "precomputed", "loader"] = "device"
     validation: NonNegativeInt = 1000
+    order: Literal["shuffled", "fixed"] = "shuffled"
+    last_batch: Literal["drop", "keep"] = "drop"
+    peek: Peek | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         if self.min_epochs > self.epochs:
             raise ValueError(f"min_epochs ({self.min_epochs:g}) is larger than epochs ({self.epochs:g})")
+        if self.peek and self.average:
+            raise ValueError("peek looks at the weights in training, but average tests other ones; leave one of them out")
+        if self.data == "precomputed" and self.last_batch == "keep":
+            raise ValueError('stored epochs hold whole batches; write last_batch = "drop" or data = "device"')
         return self
+
+    @property
+    def peeks(self) -> bool:
+        """Whether the test set decides when training ends."""
+        return self.peek is not None and self.peek.stop_at is not None
 
     @property
     def hash(self) -> str:
         """Twelve hex digits that name everything about the recipe but its name and description."""
-        content = self.model_dump(mode="json", exclude={"name", "describe"})
+        unused = {field for field in _LATER if getattr(self, field) == type(self).model_fields[field].default}
+        content = self.model_dump(mode="json", exclude={"name", "describe", *unused})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
     def without_augmentation(self) -> Recipe:
@@ -298,17 +374,17 @@ def from_toml(path: Path) -> Recipe:
         if not (isinstance(base, str) and isinstance(dataset, str)):
             raise RecipeError(f"recipe file {path}: base and dataset must be names in quotes.")
         try:
-            content = _merged(get(base, dataset).model_dump(), content)
+            content = merged(get(base, dataset).model_dump(), content)
         except RecursionError:
             raise RecipeError(f"recipe file {path}: its base '{base}' leads back to itself.") from None
     return validated(content, f"recipe file {path}")
 
 
-def _merged(base: dict, change: dict) -> dict:
+def merged(base: dict, change: dict) -> dict:
     """`change` over `base`, table by table; a table that names another `kind` replaces its predecessor whole."""
-    merged = dict(base)
+    result = dict(base)
     for key, value in change.items():
-        old = merged.get(key)
+        old = result.get(key)
         nested = isinstance(value, dict) and isinstance(old, dict) and value.get("kind", old.get("kind")) == old.get("kind")
-        merged[key] = _merged(old, value) if nested else value
-    return merged
+        result[key] = merged(old, value) if nested else value
+    return result

@@ -56,6 +56,13 @@ class ReplanRecord(Frozen):
     reason: str
 
 
+class PeekRecord(Frozen):
+    """A look at the test set in mid-training: after `step`, the share of its images classified correctly."""
+
+    step: int
+    accuracy: float
+
+
 class Metrics(Frozen):
     """Shares of 1. `tta_accuracy` is None where the recipe has no test-time augmentation."""
 
@@ -87,6 +94,7 @@ class RunRecord(Frozen):
     final_lr: float
     final_factor: float
     replans: tuple[ReplanRecord, ...] = ()
+    peeks: tuple[PeekRecord, ...] = ()
     parameters: dict[str, int]
     ledger: dict[str, float]
     clocks: dict[str, float]
@@ -100,6 +108,11 @@ class RunRecord(Frozen):
     def accuracy(self) -> float:
         """The accuracy that the recipe is judged by: with TTA where it has one."""
         return self.metrics.test_accuracy if self.metrics.tta_accuracy is None else self.metrics.tta_accuracy
+
+    @property
+    def peeked(self) -> bool:
+        """Whether the test set decided when training ended: then `accuracy` is no estimate for unseen images."""
+        return self.recipe.peeks
 
 
 @dataclass(frozen=True)

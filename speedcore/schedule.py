@@ -16,12 +16,16 @@ Knots = tuple[tuple[float, float], ...]
 def interpolate(knots: Knots, progress: float, shape: str = "linear") -> float:
     """Value at `progress` between `knots` ((progress, value), ...); constant outside them.
 
-    shape: "linear", or "cosine" for half a cosine wave between neighbouring knots (torch's OneCycleLR).
+    shape: "linear"; "cosine" for half a cosine wave between neighbouring knots (torch's OneCycleLR); "steps" keeps a
+    knot's value up to and including the next knot, so that a step that ends an epoch still trains at its epoch's rate.
     """
     if progress <= knots[0][0]:
         return knots[0][1]
     if progress >= knots[-1][0]:
         return knots[-1][1]  # exactly, not to a rounding error: this is where runs land
+    if shape == "steps":
+        # Progress is summed up in floating point: the last step of an epoch may lie a rounding error beyond its knot.
+        return next(y for (_, y), (x, _) in pairwise(knots) if progress <= x + 1e-9)
     (x0, y0), (x1, y1) = next((left, right) for left, right in pairwise(knots) if progress <= right[0])
     share = (progress - x0) / (x1 - x0) if x1 > x0 else 1.0
     if shape == "cosine":
@@ -94,6 +98,10 @@ class Pace:
         """
         left = self.steps - self.done
         return left <= self.FEW or self.done >= self._look_when_done or left <= self._look_when_left
+
+    def stop(self) -> None:
+        """End here, wherever progress is."""
+        self.steps = self.done
 
     def look(self, elapsed: float, seconds: float, steps: int = 1) -> None:
         """Look at the clock after a step; where a look is due, change the number of steps left if the landing needs it.

@@ -21,14 +21,15 @@ from speedcore import averaging, evaluate, optimizers, provenance
 from speedcore.allocator import keep_memory
 from speedcore.augment import Normalise
 from speedcore.clock import POLICIES, Budget, Ledger, Phase, Stopwatch
-from speedcore.data.batches import Batches
+from speedcore.data import batches as data_path
 from speedcore.data.dataset import Dataset, Part, Split
 from speedcore.data.precompute import PrecomputedEpochs
 from speedcore.errors import BudgetError
 from speedcore.memory import PeakMemory
 from speedcore.networks import build, parameter_counts
+from speedcore.peeking import Peeks
 from speedcore.recipe import Recipe
-from speedcore.runs import DataRecord, Metrics, ReplanRecord, Run, RunRecord, RunStore
+from speedcore.runs import DataRecord, Metrics, PeekRecord, ReplanRecord, Run, RunRecord, RunStore
 from speedcore.schedule import Pace, Replan, interpolate
 
 # Whitening filters settle long before this many images have been seen.
@@ -108,9 +109,9 @@ def hold_out(split: Split, count: int) -> tuple[Split | Part, Split | None]:
 
 
 def steps_per_epoch(dataset: Dataset, recipe: Recipe) -> int:
-    """Whole batches in one pass over the images that training may see."""
+    """Batches in one pass over the images that training may see."""
     held_out = min(recipe.validation, len(dataset.train) // 10)
-    return (len(dataset.train) - held_out) // recipe.batch_size
+    return data_path.count(len(dataset.train) - held_out, recipe.batch_size, recipe.last_batch)
 
 
 def full_steps(dataset: Dataset, recipe: Recipe) -> int:
@@ -148,7 +149,8 @@ class Trainee:
 
     def gradients(self, images, labels) -> tuple[torch.Tensor, torch.Tensor]:
         """Forward and backward of one batch: (mean loss, accuracy) as device scalars."""
-        x = self.normalise(images.to(self.device)).to(memory_format=self.layout)
+        images = images.to(self.device)
+        x = (images if images.is_floating_point() else self.normalise(images)).to(memory_format=self.layout)
         with evaluate.autocast(self.recipe.precision, self.device):
             logits = self.network(x)
         logits = logits.float()
@@ -194,7 +196,7 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
     with ExitStack() as cleanup:
         with ledger.phase(Phase.PREPARE):
             train_split, validation = hold_out(dataset.train, recipe.validation)
-            batches = Batches(train_split.to(device), recipe.augment, recipe.batch_size, job.seed, Normalise.of(dataset))
+            batches = data_path.of_recipe(recipe, train_split.to(device), job.seed, Normalise.of(dataset))
         with ledger.phase(Phase.BUILD):
             trainee = Trainee(dataset, recipe, job.seed, device)
         with ledger.phase(Phase.PREPARE):
@@ -206,9 +208,11 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
         with ledger.phase(Phase.WARM_UP):
             warm_up(trainee, batches)
             ahead = still_to_come(trainee, dataset.test, validation) if job.budget.policy.counts(Phase.TEST) else (0.0, 0.0)
-        pace, history = fit(trainee, batches, validation, job, ledger, observer, ahead)
+        peeks = Peeks(trainee, dataset.test, recipe.peek, batches.steps_per_epoch) if recipe.peek else None
+        pace, history = fit(trainee, batches, validation, job, ledger, observer, ahead, peeks)
         with ledger.phase(Phase.TEST):
-            plain = trainee.logits(dataset.test.images)
+            seen = peeks.after(pace.done) if peeks else None
+            plain = trainee.logits(dataset.test.images) if seen is None else seen
         predictions = {"labels": dataset.test.labels.numpy(), "logits": plain.cpu().numpy()}
         tta = None
         if recipe.test_time.any:
@@ -238,7 +242,9 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
         budget_policy=job.budget.policy.name, limit_seconds=_finite(job.limit), steps=pace.done, planned_steps=job.steps,
         steps_per_epoch=batches.steps_per_epoch, epochs=pace.done / batches.steps_per_epoch,
         final_lr=trainee.optimizer.lr * factor, final_factor=factor,
-        replans=tuple(ReplanRecord(**vars(r)) for r in pace.replans), parameters=trainee.parameters,
+        replans=tuple(ReplanRecord(**vars(r)) for r in pace.replans),
+        peeks=tuple(PeekRecord(step=step, accuracy=share) for step, share in (peeks.seen if peeks else ())),
+        parameters=trainee.parameters,
         ledger=seconds, clocks={name: policy.seconds(seconds) for name, policy in POLICIES.items()}, metrics=metrics,
         peak_memory_bytes=peak_bytes, weights_sha256=digest(weights), device=device.type,
         provenance=provenance.collect(device))
@@ -266,21 +272,23 @@ def warm_up(trainee: Trainee, batches) -> None:
 
 
 def still_to_come(trainee: Trainee, test: Split, validation: Split | None) -> tuple[float, float]:
-    """Seconds, a little too many, of one look at validation and of everything after training: for strict clocks."""
+    """Seconds, a little too many, of one look and of everything after training: for strict clocks."""
     images = test.images[:500]
     trainee.logits(images)  # the first pass at a shape chooses kernels
     watch = Stopwatch()
     trainee.logits(images)
     synchroniser(trainee.device)()
     each = 1.2 * watch.seconds() / len(images)
-    return each * len(validation or ()), each * len(test) * trainee.recipe.test_time.count + 0.5
+    looked_at = len(validation or ()) + (len(test) if trainee.recipe.peek else 0)
+    return each * looked_at, each * len(test) * trainee.recipe.test_time.count + 0.5
 
 
 def fit(trainee: Trainee, batches, validation: Split | None, job: Job, ledger: Ledger, observer: Observer | None,
-        ahead: tuple[float, float] = (0.0, 0.0)) -> tuple[Pace, History]:
+        ahead: tuple[float, float] = (0.0, 0.0), peeks: Peeks | None = None) -> tuple[Pace, History]:
     """Step until the pace has landed. The network leaves holding the weights to be tested, in eval mode.
 
-    ahead: seconds that a look at validation and everything after training take away from the limit.
+    ahead: seconds that a look and everything after training take away from the limit. peeks: looks at the test set that
+    may end training, for recipes that ask for them.
     """
     recipe, network = trainee.recipe, trainee.network
     knots, shape = recipe.schedule.knots, recipe.schedule.shape
@@ -325,6 +333,11 @@ def fit(trainee: Trainee, batches, validation: Split | None, job: Job, ledger: L
             if looking:
                 looks = [p for p in looks if p - 1e-9 > progress]
                 _look(trainee, validation, pace, history, ledger)
+                before = ledger.elapsed(job.budget.policy)
+            if peeks and peeks.due(pace.done):
+                with ledger.phase(Phase.TEST):
+                    if peeks.enough(pace.done):
+                        pace.stop()
                 before = ledger.elapsed(job.budget.policy)
     for average in averages:
         average.install()

@@ -9,6 +9,7 @@ from reports import formats as f
 from reports.figures.lines import Line, Panel, panels
 from reports.model import Bullets, FigureSpec, Outcome, Prose, Section, Tile, Tiles, Verdict
 from reports.results import DatasetResults, title_of
+from reports.sections import ladder
 from reports.sections.context import ARM_LABELS, Context, budget_share, mean_of, plain, with_views
 from speedcore import statistics
 from speedcore.runs import Run
@@ -16,18 +17,23 @@ from speedcore.runs import Run
 
 def title(context: Context) -> str:
     seconds = context.results.inputs.budget_seconds
+    if context.results.inputs.ladders and not context.sets:
+        return "What does each change do?"
     return f"Are {seconds:g} seconds enough?" if seconds else "How far does training get?"
 
 
 def subtitle(context: Context) -> str:
     names = f.listing([one.title for one in context.sets])
+    ladders = context.results.inputs.ladders
+    if not names and ladders:
+        return f"What each change does, rung by rung: {f.listing([climbed.ladder.name for climbed in ladders])}."
     if not names:
         return "No data set could be trained; this page says why and what to do."
     return f"Small networks on {names}: trained with and without augmentation, timed, tested once, and asked where they look."
 
 
 def status_text(context: Context) -> str:
-    runs = f.plural(len(context.results.runs), "run")
+    runs = f.plural(len(context.results.runs) + len(set(run.path for run in context.results.climbed)), "run")
     return {
         "complete": f"All planned runs are in this report: {runs}.",
         "partial": f"Some of what was asked for is not in this report ({runs} are); section 11 says what and why.",
@@ -40,6 +46,8 @@ def section(context: Context) -> Section:
     if context.sets:
         blocks.append(Tiles(tuple(_tile(one) for one in context.sets)))
         blocks.append(Prose(_answer(context)))
+    if context.results.inputs.ladders:
+        blocks.append(Bullets(tuple(ladder.headline(climbed) for climbed in context.results.inputs.ladders)))
     if context.results.inputs.missing:
         missing = context.results.inputs.missing
         blocks.append(Bullets(tuple(f"**{title_of(m.dataset)} is missing.** {_stop(m.reason)} {_stop(m.remedy)}"

@@ -48,7 +48,7 @@ def _limits(context: Context) -> Iterator[str]:
                f"Intervals over so few seeds are wide and lean on the normal distribution.")
     for one in context.sets:
         yield from _of_set(one)
-    if {run.record.device for run in context.results.runs} == {"cpu"}:
+    if {run.record.device for run in (*context.results.runs, *context.results.climbed)} == {"cpu"}:
         yield ("**Small machine.** Everything was trained on processor cores; the article used a GPU. Seconds say what "
                "this machine can do, not what the article’s could.")
     yield ("**One test split.** Intervals are over seeds. How accuracies would change with other test images is not in "
@@ -70,6 +70,11 @@ def _of_set(one: DatasetResults) -> Iterator[str]:
         yield (f"**{one.title} was cut short.** {len(short)} of {f.plural(len(one.runs), 'run')} took {span} of the "
                f"{short[0].record.recipe.epochs:g} epochs that the recipe wants, because the time of the build is "
                f"shared; accuracy would be higher with more.")
+    peeked = [run for run in one.runs if run.record.peeked]
+    if peeked:
+        yield (f"**{one.title} was stopped by its test set.** {len(peeked)} of {f.plural(len(one.runs), 'run')} ended when "
+               f"the test accuracy was high enough, as the recipe replicates it: these accuracies say nothing about "
+               f"unseen images.")
     changed = [run for run in one.runs if run.record.replans]
     if changed:
         count = sum(len(run.record.replans) for run in changed)
@@ -94,7 +99,7 @@ def _of_set(one: DatasetResults) -> Iterator[str]:
 # --- provenance ------------------------------------------------------------------------------------------------------
 
 def provenance(context: Context) -> Section:
-    runs = context.results.runs
+    runs = (*context.results.runs, *context.results.climbed)
     origin = [run.record.provenance for run in runs] or [dict(context.results.inputs.environment)]
 
     def every(get, nothing: str = "unknown") -> str:
@@ -117,7 +122,7 @@ def provenance(context: Context) -> Section:
         ("Command of the runs", every(lambda p: f"`{p['command']}`" if p.get("command") else None)),
     ))
     blocks: list = [machine]
-    if runs:
+    if context.sets:
         blocks.append(_recipes(context))
     return Section("provenance", "", "Provenance", "What made these numbers. Where runs differ, every value is listed.",
                    tuple(blocks))
@@ -163,7 +168,8 @@ def regenerate(context: Context) -> Section:
                    Code(inputs.command, "Command that makes this report")]
     budget = f"{f.seconds(inputs.budget_seconds)} a run" if inputs.budget_seconds else "no limit a run"
     within = f"{f.duration(inputs.within_seconds)} for all of it" if inputs.within_seconds else "no limit for all of it"
-    blocks.append(Prose(f"It was given {budget} and {within}."))
+    if context.sets or not inputs.ladders:
+        blocks.append(Prose(f"It was given {budget} and {within}."))
     if inputs.plan:
         blocks.append(_plan(context))
     if inputs.notes:

@@ -11,28 +11,34 @@ from torch import Tensor
 from speedcore.augment import Augmenter, Normalise, draw
 from speedcore.data.dataset import Part, Split
 from speedcore.errors import DataError
-from speedcore.recipe import Augment
+from speedcore.recipe import Augment, Recipe
+
+# One shuffle for all seeds: what a system does that shuffles its data set once, when it stores it.
+_FIXED_ORDER = 0xF12ED
 
 
 class Batches:
     """An endless stream of augmented batches, the same for the same seed.
 
-    split: training images on the device, or a part of them. Batches are whole: an epoch leaves out the last n mod
-    batch_size images of its shuffle. Order and augmentation are drawn from two generators, so that the arms with and
-    without augmentation see their images in the same order.
+    split: training images on the device, or a part of them. An epoch leaves out the last n mod batch_size images of its
+    shuffle; with last_batch "keep" they are a smaller batch. order "fixed" takes one shuffle, the same for every epoch and
+    every seed. Order and augmentation are drawn from two generators, so that the arms with and without augmentation see
+    their images in the same order.
     """
 
-    def __init__(self, split: Split | Part, augment: Augment, batch_size: int, seed: int, normalise: Normalise):
-        if len(split) < batch_size:
+    def __init__(self, split: Split | Part, augment: Augment, batch_size: int, seed: int, normalise: Normalise, *,
+                 order: str = "shuffled", last_batch: str = "drop"):
+        if len(split) < batch_size and last_batch == "drop":
             raise DataError(f"a batch of {batch_size} is larger than the training split of {len(split)} images; "
                             f"choose a recipe with a smaller batch_size.")
         self.batch_size = batch_size
-        self.steps_per_epoch = len(split) // batch_size
+        self.steps_per_epoch = count(len(split), batch_size, last_batch)
         self.size = split.size
         self._augment = augment
         self._split = split
         self._augmented = Augmenter(augment, self.size, normalise.fill, split.labels.device)
         self._seed = seed
+        self._fixed = fixed_permutation(len(split)).to(split.labels.device) if order == "fixed" else None
 
     def __iter__(self) -> Iterator[tuple[UInt8[Tensor, "b c h w"], Int64[Tensor, " b"]]]:
         device = self._split.labels.device
@@ -40,7 +46,8 @@ class Batches:
         choice_generator = torch.Generator(device).manual_seed(self._seed + 2**32)
         n, epoch, first = len(self._split), 0, None
         while True:
-            order = torch.randperm(n, generator=order_generator, device=device)
+            fixed = self._fixed
+            order = torch.randperm(n, generator=order_generator, device=device) if fixed is None else fixed
             choices = draw(self._augment, n, self.size, epoch, choice_generator, first)
             first = choices.mirrored if epoch == 0 else first
             for step in range(self.steps_per_epoch):
@@ -48,3 +55,21 @@ class Batches:
                 picked = self._split.take(index)
                 yield self._augmented(picked.images, choices.take(index)), picked.labels
             epoch += 1
+
+
+def count(images: int, batch_size: int, last_batch: str) -> int:
+    """Batches in an epoch: whole ones, and the partial one where it is kept."""
+    return images // batch_size if last_batch == "drop" else -(-images // batch_size)
+
+
+def fixed_permutation(n: int) -> Int64[Tensor, " n"]:
+    """The one order of samples that all seeds share."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(_FIXED_ORDER))
+
+
+def of_recipe(recipe: Recipe, split: Split | Part, seed: int, normalise: Normalise) -> Batches:
+    """The stream of batches of `split` that `recipe` trains on."""
+    make = Batches
+    if recipe.data == "loader":
+        from speedcore.data.loader import LoadedBatches as make
+    return make(split, recipe.augment, recipe.batch_size, seed, normalise, order=recipe.order, last_batch=recipe.last_batch)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from torch import nn
 
 from speedcore.networks.davidnet import DavidNet
+from speedcore.networks.digitnet import DigitNet
 from speedcore.networks.recordnet import RecordNet
 from speedcore.recipe import Network
 
-_BUILDERS = {"davidnet": DavidNet, "recordnet": RecordNet}
+_BUILDERS = {"davidnet": DavidNet, "recordnet": RecordNet, "digitnet": DigitNet}
 
 
 def build(spec: Network, channels: int, size: tuple[int, int], classes: int) -> nn.Module:
@@ -31,4 +32,4 @@ def parameter_counts(network: nn.Module) -> dict[str, int]:
     }
 
 
-__all__ = ["DavidNet", "RecordNet", "build", "parameter_counts"]
+__all__ = ["DavidNet", "DigitNet", "RecordNet", "build", "parameter_counts"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from speedcore.data.batches import Batches
+from speedcore.data import batches as data_path
 from speedcore.data.dataset import Dataset
 from speedcore.errors import RecipeError
 from speedcore.recipe import Recipe
@@ -48,7 +48,7 @@ def range_test(dataset: Dataset, recipe: Recipe, seed: int = 0, device: torch.de
     trainee = Trainee(dataset, recipe, seed, device)
     trainee.whiten(train)
     trainee.network.train()
-    batches = iter(Batches(train.to(device), recipe.augment, recipe.batch_size, seed, trainee.normalise))
+    batches = iter(data_path.of_recipe(recipe, train.to(device), seed, trainee.normalise))
     rates, losses, smooth = [], [], 0.0
     for i in range(steps):
         factor = lowest * (highest / lowest) ** (i / (steps - 1))

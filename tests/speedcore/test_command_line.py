@@ -56,7 +56,7 @@ MISTAKES = [
     (("plan", "--datasets", " , "), ["--datasets is empty"]),
     (("plan",), ["--all", "--datasets"]),
     (("data", "--datasets", "nosuch"), ["unknown data set 'nosuch'", "shapes"]),
-    (("train", "--dataset", SHAPES, "--recipe", "nosuch"), ["no recipe 'nosuch'", "article, record"]),
+    (("train", "--dataset", SHAPES, "--recipe", "nosuch"), ["no recipe 'nosuch'", "article, ", "record, sprint"]),
     (("plan", "--datasets", SHAPES, "--recipe", "missing.toml"), ["missing.toml", "does not exist"]),
     (("train", "--dataset", SHAPES, "--recipe", "auto.toml"), ["auto.toml"]),
     (("train", "--budget", "long"), ["--budget 'long' is not a duration", "90s"]),

@@ -9,7 +9,7 @@ import pytest
 
 from speedcore import recipe as parts
 from speedcore import recipes
-from speedcore.clock import POLICIES, Phase
+from speedcore.clock import POLICIES, SOURCE_POLICIES, Phase
 from speedcore.recipe import Average, Schedule, from_toml
 from speedcore.schedule import Pace
 
@@ -28,6 +28,7 @@ def table(text: str, after: str) -> dict[str, tuple[str, ...]]:
 
 @pytest.mark.parametrize(("part", "after"), [
     (parts.Recipe, "## Fields"), (parts.DavidNet, '`kind = "davidnet"`'), (parts.RecordNet, '`kind = "recordnet"`'),
+    (parts.DigitNet, '`kind = "digitnet"`'), (parts.Adadelta, '`kind = "adadelta"`'), (parts.Peek, "`[peek]`"),
     (parts.SGD, '`kind = "sgd"`'), (parts.Muon, '`kind = "muon"`'), (parts.Schedule, "`[schedule]`"),
     (parts.Augment, "`[augment]`"), (parts.Average, "`[average]`"), (parts.Lookahead, "`[lookahead]`"),
     (parts.WhitenBias, "`[optimizer.whiten_bias]`"), (parts.Views, "`[test_time]`")])
@@ -68,8 +69,8 @@ def test_the_python_example_runs(pages, tmp_path: Path, monkeypatch) -> None:
 
 
 def test_every_builtin_recipe_is_named(pages) -> None:
-    listed = re.search(r"a built-in name: (.*?)\.", pages["recipes"]).group(1)
-    assert set(re.findall(r"`([\w-]+)`", listed)) == set(recipes.names())
+    named = re.search(r"a built-in name: (.*?)\. A name", pages["recipes"], re.S).group(1)
+    assert set(re.findall(r"`([\w-]+)`", named)) == set(recipes.names())
 
 
 def test_every_phase_and_every_rule_is_described(pages) -> None:
@@ -79,6 +80,9 @@ def test_every_phase_and_every_rule_is_described(pages) -> None:
     for name, policy in POLICIES.items():
         counted = re.findall(r"`(\w+)`", rules[name][0])
         assert counted == ([] if policy.phases is None else [str(phase) for phase in Phase if policy.counts(phase)])
+    sources = table(pages["clocks"], "own clock")
+    assert {name: set(re.findall(r"`(\w+)`", row[0])) for name, row in sources.items()} == {
+        name: set(policy.phases) for name, policy in SOURCE_POLICIES.items()}
 
 
 def test_the_shares_that_are_named_are_the_ones_used(pages) -> None:

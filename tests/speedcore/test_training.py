@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from speedcore import training
 from speedcore.clock import POLICIES, Budget, Ledger, Phase, Stopwatch
+from speedcore.data.batches import Batches
 from speedcore.errors import BudgetError, DataError
 from speedcore.networks import build
 from speedcore.recipe import Augment, Average, Muon, Schedule, Views
@@ -270,7 +271,7 @@ def test_only_training_is_charged_to_training(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(trainee, "logits", lambda *a: (clock.go(10.0), logits(*a))[1])
     ledger, moments = Ledger(clock=clock), []
     split, validation = hold_out(data.train, 16)
-    batches = training.Batches(split, recipe.augment, 40, 0, trainee.normalise)
+    batches = Batches(split, recipe.augment, 40, 0, trainee.normalise)
     pace, history = training.fit(trainee, batches, validation, toys.job(recipe, 60, limit=40.0), ledger, moments.append)
     assert ledger.seconds() == {"train": pace.done, "validate": 10 * len(history.looks)}
     assert 36 <= pace.done <= 40 and pace.progress == 1.0
@@ -284,7 +285,7 @@ def test_warming_up_changes_nothing() -> None:
     trainee = Trainee(data, recipe, 0, torch.device("cpu"))
     before = {name: t.clone() for name, t in trainee.network.state_dict().items()}
     velocities = [v.clone() for part in trainee.optimizer._parts for v in part._velocity]
-    training.warm_up(trainee, training.Batches(data.train, recipe.augment, 40, 0, trainee.normalise))
+    training.warm_up(trainee, Batches(data.train, recipe.augment, 40, 0, trainee.normalise))
     assert all(torch.equal(before[name], t) for name, t in trainee.network.state_dict().items())
     after = [v for part in trainee.optimizer._parts for v in part._velocity]
     assert all(torch.equal(a, b) for a, b in zip(velocities, after, strict=True))

@@ -1,0 +1,66 @@
+"""A climbed ladder: time across, accuracy up; what the source reported and what was measured, a point a rung."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reports.figures.canvas import ARM_STYLES, GREY, drawing
+
+REPORTED, MEASURED = "reported", "measured"
+_STYLES = {REPORTED: (GREY, (0, (4, 1.6)), "s"), MEASURED: (ARM_STYLES["with"].colour, "-", "o")}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One rung: its name, seconds, accuracy in per cent, the interval of its mean where there is one; hollow: it peeked."""
+
+    name: str
+    seconds: float
+    accuracy: float
+    low: float | None = None
+    high: float | None = None
+    hollow: bool = False
+
+
+def climb(title: str, lines: dict[str, Sequence[Point]], apart: bool, xlabel: str) -> str:
+    """Both lines in one plot, or each in its own where their sizes are not to be compared (`apart`). Returns SVG."""
+    shown = {label: points for label, points in lines.items() if points}
+    with drawing(2.9, title) as work:
+        axes = work.axes(1, len(shown)) if apart else work.axes() * len(shown)
+        for ax, (label, points) in zip(axes, shown.items(), strict=True):
+            _line(ax, label, points, above=label == MEASURED)
+            ax.set_xlabel(xlabel)
+            if apart:
+                ax.set_title(label)
+        for ax in dict.fromkeys(axes):
+            _scales(ax)
+        axes[0].set_ylabel("test accuracy (%)")
+        if not apart and len(shown) > 1:
+            axes[0].legend(loc="best")
+    return work.svg
+
+
+def _line(ax, label: str, points: Sequence[Point], above: bool) -> None:
+    colour, dash, marker = _STYLES[label]
+    ax.plot([p.seconds for p in points], [p.accuracy for p in points], color=colour, linestyle=dash, label=label, zorder=1,
+            marker=marker, markersize=5, markeredgecolor="white", markeredgewidth=0.5)
+    for p in points:
+        if p.low is not None:
+            ax.plot((p.seconds, p.seconds), (p.low, p.high), color=colour, linewidth=0.8, zorder=0)
+        if p.hollow:
+            ax.plot(p.seconds, p.accuracy, marker=marker, markersize=5, color="white", markeredgecolor=colour, zorder=2)
+        ax.annotate(p.name, (p.seconds, p.accuracy), xytext=(5, 4 if above else -4), textcoords="offset points",
+                    va="bottom" if above else "top", fontsize=7, color=colour)
+
+
+def _scales(ax) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    ax.set_xscale("log")
+    low, high = ax.get_xlim()
+    # Less than a decade would show one number on a logarithmic axis.
+    ax.xaxis.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 2, 5)))
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.margins(x=0.08, y=0.12)

@@ -1,0 +1,171 @@
+"""The chapter of a climbed ladder: reported beside measured, the change on each rung, and what was found in words."""
+
+from __future__ import annotations
+
+from reports import formats as f
+from reports.figures.climbs import MEASURED, REPORTED, Point, climb
+from reports.model import Bullets, Cell, Code, Column, FigureSpec, Prose, Section, Table
+from reports.results import slug, title_of
+from speedcore import statistics
+from speedcore.ladders.climbing import Climb
+from speedcore.ladders.findings import REPRODUCTION, RULE, Change, RungFinding, clocks_of, findings
+
+_PEEK = " †"
+
+
+def section(climbed: Climb, number: int) -> Section:
+    """The chapter; `number` tells several climbs of one ladder apart."""
+    ladder, found = climbed.ladder, findings(climbed)
+    name = slug(f"ladder-{ladder.name}") + (f"-{number}" if number else "")
+    blocks = [Prose(_of_what(climbed)), _figure(name, climbed, found), _table(name, climbed, found)]
+    if any(finding.accuracy for finding in found):
+        blocks.append(_changes(name, climbed, found))
+    blocks.append(Bullets(tuple(finding.sentence for finding in found)))
+    failed = [finding.rung.name for finding in found if finding.reproduced is False]
+    if failed:
+        blocks.append(Prose(f"**Not reproduced: {'rung' if len(failed) == 1 else 'rungs'} {f.listing(failed)}.** "
+                            f"{REPRODUCTION[:1].upper()}{REPRODUCTION[1:]}."))
+    if climbed.left_out:
+        blocks.append(Bullets(tuple(f"{text[:1].upper()}{text[1:]}" for text in climbed.left_out)))
+    blocks.append(Code(_command(climbed), "Command that climbs this ladder again, or further"))
+    scale = "" if climbed.scale.whole else ", at a reduced scale"
+    return Section(name, "", f"Ladder {ladder.name}{scale}", _lead(climbed), tuple(blocks))
+
+
+def headline(climbed: Climb) -> str:
+    """From the lowest rung to the highest, in a sentence for the summary."""
+    found = findings(climbed)
+    first, last = found[0], found[-1]
+    start = f"rung {first.rung.name} reaches {f.percent(first.mean)} in {f.seconds(statistics.mean(first.seconds))}"
+    end = f", rung {last.rung.name} {f.percent(last.mean)} in {f.seconds(statistics.mean(last.seconds))}"
+    failed = sum(finding.reproduced is False for finding in found)
+    compared = sum(finding.reproduced is not None for finding in found)
+    said = f" Of {compared} reported accuracies {compared - failed} were reproduced." if compared else ""
+    return (f"**Ladder {climbed.ladder.name}**, {climbed.scale.text}: {start}{end if last is not first else ''} "
+            f"(clock “{climbed.ladder.clock}”).{said}")
+
+
+def _lead(climbed: Climb) -> str:
+    words = climbed.ladder.describe or "rung by rung"
+    return f"{words[:1].upper()}{words[1:]}: what each change does, reported beside measured."
+
+
+def _of_what(climbed: Climb) -> str:
+    data, device = _data(climbed), next(run for runs in climbed.runs.values() for run in runs).record.device
+    source = f" Source: {climbed.ladder.source}." if climbed.ladder.source else ""
+    files = "" if data.official else ", not the official files"
+    return (f"Trained on {title_of(data.name)} ({f.count(data.train_images)} training images{files}), on "
+            f"{'a GPU' if device == 'cuda' else 'a CPU'}, {climbed.scale.text}.{source} Seconds are those of the clock "
+            f"“{climbed.ladder.clock}” unless said otherwise: {clocks_of(climbed)[climbed.ladder.clock].meaning}. Another "
+            "machine takes other seconds; what can be compared are the ratios from rung to rung.")
+
+
+def _data(climbed: Climb):
+    return next(run for runs in climbed.runs.values() for run in runs).record.data
+
+
+def _table(name: str, climbed: Climb, found: tuple[RungFinding, ...]) -> Table:
+    clocks, rows = clocks_of(climbed), []
+    for finding in found:
+        reported, interval = finding.rung.reported, finding.interval
+        rows.append((
+            Cell(finding.rung.name + _PEEK * finding.peeked), Cell(_what(finding)), Cell(f.number(finding.epochs)),
+            Cell(_reported(finding)), Cell(_reported_seconds(finding)),
+            Cell(f.spread(finding.mean, finding.sd)), Cell(str(len(finding.accuracies))),
+            Cell(f.bounds(interval.low, interval.high, scale=100) if interval else f.NONE),
+            *(Cell(f.seconds(finding.clocks[clock])) for clock in clocks),
+            Cell({True: "yes", False: "no", None: f.NONE}[finding.reproduced],
+                 mark={True: "supported", False: "warn", None: ""}[finding.reproduced]),
+        ))
+        if reported.epochs:
+            rows[-1] = (*rows[-1][:2], Cell(f"{f.number(finding.epochs)} ({reported.epochs})"), *rows[-1][3:])
+    columns = (Column("Rung"), Column("What changed"), Column("Epochs (reported)", True), Column("Reported accuracy", True),
+               Column("Reported time", True), Column("Measured accuracy", True), Column("n", True),
+               Column("95 % interval", True),
+               *(Column(f"Clock “{clock}”", True, policy.meaning) for clock, policy in clocks.items()), Column("Reproduced"))
+    peeks = ("† The test set decided when training ended: this accuracy says nothing about unseen images. "
+             if any(finding.peeked for finding in found) else "")
+    return Table(name + "-table", f"{climbed.ladder.name}, reported and measured, {climbed.scale.text}", columns, tuple(rows),
+                 wide=True, note=f"{peeks}Mean ± standard deviation over n runs; the interval is Student’s t for the mean. "
+                                 f"Times are means. {REPRODUCTION[:1].upper()}{REPRODUCTION[1:]}; only at full scale and on "
+                                 f"the source’s data set.")
+
+
+def _what(finding: RungFinding) -> str:
+    rung = finding.rung
+    return f"{rung.what} ({rung.note})" if rung.note else rung.what or f.NONE
+
+
+def _reported(finding: RungFinding) -> str:
+    reported = finding.rung.reported
+    if reported.mean is None:
+        return f.NONE if reported.at_least is None else f"≥{f.NBSP}{f.percent(reported.at_least)}"
+    n = f" (n{f.NBSP}={f.NBSP}{reported.count})" if reported.count else ""
+    return f.spread(reported.mean, reported.spread) + n
+
+
+def _reported_seconds(finding: RungFinding) -> str:
+    return f.seconds(finding.rung.reported.seconds)
+
+
+def _changes(name: str, climbed: Climb, found: tuple[RungFinding, ...]) -> Table:
+    by_name = {finding.rung.name: finding for finding in found}
+    rows = []
+    for finding in found:
+        if not (finding.accuracy and finding.time):
+            continue
+        below = by_name[finding.against].rung.reported.seconds
+        ratio = finding.rung.reported.seconds / below if below and finding.rung.reported.seconds else None
+        rows.append((
+            Cell(finding.rung.name), Cell(finding.against), Cell(str(finding.accuracy.pairs)),
+            Cell(f.points(finding.accuracy.value)), Cell(_interval(finding.accuracy, 100, True)), _verdict(finding.accuracy),
+            Cell(f.decimal(ratio)), Cell(f.decimal(finding.time.value)), Cell(_interval(finding.time, 1, False)),
+            _verdict(finding.time)))
+    columns = (Column("Rung"), Column("Against"), Column("Pairs", True), Column("Accuracy, points", True),
+               Column("95 % interval", True), Column("Accuracy"), Column("Time ratio, reported", True),
+               Column("Time ratio, measured", True), Column("95 % interval", True), Column("Time"))
+    return Table(name + "-changes", f"What each rung changes, {climbed.scale.text}", columns, tuple(rows),
+                 note=f"Paired by seed. {RULE[:1].upper()}{RULE[1:]}. Times as ratios, below 1 is faster.")
+
+
+def _interval(change: Change, scale: float, sign: bool) -> str:
+    return f.bounds(change.interval.low, change.interval.high, scale=scale, sign=sign) if change.interval else f.NONE
+
+
+def _verdict(change: Change) -> Cell:
+    marks = {"helps": "supported", "hurts": "not-supported", "cannot tell": "not-testable"}
+    return Cell(change.verdict, mark=marks[change.verdict])
+
+
+def _figure(name: str, climbed: Climb, found: tuple[RungFinding, ...]) -> FigureSpec:
+    reported = [Point(x.rung.name, x.rung.reported.seconds, 100 * x.rung.reported.mean, hollow=x.peeked) for x in found
+                if x.rung.reported.seconds and x.rung.reported.mean is not None]
+    measured = []
+    for x in found:
+        bounds = (100 * x.interval.low, 100 * x.interval.high) if x.interval else (None, None)
+        measured.append(Point(x.rung.name, statistics.mean(x.seconds), 100 * x.mean, *bounds, hollow=x.peeked))
+    apart = bool(reported) and not climbed.scale.whole
+    svg = climb(f"Ladder {climbed.ladder.name}", {REPORTED: reported, MEASURED: measured}, apart,
+                f"seconds, clock “{climbed.ladder.clock}”")
+    said = {REPORTED: reported, MEASURED: measured}
+    alt = f"Accuracy against time of the ladder {climbed.ladder.name}, {climbed.scale.text}. " + " ".join(
+        f"{label}: " + "; ".join(f"rung {p.name}, {p.accuracy:.2f} % in {f.seconds(p.seconds)}" for p in points) + "."
+        for label, points in said.items() if points)
+    hollow = " Hollow: stopped by looking at the test set." if any(x.peeked for x in found) else ""
+    lines = "" if not reported else " What the source reported beside what was measured here."
+    return FigureSpec(name + "-figure", svg, alt,
+                      f"Time across (logarithmic), test accuracy up, a point a rung, {climbed.scale.text}.{lines} Bars: 95"
+                      f"{f.NBSP}% interval of the mean.{hollow}",
+                      {label: [(p.name, p.seconds, p.accuracy) for p in points] for label, points in said.items()})
+
+
+def _command(climbed: Climb) -> str:
+    scale = "" if climbed.scale.whole else " --scale " + ",".join(f"{part}={share:g}" for part, share in
+                                                                  vars(climbed.scale).items())
+    data = _data(climbed).name
+    dataset = "" if data == climbed.ladder.dataset else f" --dataset {data}"
+    seeds = max(len(runs) for runs in climbed.runs.values())
+    from speedcore.ladders import built_in
+
+    ladder = climbed.ladder.name if climbed.ladder.name in built_in() else f"{climbed.ladder.name}.toml"
+    return f"python -m speedcore ladder {ladder}{dataset} --seeds {seeds}{scale}"

@@ -1,0 +1,34 @@
+"""Ladders: a base recipe and rungs that each change something, run and compared rung by rung.
+
+`python -m speedcore ladder NAME` climbs one of the built-in ladders, or one in a TOML file (docs/ladders.md).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from speedcore.errors import RecipeError
+from speedcore.ladders.model import Ladder, Reported, Rung
+
+
+def built_in() -> dict[str, Ladder]:
+    """All ladders that have rungs, by name."""
+    from speedcore.recipes import mnist_fast, record_ladder
+
+    return {ladder.name: ladder for ladder in (mnist_fast.LADDER, record_ladder.LADDER) if ladder is not None}
+
+
+def get(name: str) -> Ladder:
+    """The ladder `name`, which may also be the path of a TOML file. Raises RecipeError."""
+    if name.endswith(".toml") or Path(name).is_file():
+        from speedcore.ladders.files import from_toml
+
+        return from_toml(Path(name))
+    known = built_in()
+    if name not in known:
+        raise RecipeError(f"there is no ladder '{name}'; built-in ladders are {', '.join(known)}, or give the path of a "
+                          f"TOML file (docs/ladders.md shows one).")
+    return known[name]
+
+
+__all__ = ["Ladder", "Reported", "Rung", "built_in", "get"]

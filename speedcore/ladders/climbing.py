@@ -1,0 +1,155 @@
+"""Climbing a ladder: its runs are found or trained, seed by seed, and what was climbed is kept beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import ValidationError
+
+from speedcore import planning, training
+from speedcore.clock import POLICIES, Budget, Stopwatch
+from speedcore.data.dataset import Dataset
+from speedcore.errors import RecipeError
+from speedcore.executors import Watcher
+from speedcore.ladders.model import Ladder, Rung
+from speedcore.ladders.scale import Scale
+from speedcore.recipe import Frozen, Recipe
+from speedcore.runs import Run, RunStore, staged
+
+SEEDS = 3
+MOST_SEEDS = 30
+WHOLE = Scale()
+
+
+class ClimbRecord(Frozen):
+    """climb.json: which runs belong to which rung. Run keys in order of their seeds."""
+
+    version: Literal[1] = 1
+    ladder: Ladder
+    scale: dict[str, float]
+    runs: dict[str, tuple[str, ...]]
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Climb:
+    """A climbed ladder: rung by rung its runs, seeds 0, 1, ...; left_out: what had to wait, in sentences."""
+
+    ladder: Ladder
+    scale: Scale
+    runs: dict[str, tuple[Run, ...]]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """The rungs that have runs, from the base up."""
+        return tuple(rung for rung in self.ladder.steps if self.runs.get(rung.name))
+
+
+def climb(ladder: Ladder, dataset: Dataset, store: RunStore, device: str, scale: Scale = WHOLE, names: str | None = None,
+          seeds: int | None = None, within: float | None = None, watcher: Watcher | None = None) -> Climb:
+    """Train what is missing of `ladder` on `dataset` (as loaded, whole) and keep the result.
+
+    names: comma-separated rungs, all where None. seeds: runs a rung; where None, as many as fit into `within` seconds,
+    3 without it. Seeds are outermost, so that rungs stay balanced; a round that no longer fits is left out, and the next
+    call continues. Raises RecipeError for a scale that leaves nothing to train.
+    """
+    watcher, watch = watcher or Watcher(), Stopwatch()
+    rungs = ladder.chosen(names)
+    small = scale.dataset(dataset)
+    recipes = scaled_recipes(ladder, scale, small)
+    wanted = seeds or (SEEDS if within is None else MOST_SEEDS)
+    runs: dict[str, list[Run]] = {rung.name: [] for rung in rungs}
+    left_out = []
+    for seed in range(wanted):
+        jobs = {rung.name: _job(recipes[rung.name], small, seed, device) for rung in rungs}
+        missing = [name for name in jobs if store.find(jobs[name].key) is None]
+        needed = math.inf if seed and missing and not all(runs.values()) else sum(_seconds(runs[name]) for name in missing)
+        if within is not None and seed and watch.seconds() + needed > within:
+            if seeds:
+                left_out.append(f"seeds {seed} to {seeds - 1} were left out because the time ran out; the same command "
+                                f"continues.")
+            break
+        for name, job in jobs.items():
+            if within is not None and name in missing and seed == 0 and any(runs.values()) and watch.seconds() > within:
+                left_out.append(f"rung '{name}' was left out because the time ran out; the same command continues.")
+                continue
+            runs[name].append(_run(job, small, store, device, watcher))
+    result = Climb(ladder, scale, {name: tuple(found) for name, found in runs.items()}, tuple(left_out))
+    _keep(result, small, device, store)
+    return result
+
+
+def scaled_recipes(ladder: Ladder, scale: Scale, small: Dataset) -> dict[str, Recipe]:
+    """Each rung's recipe at `scale`, for the scaled data set. Raises RecipeError if the scale leaves too little."""
+    found = {name: scale.recipe(recipe) for name, recipe in ladder.recipes.items()}
+    for rung in ladder.steps:
+        recipe, below = found[rung.name], ladder.below(rung)
+        if training.steps_per_epoch(small, recipe) < 1 or recipe.epochs * training.steps_per_epoch(small, recipe) < 2:
+            raise RecipeError(f"ladder '{ladder.name}' {scale.text} is impossible: rung '{rung.name}' ({recipe.epochs:.3g} "
+                              f"epochs of {len(small.train)} images in batches of {recipe.batch_size}) has less than two "
+                              f"steps; choose a larger --scale.")
+        if below and recipe.hash == found[below].hash:
+            raise RecipeError(f"ladder '{ladder.name}' {scale.text} is impossible: rungs '{below}' and '{rung.name}' are "
+                              f"the same there; choose a larger --scale.")
+    return found
+
+
+def _job(recipe: Recipe, dataset: Dataset, seed: int, device: str) -> training.Job:
+    budget, steps = Budget(math.inf, POLICIES["article"]), training.full_steps(dataset, recipe)
+    key = planning.run_key(recipe, dataset.name, dataset.fingerprint, "with", seed, budget, math.inf, device)
+    return training.Job(key, recipe, "with", seed, budget, math.inf, steps, steps)
+
+
+def _run(job: training.Job, dataset: Dataset, store: RunStore, device: str, watcher: Watcher) -> Run:
+    run = standing = store.find(job.key)
+    if run is None:
+        watcher.begins(job)
+        run = training.train(dataset, job, store, torch.device(device), watcher.moment)
+    watcher.ends(run, standing is not None)
+    return run
+
+
+def _seconds(runs: list[Run]) -> float:
+    """What one more run of a rung takes, by its last one: all but what loading took, which is done already."""
+    ledger = runs[-1].record.ledger if runs else {}
+    return sum(seconds for phase, seconds in ledger.items() if phase not in ("provision", "load"))
+
+
+def _keep(climbed: Climb, dataset: Dataset, device: str, store: RunStore) -> None:
+    ladder = climbed.ladder
+    content = json.dumps([ladder.model_dump(mode="json"), vars(climbed.scale), dataset.fingerprint, torch.device(device).type])
+    name = f"{ladder.name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
+    path, runs = store.root / "ladders" / name, {}
+    before = _read(path / "climb.json").runs if (path / "climb.json").exists() else {}
+    for rung in ladder.steps:
+        # Seeds always begin at 0: what an earlier call climbed further stays on record.
+        keys = tuple(run.record.key for run in climbed.runs.get(rung.name, ()))
+        runs[rung.name] = max(keys, before.get(rung.name, ()), key=len)
+    record = ClimbRecord(ladder=ladder, scale=vars(climbed.scale), left_out=climbed.left_out, runs=runs)
+    with staged(path) as folder:
+        (folder / "climb.json").write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def kept(store: RunStore, name: str | None = None) -> Iterator[Climb]:
+    """The climbs beside the runs, of the ladder `name` or of all; runs that are gone are left out."""
+    for path in sorted((store.root / "ladders").glob("*/climb.json")):
+        record = _read(path)
+        if name in (None, record.ladder.name):
+            runs = {rung: tuple(run for key in keys if (run := store.find(key))) for rung, keys in record.runs.items()}
+            yield Climb(record.ladder, Scale(**record.scale), runs, record.left_out)
+
+
+def _read(path: Path) -> ClimbRecord:
+    try:
+        return ClimbRecord.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        raise RecipeError(f"{path} cannot be read ({str(error).splitlines()[0]}); remove it and climb the ladder "
+                          f"again.") from None

@@ -1,0 +1,195 @@
+"""What a climbed ladder shows: rung by rung the figures, the change against the rung below, a verdict, a sentence.
+
+The unit is the training seed; two rungs are compared seed by seed. The rule of both verdicts, for accuracy and for time:
+*helps* where the 95 % interval of the paired change lies wholly on the better side of no change, *hurts* where it lies
+wholly on the worse side, *cannot tell* otherwise, and always with fewer than two pairs. Times are compared as ratios.
+Nothing is corrected for the number of rungs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from speedcore import statistics
+from speedcore.clock import POLICIES, SOURCE_POLICIES, ClockPolicy
+from speedcore.ladders.climbing import Climb
+from speedcore.ladders.model import Reported, Rung
+from speedcore.runs import Run
+from speedcore.statistics import Interval
+
+Verdict = Literal["helps", "hurts", "cannot tell"]
+RULE = ("helps: the 95 % interval of the paired change lies wholly on the better side of no change; hurts: wholly on the "
+        "worse; cannot tell: neither, or fewer than two pairs; not corrected for the number of rungs")
+REPRODUCTION = ("reproduced: the mean lies within two of the source's standard deviations of the source's mean (within two "
+                "of ours where it states none), or reaches what the source claims to reach where that is no figure")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One quantity against the rung below, over the seeds that both have. value: points of accuracy (as a share), or the
+    ratio of seconds; pairs: how many seeds."""
+
+    value: float
+    interval: Interval | None
+    pairs: int
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class RungFinding:
+    """One row. accuracies and seconds: one value a run; clocks: mean seconds by rule; against: the rung compared with.
+
+    reproduced: None where nothing can be compared; why says on what grounds.
+    """
+
+    rung: Rung
+    accuracies: tuple[float, ...]
+    seconds: tuple[float, ...]
+    epochs: float
+    clocks: dict[str, float]
+    against: str | None
+    accuracy: Change | None
+    time: Change | None
+    peeked: bool
+    reproduced: bool | None
+    why: str
+    sentence: str
+
+    @property
+    def mean(self) -> float:
+        return statistics.mean(self.accuracies)
+
+    @property
+    def sd(self) -> float | None:
+        return statistics.sd(self.accuracies)
+
+    @property
+    def interval(self) -> Interval | None:
+        """Student's 95 % interval of the mean accuracy."""
+        return statistics.t_interval(self.accuracies)
+
+
+def clocks_of(climb: Climb) -> dict[str, ClockPolicy]:
+    """The rules that a table of this ladder shows, the ladder's own first."""
+    known = POLICIES | SOURCE_POLICIES
+    own = climb.ladder.clock
+    return {own: known[own]} | {name: policy for name, policy in POLICIES.items() if name != own}
+
+
+def findings(climb: Climb) -> tuple[RungFinding, ...]:
+    """One finding a rung that has runs, from the base up."""
+    clocks, found, by_name = clocks_of(climb), [], {}
+    for rung in climb.rungs:
+        runs = climb.runs[rung.name]
+        below = climb.ladder.nearest(rung, climb.rungs)
+        other = climb.runs[below.name] if below else ()
+        own = clocks[climb.ladder.clock]
+        pairs = _pairs(other, runs)
+        accuracy = _accuracy([(a.record.accuracy, b.record.accuracy) for a, b in pairs])
+        time = _time([(own.seconds(a.record.ledger), own.seconds(b.record.ledger)) for a, b in pairs])
+        accuracies = tuple(run.record.accuracy for run in runs)
+        reproduced, why = _reproduced(rung.reported, accuracies, climb)
+        peeked = any(run.record.peeked for run in runs)
+        finding = RungFinding(
+            rung, accuracies, tuple(own.seconds(run.record.ledger) for run in runs),
+            statistics.mean([run.record.epochs for run in runs]),
+            {name: statistics.mean([policy.seconds(run.record.ledger) for run in runs]) for name, policy in clocks.items()},
+            below.name if below else None, accuracy, time, peeked, reproduced, why, "")
+        sentence = _sentence(finding, by_name.get(finding.against))
+        by_name[rung.name] = finding = RungFinding(**{**vars(finding), "sentence": sentence})
+        found.append(finding)
+    return tuple(found)
+
+
+def _pairs(below: Sequence[Run], runs: Sequence[Run]) -> list[tuple[Run, Run]]:
+    by_seed = {run.record.seed: run for run in below}
+    return [(by_seed[run.record.seed], run) for run in runs if run.record.seed in by_seed]
+
+
+def _accuracy(pairs: list[tuple[float, float]]) -> Change | None:
+    if not pairs:
+        return None
+    differences = [after - before for before, after in pairs]
+    interval = statistics.paired_interval(differences)
+    return Change(statistics.mean(differences), interval, len(pairs), _verdict(interval, 0.0, 1))
+
+
+def _time(pairs: list[tuple[float, float]]) -> Change | None:
+    """Ratios have a geometric mean, and an interval on their logarithms."""
+    if not pairs:
+        return None
+    logs = [math.log(after / before) for before, after in pairs]
+    interval = statistics.paired_interval(logs)
+    if interval:
+        interval = Interval(math.exp(interval.low), math.exp(interval.high), interval.kind)
+    return Change(math.exp(statistics.mean(logs)), interval, len(pairs), _verdict(interval, 1.0, -1))
+
+
+def _verdict(interval: Interval | None, none: float, better: int) -> Verdict:
+    """better: 1 where more is better, −1 where less is."""
+    if interval is None or interval.low <= none <= interval.high:
+        return "cannot tell"
+    return "helps" if (interval.low > none) == (better > 0) else "hurts"
+
+
+def _reproduced(reported: Reported, accuracies: Sequence[float], climb: Climb) -> tuple[bool | None, str]:
+    data = next(run for runs in climb.runs.values() for run in runs).record.data
+    if not climb.scale.whole:
+        return None, "not compared: the source's scale is another"
+    if data.name != climb.ladder.dataset:
+        return None, f"not compared: the source's data set is {climb.ladder.dataset}"
+    if not data.official:
+        return None, "not compared: these are not the official files"
+    mean, spread = statistics.mean(accuracies), reported.spread
+    if reported.mean is None:
+        if reported.at_least is None:
+            return None, "not compared: the source gives no accuracy"
+        return mean >= reported.at_least, f"the source claims at least {100 * reported.at_least:.4g} %"
+    whose = "the source's"
+    if spread is None:
+        spread, whose = statistics.sd(accuracies), "our"
+    if spread is None:
+        return None, "not compared: neither the source nor a single run of ours has a spread"
+    away = mean - reported.mean
+    return abs(away) <= 2 * spread, (f"{100 * away:+.2f} points from the source's {100 * reported.mean:.2f} %, where two of "
+                                     f"{whose} standard deviations are {200 * spread:.2f}")
+
+
+def _sentence(finding: RungFinding, below: RungFinding | None) -> str:
+    """What was found on one rung, in words."""
+    rung, parts = finding.rung, []
+    if below is None or finding.accuracy is None or finding.time is None:
+        seconds = statistics.mean(finding.seconds)
+        parts.append(f"Rung {rung.name} ({rung.what}) reaches {100 * finding.mean:.2f} % in {_seconds(seconds)}"
+                     if rung.what else f"Rung {rung.name} reaches {100 * finding.mean:.2f} % in {_seconds(seconds)}")
+    else:
+        time, accuracy = finding.time, finding.accuracy
+        took = f"{time.value:.2f} times the time of rung {below.rung.name}{_range(time.interval, 1, '.2f', '')}"
+        speed = {"helps": "makes training faster", "hurts": "makes training slower",
+                 "cannot tell": "leaves the time undecided"}[time.verdict]
+        gain = {"helps": "raises the accuracy", "hurts": "lowers the accuracy",
+                "cannot tell": "a change of accuracy cannot be told"}[accuracy.verdict]
+        by = f"{100 * accuracy.value:+.2f} points{_range(accuracy.interval, 100, '+.2f', '')}"
+        parts.append(f"Rung {rung.name} ({rung.what or 'no words given'}) {speed}: {took}; "
+                     f"{gain}{' by' if accuracy.verdict != 'cannot tell' else ':'} {by}; {accuracy.pairs} "
+                     f"{'pair' if accuracy.pairs == 1 else 'pairs'}")
+        if rung.reported.seconds and below.rung.reported.seconds:
+            parts.append(f"the source's ratio of times is {rung.reported.seconds / below.rung.reported.seconds:.2f}")
+    if finding.peeked:
+        parts.append("it stops by the test set, so its accuracy says nothing about unseen images")
+    if finding.reproduced is not None:
+        parts.append(f"the source's accuracy is {'reproduced' if finding.reproduced else 'NOT reproduced'} ({finding.why})")
+    return "; ".join(parts) + "."
+
+
+def _range(interval: Interval | None, factor: float, form: str, unit: str) -> str:
+    if interval is None:
+        return ""
+    return f" (95 %: {factor * interval.low:{form}} to {factor * interval.high:{form}}{unit})"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:,.0f} s"

@@ -1,0 +1,96 @@
+"""A climbed ladder as a table and sentences on the console."""
+
+from __future__ import annotations
+
+from speedcore import statistics
+from speedcore.ladders.climbing import Climb
+from speedcore.ladders.findings import REPRODUCTION, RULE, Change, RungFinding, clocks_of, findings
+from speedcore.ladders.model import Ladder, Reported
+
+
+def reported_accuracy(reported: Reported) -> str:
+    """99.04 ± 0.07, with n where it is known; ≥ 99.00 where only a claim is; – where nothing is."""
+    if reported.mean is None:
+        return "–" if reported.at_least is None else f"≥ {100 * reported.at_least:.2f}"
+    spread = "" if reported.spread is None else f" ± {100 * reported.spread:.2f}"
+    return f"{100 * reported.mean:.2f}{spread}" + (f" (n = {reported.count})" if reported.count else "")
+
+
+def measured_accuracy(finding: RungFinding) -> str:
+    """Mean ± sd (n), then the 95 % interval of the mean."""
+    spread = "" if finding.sd is None else f" ± {100 * finding.sd:.2f}"
+    interval = finding.interval
+    between = "" if interval is None else f" [{100 * interval.low:.2f}, {100 * interval.high:.2f}]"
+    return f"{100 * finding.mean:.2f}{spread} (n = {len(finding.accuracies)}){between}"
+
+
+def accuracy_change(change: Change | None) -> str:
+    """Points with interval; – for the base."""
+    if change is None:
+        return "–"
+    between = "" if change.interval is None else f" [{100 * change.interval.low:+.2f}, {100 * change.interval.high:+.2f}]"
+    return f"{100 * change.value:+.2f}{between}"
+
+
+def time_change(change: Change | None) -> str:
+    """Ratio with interval; – for the base."""
+    if change is None:
+        return "–"
+    between = "" if change.interval is None else f" [{change.interval.low:.2f}, {change.interval.high:.2f}]"
+    return f"×{change.value:.2f}{between}"
+
+
+def seconds(value: float | None, sd: float | None = None) -> str:
+    """Seconds to three digits, ± sd; – where there are none."""
+    if value is None:
+        return "–"
+    digits = max(0, 3 - len(str(int(value)))) if value >= 1 else 3
+    return f"{value:.{digits}f}" + ("" if sd is None else f" ± {sd:.3g}")
+
+
+def caption(climb: Climb) -> str:
+    """What the table is of: ladder, data, scale, device."""
+    record = next(run for runs in climb.runs.values() for run in runs).record
+    official = "" if record.data.official else " (not the official files)"
+    return (f"Ladder {climb.ladder.name} on {record.data.name}{official}, {climb.scale.text}; {record.data.train_images:,} "
+            f"training images, {record.device}. Seconds of the clock “{climb.ladder.clock}” unless said otherwise.")
+
+
+def show(climb: Climb, out) -> None:
+    """Print the table, the rules, one sentence a rung, and what was left out."""
+    from rich.table import Table
+
+    clocks = clocks_of(climb)
+    table = Table(box=None, header_style="bold", pad_edge=False, show_lines=False)
+    table.add_column("rung", no_wrap=True)
+    table.add_column("what changed", min_width=16)
+    for heading in ("epochs", "reported %", "reported s", "measured % [95 %]", *(f"{name} s" for name in clocks),
+                    "accuracy against the rung below", "time against it"):
+        table.add_column(heading, justify="right")
+    found = findings(climb)
+    for finding in found:
+        rung, own = finding.rung, climb.ladder.clock
+        times = [seconds(mean, statistics.sd(finding.seconds) if name == own else None)
+                 for name, mean in finding.clocks.items()]
+        verdicts = [f"{text}: {change.verdict}" if change else text for text, change in (
+            (accuracy_change(finding.accuracy), finding.accuracy), (time_change(finding.time), finding.time))]
+        what = rung.what + (f" ({rung.note})" if rung.note else "") + (" †" if finding.peeked else "")
+        table.add_row(rung.name, what, f"{finding.epochs:.3g}", reported_accuracy(rung.reported),
+                      seconds(rung.reported.seconds, rung.reported.seconds_sd), measured_accuracy(finding), *times, *verdicts)
+    out.print(caption(climb), markup=False, soft_wrap=True)
+    out.print(table)
+    out.print(f"Verdicts: {RULE}. {REPRODUCTION}.".replace(". r", ". R"), markup=False, soft_wrap=True)
+    if any(finding.peeked for finding in found):
+        out.print("† The test set decided when training ended: this accuracy says nothing about unseen images.",
+                  markup=False, soft_wrap=True)
+    for finding in found:
+        out.print(f"- {finding.sentence}", markup=False, soft_wrap=True)
+    for sentence in climb.left_out:
+        out.print(sentence, markup=False, soft_wrap=True)
+
+
+def show_list(ladders: dict[str, Ladder], out) -> None:
+    """Print the ladders there are."""
+    for ladder in ladders.values():
+        out.print(f"{ladder.name}: {ladder.describe}, on {ladder.dataset}; rungs "
+                  f"{', '.join(rung.name for rung in ladder.steps)}. {ladder.source}", markup=False, soft_wrap=True)

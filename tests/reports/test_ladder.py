@@ -1,0 +1,112 @@
+"""The chapter of a climbed ladder: what it shows is what the runs say, and a rung that is not reproduced is named."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import reports
+from reports.build import _ladders
+from reports.compose import compose
+from reports.model import Bullets, FigureSpec, Prose, Table
+from reports.results import Inputs, load
+from speedcore.errors import UserError
+from speedcore.ladders import Ladder, Reported, Rung
+from speedcore.ladders.climbing import Climb, climb
+from speedcore.ladders.findings import findings
+from speedcore.ladders.scale import Scale
+from speedcore.recipe import Peek
+from speedcore.runs import RunStore
+from tests.speedcore import toys
+
+
+@pytest.fixture(scope="module")
+def climbed(tmp_path_factory) -> tuple[Climb, RunStore]:
+    ladder = Ladder(
+        name="toy-steps", describe="toys, step by step", dataset="toy", base=toys.recipe(),
+        start=Rung(name="start", reported=Reported(accuracy=0.001, sd=0.001, n=3, seconds=10)),
+        rungs=(Rung(name="stops", what="stop early", change={"peek": Peek(stop_at=0.01).model_dump()},
+                    reported=Reported(at_least=0.01, seconds=4)),
+               Rung(name="short", what="one epoch", change={"epochs": 1}, without=("peek",))))
+    store = RunStore(tmp_path_factory.mktemp("ladder"))
+    return climb(ladder, toys.dataset(official=True), store, "cpu", seeds=2), store
+
+
+def chapter(climbs: Climb):
+    model = compose(load(Inputs({}, (), ladders=(climbs,))))
+    (section,) = [section for section in model.sections if section.id.startswith("ladder-")]
+    return model, section
+
+
+def cells(table: Table) -> list[dict[str, str]]:
+    return [{column.label: cell.text.replace("\xa0", " ").replace("−", "-")
+             for column, cell in zip(table.columns, row, strict=True)} for row in table.rows]
+
+
+def test_the_chapter_says_what_the_runs_say(climbed) -> None:
+    _, section = chapter(climbed[0])
+    main, changes = (block for block in section.blocks if isinstance(block, Table))
+    start, stops, short = cells(main)
+    runs = climbed[0].runs
+    mean = sum(run.record.accuracy for run in runs["start"]) / 2
+    assert start["Measured accuracy"].startswith(f"{100 * mean:.2f} ±") and start["n"] == "2"
+    assert (start["Reported accuracy"], start["Reported time"]) == ("0.10 ± 0.10 % (n = 3)", "10.0 s")
+    assert (start["Reproduced"], stops["Reproduced"], short["Reproduced"]) == ("no", "yes", "–")
+    assert stops["Rung"] == "stops †" and stops["Reported accuracy"] == "≥ 1.00 %" and stops["Epochs (reported)"] == "1"
+    first, second = cells(changes)
+    assert (first["Rung"], first["Against"], first["Time ratio, reported"]) == ("stops", "start", "0.40")
+    assert (second["Rung"], second["Against"], second["Time ratio, reported"]) == ("short", "stops", "–")
+    assert {row["Accuracy"] for row in cells(changes)} <= {"helps", "hurts", "cannot tell"}
+    (bullets,) = (block for block in section.blocks if isinstance(block, Bullets))
+    assert bullets.items == tuple(finding.sentence for finding in findings(climbed[0]))
+
+
+def test_a_rung_that_is_not_reproduced_is_named(climbed) -> None:
+    _, section = chapter(climbed[0])
+    (said,) = [block.text for block in section.blocks if isinstance(block, Prose) and "Not reproduced" in block.text]
+    assert "rung start." in said
+    assert "NOT reproduced" in findings(climbed[0])[0].sentence
+
+
+def test_the_figure_has_both_lines_and_a_scaled_one_keeps_them_apart(climbed) -> None:
+    _, section = chapter(climbed[0])
+    (figure,) = (block for block in section.blocks if isinstance(block, FigureSpec))
+    assert [len(points) for points in figure.data.values()] == [1, 3]  # the source gives one accuracy with a time
+    assert "rung short" in figure.alt and ">reported<" in figure.svg and ">measured<" in figure.svg
+    scaled = replace(climbed[0], scale=Scale(0.5))
+    _, section = chapter(scaled)
+    assert "reduced scale" in section.title
+    shown = [block for block in section.blocks if isinstance(block, FigureSpec | Table)]
+    assert all("50 % of the training images" in block.caption for block in shown)
+    main = next(block for block in shown if isinstance(block, Table))
+    assert {row["Reproduced"] for row in cells(main)} == {"–"}
+
+
+def test_a_report_of_ladders_alone(climbed, tmp_path: Path, checkout: Path) -> None:
+    found, store = climbed
+    inputs = Inputs({}, (), ladders=(found,), command="python -m reports.build --chapters all")
+    files = reports.render(inputs, tmp_path, ("html",))
+    page, content = files["html"].read_text(), json.loads(files["json"].read_text())
+    assert 'id="ladder-toy-steps"' in page and "What does each change do?" in page
+    (one,) = content["ladders"]
+    assert [rung["name"] for rung in one["rungs"]] == ["start", "stops", "short"]
+    assert one["rungs"][0]["accuracies"] == [run.record.accuracy for run in found.runs["start"]]
+    assert one["rungs"][1]["peeked"] and one["rungs"][0]["reproduced"] is False
+    assert one["rungs"][1]["time_change"]["pairs"] == 2
+    text = (checkout / "docs" / "results-json.md").read_text()
+    fields = set(one) | set(one["rungs"][1]) | set(one["rungs"][1]["reported"]) | set(one["rungs"][1]["time_change"])
+    assert [field for field in sorted(fields) if f"`{field}`" not in text] == []
+    stamp = (tmp_path / ".rendered.json").read_text()
+    reports.render(replace(inputs, ladders=(replace(found, left_out=("something.",)),)), tmp_path, ("html",))
+    assert (tmp_path / ".rendered.json").read_text() != stamp
+
+
+def test_chapters_are_the_climbs_beside_the_runs(climbed) -> None:
+    found, store = climbed
+    assert _ladders(None, store) == ()
+    assert _ladders("all", store) == _ladders("toy-steps", store) == (found,)
+    with pytest.raises(UserError, match="'mnist-fast' has not been climbed.*climbed: toy-steps.*speedcore ladder mnist-fast"):
+        _ladders("toy-steps,mnist-fast", store)
