@@ -55,11 +55,12 @@ class DavidNet(Part):
 
 
 class RecordNet(Part):
-    """A whitened convolutional network of three stages (`speedcore.networks.recordnet`)."""
+    """A whitened convolutional network (`speedcore.networks.recordnet`): a stage for each of `widths`."""
 
     kind: Literal["recordnet"] = "recordnet"
-    widths: tuple[PositiveInt, PositiveInt, PositiveInt] = (64, 256, 256)
-    whiten_kernel: Literal[2, 3] = 2
+    widths: Annotated[tuple[PositiveInt, ...], Field(min_length=2, max_length=4)] = (64, 256, 256)
+    whiten_kernel: Literal[2, 3, 4] = 2
+    whiten_stride: Literal[1, 2] = 1
     activation: Literal["gelu", "silu", "relu"] = "gelu"
     logit_scale: PositiveFloat = 1 / 9
     norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.4

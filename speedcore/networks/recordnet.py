@@ -1,8 +1,9 @@
-"""RecordNet: a whitened convolutional network of three stages, made to train fast.
+"""RecordNet: a whitened convolutional network of a few stages, made to train fast.
 
 The outline is that of the airbench networks: a frozen first convolution whose filters whiten the image's patches,
-then three stages of conv-pool-norm-activation-conv-norm-activation, a global max-pool and a linear head.
-With widths (64, 256, 256) on RGB images it has 1.97 M parameters.
+then stages of conv-pool-norm-activation-conv-norm-activation, a global max-pool and a linear head.
+With widths (64, 256, 256) on RGB images it has 1.97 M parameters. Whitening every second patch only (`whiten_stride` 2)
+does without the first stage's largest convolution: half the sides from the first layer on.
 """
 
 from __future__ import annotations
@@ -51,25 +52,30 @@ class Stage(nn.Module):
 
 
 class RecordNet(nn.Module):
-    """Whitening, three stages, global max-pool, linear head without bias. Needs images of at least 16×16."""
+    """Whitening, a stage for each of `widths`, global max-pool, linear head without bias. Needs images of at least 16×16."""
 
-    explain_layers = {"middle": "stages.0", "last": "stages.2"}  # 15 or 14 cells a side, and 3
-
-    def __init__(self, channels: int, size: tuple[int, int], classes: int, widths: tuple[int, int, int],
-                 whiten_kernel: int, activation: str, logit_scale: float, norm_momentum: float, norm_eps: float,
-                 head_std: float):
+    def __init__(self, channels: int, size: tuple[int, int], classes: int, widths: tuple[int, ...],
+                 whiten_kernel: int, whiten_stride: int, activation: str, logit_scale: float, norm_momentum: float,
+                 norm_eps: float, head_std: float):
         super().__init__()
         if min(size) < 16:
             raise RecipeError(f"network 'recordnet' needs images of at least 16×16 pixels, these are {size[0]}×{size[1]}; "
                               f"choose a recipe with network 'davidnet', which pads small images.")
         patch = channels * whiten_kernel**2
         # Kernel 2 unpadded leaves 31 of 32 pixels, kernel 3 padded keeps 28 of 28: stages of 15-7-3 and 14-7-3.
-        self.whiten = nn.Conv2d(channels, 2 * patch, whiten_kernel, padding=whiten_kernel // 3)
+        # Kernel 4 padded with stride 2 leaves 14 of 28, so that two stages end at 3 cells a side.
+        padding = whiten_kernel // 3
+        cells = [((side + 2 * padding - whiten_kernel) // whiten_stride + 1) >> len(widths) for side in size]
+        if min(cells) < 1:
+            raise RecipeError(f"network 'recordnet' with {len(widths)} stages leaves nothing of images of {size[0]}×{size[1]} "
+                              f"pixels; give it fewer widths or whiten_stride = 1.")
+        self.whiten = nn.Conv2d(channels, 2 * patch, whiten_kernel, whiten_stride, padding)
         self.whiten.weight.requires_grad_(False)
         act = _ACTIVATIONS[activation]
         self.activation = act()
         ins = (2 * patch, *widths[:-1])
         self.stages = nn.Sequential(*(Stage(i, o, act, norm_momentum, norm_eps) for i, o in zip(ins, widths, strict=True)))
+        self.explain_layers = {"middle": "stages.0", "last": f"stages.{len(widths) - 1}"}
         self.head = nn.Linear(widths[-1], classes, bias=False)
         nn.init.normal_(self.head.weight, std=head_std)
         self.logit_scale = logit_scale

@@ -40,7 +40,7 @@ def test_the_articles_number_is_trainable_and_statistics_together() -> None:
     assert sum(davidnet_by_hand(3)) == 6_577_600
 
 
-def recordnet_by_hand(channels: int, kernel: int, widths: tuple[int, int, int], classes: int) -> dict[str, int]:
+def recordnet_by_hand(channels: int, kernel: int, widths: tuple[int, ...], classes: int) -> dict[str, int]:
     patch = channels * kernel**2
     ins = (2 * patch, *widths[:-1])
     filters = sum(9 * (i * o + o * o) for i, o in zip(ins, widths, strict=True))
@@ -49,7 +49,7 @@ def recordnet_by_hand(channels: int, kernel: int, widths: tuple[int, int, int], 
             "frozen": 2 * patch * patch + norms, "buffers": 2 * norms}
 
 
-@pytest.mark.parametrize(("channels", "kernel", "widths"), [(3, 2, (64, 256, 256)), (1, 3, (32, 64, 128))])
+@pytest.mark.parametrize(("channels", "kernel", "widths"), [(3, 2, (64, 256, 256)), (1, 3, (32, 64, 128)), (1, 4, (16, 64))])
 def test_recordnets_size_by_hand(channels: int, kernel: int, widths: tuple) -> None:
     spec = RecordNetSpec(widths=widths, whiten_kernel=kernel)
     assert counts(spec, channels) == recordnet_by_hand(channels, kernel, widths, 10)
@@ -57,7 +57,8 @@ def test_recordnets_size_by_hand(channels: int, kernel: int, widths: tuple) -> N
 
 @pytest.mark.parametrize("size", [(28, 28), (32, 32), (20, 30), (40, 36)])
 @pytest.mark.parametrize("spec", [DavidNetSpec(width=1 / 16), RecordNetSpec(widths=(4, 4, 4)),
-                                  RecordNetSpec(widths=(4, 4, 4), whiten_kernel=3)])
+                                  RecordNetSpec(widths=(4, 4, 4), whiten_kernel=3),
+                                  RecordNetSpec(widths=(4, 4), whiten_kernel=4, whiten_stride=2)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_networks_take_images_of_any_size_and_name_layers_to_explain(size, spec, channels: int) -> None:
     network = build(spec, channels, size, 7).eval()
@@ -74,6 +75,7 @@ def test_networks_take_images_of_any_size_and_name_layers_to_explain(size, spec,
     (DavidNetSpec(width=1 / 16), 28, 16, 4),      # padded to 32
     (RecordNetSpec(widths=(4, 4, 4)), 32, 15, 3),                     # 31 pixels after the unpadded whitening
     (RecordNetSpec(widths=(4, 4, 4), whiten_kernel=3), 28, 14, 3),    # 28 pixels after the padded one
+    (RecordNetSpec(widths=(4, 4), whiten_kernel=4, whiten_stride=2), 28, 7, 3),   # 14 after every second patch
 ])
 def test_maps_have_the_size_that_is_promised(spec, size: int, middle: int, last: int) -> None:
     network = build(spec, 1, (size, size), 10)
@@ -96,6 +98,8 @@ def test_padding_a_digit_is_what_davidnet_does_itself() -> None:
 def test_too_small_an_image_is_said_to_be() -> None:
     with pytest.raises(RecipeError, match="16×16.*15×32.*davidnet"):
         build(RecordNetSpec(), 3, (15, 32), 10)
+    with pytest.raises(RecipeError, match="4 stages.*16×16.*fewer widths"):
+        build(RecordNetSpec(widths=(4, 4, 4, 4), whiten_kernel=4, whiten_stride=2), 1, (16, 16), 10)
     build(DavidNetSpec(width=1 / 64), 3, (8, 8), 2)(torch.randn(2, 3, 8, 8))
 
 
