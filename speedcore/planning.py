@@ -10,72 +10,25 @@ import hashlib
 import json
 import math
 import os
-import statistics
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from pydantic import ValidationError
 
-from speedcore import recipes
-from speedcore.clock import POLICIES, Budget, ClockPolicy, Phase, Stopwatch
-from speedcore.data import batches as data_path
-from speedcore.data.dataset import Dataset, Split
+from speedcore import pricing
+from speedcore.clock import POLICIES, Budget, Stopwatch
+from speedcore.data.dataset import Dataset
 from speedcore.errors import BudgetError
+from speedcore.pricing import PLAN_VERSION, PLANNED_SHARE, Option, Request, candidates, duration
 from speedcore.recipe import Frozen, Recipe
 from speedcore.runs import RunStore, staged
 from speedcore.statistics import pairs_needed
-from speedcore.training import Job, Trainee, full_steps, steps_per_epoch, synchroniser
+from speedcore.training import Job
 
 MOST_SEEDS = 10
-# A plan leaves this share of a limit free: machines here and there are noisy.
-_PLANNED_SHARE = 0.96
-_PROBE_SECONDS = 1.0
 # Seconds of `within` that rendering the report may take.
 RENDERING = 25.0
-PLAN_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Throughput:
-    """Seconds of one training step at the recipe's batch, and of the forward pass of one image."""
-
-    step_seconds: float
-    forward_seconds: float
-
-
-def measure(dataset: Dataset, recipe: Recipe, device: torch.device, quick: bool = False) -> Throughput:
-    """Train a throwaway network for about a second and time its steps.
-
-    quick: a few small batches only, good to a factor of two: enough to see that a recipe is out of reach.
-    """
-    batch = min(recipe.batch_size, 64) if quick else recipe.batch_size
-    few = Split(dataset.train.images[:4 * batch], dataset.train.labels[:4 * batch])
-    trial = recipe.changed(batch_size=min(batch, len(few)))
-    trainee = Trainee(dataset, trial, 0, device)
-    batches = iter(data_path.of_recipe(trial, few.to(device), 0, trainee.normalise))
-    trainee.network.train()
-    wait = synchroniser(device)
-    for _ in range(1 if device.type == "cpu" else 5):
-        trainee.step(*next(batches), factor=0.01)
-    wait()
-    watch, laps = Stopwatch(), []
-    while len(laps) < 2 or (not quick and (len(laps) < 3 or watch.seconds() < _PROBE_SECONDS) and len(laps) < 200):
-        lap = Stopwatch()
-        trainee.step(*next(batches), factor=0.01)
-        wait()
-        laps.append(lap.seconds())
-    # The median: one interruption by another program must not decide what fits.
-    step_seconds = statistics.median(laps) * recipe.batch_size / trial.batch_size
-    trainee.network.eval()
-    images = few.images[:batch]
-    trainee.logits(images)
-    wait()
-    watch = Stopwatch()
-    trainee.logits(images)
-    wait()
-    return Throughput(step_seconds, watch.seconds() / len(images))
 
 
 class Course(Frozen):
@@ -125,35 +78,6 @@ class Plan(Frozen):
         return sum(course.estimate for course in self.courses)
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a build was asked for. within: seconds for the whole build, None for no cap. seeds: None to choose.
-
-    recipe: "auto", a name, a TOML file, or a Recipe itself.
-    """
-
-    recipe: str | Recipe = "auto"
-    budget: float = 1000.0
-    policy: str = "article"
-    within: float | None = 900.0
-    seeds: int | None = None
-    device: str = "cpu"
-    data_mode: str | None = None
-
-    def key(self, fingerprints: Iterable[str], chosen: Iterable[str]) -> str:
-        """Names the plan: the request, the data, and the content of the recipes it may choose from."""
-        content = json.dumps([PLAN_VERSION, vars(self), sorted(fingerprints), sorted(chosen), torch.get_num_threads()],
-                             default=lambda recipe: recipe.name)
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def candidates(request: Request, dataset: str) -> list[Recipe]:
-    """Recipes that the request admits, the most wanted first."""
-    names = ("article", "record", "sprint") if request.recipe == "auto" else (request.recipe,)
-    found = [name if isinstance(name, Recipe) else recipes.get(name, dataset) for name in names]
-    return [r.changed(data=request.data_mode) for r in found] if request.data_mode else found
-
-
 def make_plan(datasets: list[Dataset], request: Request, store: RunStore, spent: float = 0.0,
               say: Callable[[str], None] = lambda line: None, anew: bool = False) -> Plan:
     """The plan for `request`: the one kept from an earlier call, else a new one from measurements.
@@ -170,10 +94,17 @@ def make_plan(datasets: list[Dataset], request: Request, store: RunStore, spent:
     options = {}
     for dataset in datasets:
         say(f"measuring what {dataset.name} costs on this machine")
-        options[dataset.name] = _options(dataset, request, device)
+        options[dataset.name] = pricing.options(dataset, request, device)
+    none = [name for name, found in options.items() if not found]
+    if len(none) == len(options):
+        raise BudgetError(f"{', '.join(none)}: every batch is larger than the training split; choose a recipe with a smaller "
+                          f"batch_size.")
+    options = {name: found for name, found in options.items() if found}
     left = math.inf if request.within is None else request.within - spent - watch.seconds()
     plan = Plan(request=key, courses=tuple(_share(options, request, left)))
-    plan = plan.model_copy(update={"notes": tuple(_notes(plan, request))})
+    left_out = [f"{name} is left out: every batch is larger than its training split; choose a recipe with a smaller batch_size."
+                for name in none]
+    plan = plan.model_copy(update={"notes": (*left_out, *_notes(plan, request))})
     with staged(path.parent / f".{key}") as folder:
         (folder / "plan.json").write_text(plan.model_dump_json(indent=1) + "\n", encoding="utf-8")
     os.replace(path.parent / f".{key}" / "plan.json", path)
@@ -190,79 +121,7 @@ def _read(path: Path) -> Plan | None:
     return plan if plan.version == PLAN_VERSION else None
 
 
-@dataclass(frozen=True)
-class _Option:
-    """One recipe for one data set, with its price."""
-
-    dataset: Dataset
-    recipe: Recipe
-    reason: str
-    throughput: Throughput
-    full: int
-    per_epoch: int
-
-    @property
-    def explain_seconds(self) -> float:
-        """Maps for up to a thousand images, several targets and the untrained control: about 12 forward passes."""
-        return 12 * min(1000, len(self.dataset.test)) * self.throughput.forward_seconds
-
-    @property
-    def overhead(self) -> float:
-        """Seconds around one run's training: looks at validation, test, views, saving, explanation."""
-        recipe = self.recipe
-        looks = 10 * min(recipe.validation, len(self.dataset.train) // 10)
-        images = looks + len(self.dataset.test) * recipe.test_time.count
-        return 0.8 + images * self.throughput.forward_seconds + self.explain_seconds
-
-    def beside_training(self, policy: ClockPolicy) -> float:
-        """Seconds of one run other than its steps that a budget under `policy` has to hold."""
-        if not policy.counts(Phase.TEST):
-            return 0.0
-        return self.overhead - self.explain_seconds + sum(self.dataset.provenance.seconds.values())
-
-    @property
-    def full_seconds(self) -> float:
-        return self.full * self.throughput.step_seconds / _PLANNED_SHARE
-
-    @property
-    def least_seconds(self) -> float:
-        return self.recipe.min_epochs * self.per_epoch * self.throughput.step_seconds / _PLANNED_SHARE
-
-    def steps_in(self, seconds: float) -> int:
-        return int(min(self.full, seconds * _PLANNED_SHARE / self.throughput.step_seconds))
-
-
-def _options(dataset: Dataset, request: Request, device: torch.device) -> list[_Option]:
-    """The recipes in reach on this device, the most wanted first; the last candidate is always among them."""
-    admitted = candidates(request, dataset.name)
-    found, declined = [], []
-    for recipe in admitted:
-        last = recipe is admitted[-1]
-        per_epoch = steps_per_epoch(dataset, recipe)
-        if per_epoch < 1:
-            if last and not found:
-                raise BudgetError(f"{dataset.name}: a batch of {recipe.batch_size} (recipe '{recipe.name}') is larger "
-                                  f"than the training split; choose a recipe with a smaller batch_size.")
-            continue
-        full = full_steps(dataset, recipe)
-        if request.recipe == "auto" and recipe.name == "article":
-            expected = full * measure(dataset, recipe, device, quick=True).step_seconds
-            if expected > 1.5 * request.budget:
-                declined.append(f"the article's recipe would need about {duration(expected)} a run here, "
-                                f"more than the budget of {duration(request.budget)}")
-                continue
-        throughput = measure(dataset, recipe, device)
-        expected = full * throughput.step_seconds
-        if request.recipe == "auto" and recipe.name == "article" and expected > request.budget * _PLANNED_SHARE:
-            declined.append(f"the article's recipe would need {duration(expected)} a run here, more than the budget "
-                            f"of {duration(request.budget)}")
-            continue
-        reason = "asked for" if request.recipe != "auto" else "; ".join([*declined, f"'{recipe.name}' fits"])
-        found.append(_Option(dataset, recipe, reason, throughput, full, per_epoch))
-    return found
-
-
-def _share(options: dict[str, list[_Option]], request: Request, seconds: float) -> list[Course]:
+def _share(options: dict[str, list[Option]], request: Request, seconds: float) -> list[Course]:
     """Split the time evenly over the data sets; what one does not need goes to those still to be planned."""
     courses, left = {}, seconds
     # The cheapest first, so that what they leave over is known when the dear ones choose.
@@ -274,7 +133,7 @@ def _share(options: dict[str, list[_Option]], request: Request, seconds: float) 
     return [courses[name] for name in options]
 
 
-def _choose(options: list[_Option], request: Request, share: float, testable: int) -> Course:
+def _choose(options: list[Option], request: Request, share: float, testable: int) -> Course:
     """The most trustworthy course that `share` seconds buy: pairs enough for a test before longer runs, more if cheap."""
     counts = (request.seeds,) if request.seeds else (testable, 3, 2, 1)
     for count in counts:
@@ -355,7 +214,7 @@ def _notes(plan: Plan, request: Request) -> list[str]:
         notes.append(f"A claim made on {len(plan.courses)} data set{'s' if len(plan.courses) != 1 else ''} needs {testable} "
                      f"pairs on each to be tested: too few on {', '.join(c.dataset for c in few)}.")
     if any(c.cut_short for c in plan.courses) and request.within is not None:
-        more = sum(2 * max(c.seeds, testable) * (min(request.budget, c.wanted * c.step_seconds / _PLANNED_SHARE)
+        more = sum(2 * max(c.seeds, testable) * (min(request.budget, c.wanted * c.step_seconds / PLANNED_SHARE)
                                                  + c.run_seconds - c.steps * c.step_seconds) for c in plan.courses)
         used = {c.recipe.name for c in plan.courses}
         same = used.pop() if request.recipe == "auto" and len(used) == 1 else request.recipe
@@ -363,13 +222,6 @@ def _notes(plan: Plan, request: Request) -> list[str]:
                      f"{testable} pairs a data set: `python -m reports.build --datasets "
                      f"{','.join(c.dataset for c in plan.courses)} --recipe {same} --within none --seeds {testable}`")
     return notes
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: seconds, minutes or hours to three digits."""
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
 
 
 def describe(plan: Plan) -> list[dict[str, str]]:

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import record
 from benchmarks import time_to_accuracy as bench
-from speedcore import planning, recipes
+from speedcore import pricing, recipes
 from speedcore.recipes.targets import TARGETS, Target
 from speedcore.runs import RunRecord
 from tests.speedcore import toys
@@ -23,7 +23,7 @@ def results(monkeypatch, tmp_path: Path) -> Path:
     """A folder for result files, a race on a small set between two toys, and planning without delay."""
     monkeypatch.setattr(record, "HERE", tmp_path)
     monkeypatch.setattr(record, "FOLDER", tmp_path / "results")
-    monkeypatch.setattr(planning, "_PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(pricing, "_PROBE_SECONDS", 0.01)
     monkeypatch.setitem(recipes.BUILT_IN, "toy", {"*": toys.recipe(name="toy", epochs=1)})
     monkeypatch.setitem(recipes.BUILT_IN, "rival", {"*": toys.recipe(name="rival", epochs=2)})
     monkeypatch.setitem(TARGETS, "shapes", (Target(30, "toy", 0.8),))

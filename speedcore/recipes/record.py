@@ -54,7 +54,7 @@ def _narrow(recipe: Recipe, widths: tuple[int, int, int], epochs: float, batch_s
 
 SPRINT = {
     "*": _narrow(_PICTURES, (32, 64, 128), 8, 125),
-    "fashion-mnist": _narrow(_CLOTHES, (32, 64, 128), 6, 125),
+    "fashion-mnist": _narrow(_CLOTHES, (32, 64, 128), 10, 125),
     "mnist": _narrow(_DIGITS, (24, 32, 64), 4, 125),
     "shapes": _narrow(_SHAPES, (32, 64, 128), 12, 125),
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from speedcore import planning, recipes
+from speedcore import planning, pricing, recipes
 from speedcore.__main__ import app, dataset_names
 from speedcore.console import count_of, device_of, run_app, seconds_of
 from speedcore.errors import UserError
@@ -22,7 +22,7 @@ SHAPES = "shapes:train=200,test=40"
 def cli(monkeypatch, capsys, tmp_path):
     """cli("train", "--seed", "1") -> (exit status, stdout, stderr), in this process."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(planning, "_PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(pricing, "_PROBE_SECONDS", 0.01)
 
     def call(*words: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["speedcore", *map(str, words)])

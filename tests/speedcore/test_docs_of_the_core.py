@@ -88,7 +88,7 @@ def test_every_phase_and_every_rule_is_described(pages) -> None:
 def test_the_shares_that_are_named_are_the_ones_used(pages) -> None:
     from speedcore import planning
 
-    for share in (Pace.IDLE, Pace.AIM, planning._PLANNED_SHARE):
+    for share in (Pace.IDLE, Pace.AIM, planning.PLANNED_SHARE):
         assert f"{100 * share:g} %" in pages["clocks"]
     assert Pace.FEW == 8 and "after each of the last eight" in pages["clocks"]
     assert planning.MOST_SEEDS == 10 and "up to ten" in pages["clocks"]

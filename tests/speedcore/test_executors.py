@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 import speedcore
-from speedcore import executors, planning, recipes, training
+from speedcore import executors, pricing, recipes, training
 from speedcore.errors import RunError
 from speedcore.executors import Watcher, execute
 from speedcore.planning import Course, Plan, Request
@@ -164,7 +164,7 @@ def test_a_run_of_another_version_is_named_not_overwritten(store: RunStore) -> N
 
 def test_one_run_from_python(store: RunStore, monkeypatch, trained) -> None:
     monkeypatch.setattr(recipes, "BUILT_IN", {"toy": {"*": toys.recipe()}})
-    monkeypatch.setattr(planning, "_PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(pricing, "_PROBE_SECONDS", 0.01)
     run = speedcore.run(DATA["toy"], recipe="toy", budget=100, seed=3, store=store)
     assert (run.record.seed, run.record.arm, run.record.steps, run.record.budget_seconds) == (3, "with", 12, 100)
     assert speedcore.run(DATA["toy"], recipe="toy", budget=100, seed=3, store=store).record == run.record

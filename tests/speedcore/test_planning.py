@@ -10,10 +10,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from speedcore import planning, recipes
+from speedcore import planning, pricing, recipes
 from speedcore.clock import POLICIES, Budget
 from speedcore.errors import BudgetError, RecipeError
-from speedcore.planning import MOST_SEEDS, Course, Request, Throughput, duration, make_plan
+from speedcore.planning import MOST_SEEDS, Course, Request, duration, make_plan
+from speedcore.pricing import Throughput
 from speedcore.recipe import SGD
 from speedcore.runs import RunStore
 from speedcore.statistics import pairs_needed
@@ -29,7 +30,7 @@ SIX = pairs_needed(1)
 
 
 class Machine:
-    """Stands in for `planning.measure`: seconds a step by recipe name (or by data set and recipe)."""
+    """Stands in for `pricing.measure`: seconds a step by recipe name (or by data set and recipe)."""
 
     def __init__(self, forward: float = 0.0, **steps: float):
         self.steps, self.forward, self.calls = steps, forward, []
@@ -45,7 +46,7 @@ def on(monkeypatch):
     monkeypatch.setattr(recipes, "BUILT_IN", {name: {"*": recipe} for name, recipe in RECIPES.items()})
 
     def use(machine: Machine) -> Machine:
-        monkeypatch.setattr(planning, "measure", machine)
+        monkeypatch.setattr(pricing, "measure", machine)
         return machine
 
     return use
@@ -66,7 +67,7 @@ def test_the_articles_recipe_is_taken_where_it_fits_and_all_its_epochs_are_run(o
     assert course.run_seconds == pytest.approx(100 + AROUND)
 
 
-@pytest.mark.parametrize(("step", "words"), [(9.7, "would need 16.2 min"), (100.0, "would need about")])
+@pytest.mark.parametrize(("step", "words"), [(9.7, "would need about 16.2 min"), (100.0, "would need about 2.78 h")])
 def test_where_it_does_not_fit_the_reason_says_so(on, store: RunStore, step: float, words: str) -> None:
     """At 9.7 s a step the article's hundred steps take 970 s, more than the planned share of 1000."""
     on(Machine(article=step))
@@ -202,8 +203,17 @@ def test_a_budget_too_small_for_a_step_is_an_error(on, store: RunStore, budget: 
 def test_a_batch_larger_than_the_data_is_an_error(on, store: RunStore, monkeypatch) -> None:
     on(Machine())
     monkeypatch.setitem(recipes.BUILT_IN, "big", {"*": toys.recipe(name="big", batch_size=161)})
-    with pytest.raises(BudgetError, match="toy: a batch of 161.*batch_size"):
+    with pytest.raises(BudgetError, match="toy: every batch is larger.*batch_size"):
         planned(store, recipe="big")
+
+
+def test_a_data_set_too_small_for_a_batch_is_left_out_of_the_others(on, store: RunStore, monkeypatch) -> None:
+    on(Machine())
+    monkeypatch.setitem(recipes.BUILT_IN, "big", {"*": toys.recipe(name="big", batch_size=161)})
+    loaded = [toys.dataset(name="small"), toys.dataset(name="large", train=400)]
+    plan = make_plan(loaded, Request(recipe="big"), store)
+    assert [course.dataset for course in plan.courses] == ["large"]
+    assert plan.notes[0].startswith("small is left out") and "batch_size" in plan.notes[0]
 
 
 def test_an_unknown_recipe_is_an_error(on, store: RunStore) -> None:
@@ -339,11 +349,11 @@ def test_a_plan_in_words_has_a_row_for_each_data_set(on, store: RunStore) -> Non
 # --- measuring -------------------------------------------------------------------------------------------------------
 
 def test_measuring_is_roughly_right_and_leaves_no_trace(monkeypatch) -> None:
-    monkeypatch.setattr(planning, "_PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(pricing, "_PROBE_SECONDS", 0.05)
     data, recipe = toys.dataset(), toys.recipe()
     torch.rand(3)  # the generator is not where a seed would put it
     before = torch.get_rng_state()
-    slow, quick = (planning.measure(data, recipe, torch.device("cpu"), quick) for quick in (False, True))
+    slow, quick = (pricing.measure(data, recipe, torch.device("cpu"), quick) for quick in (False, True))
     assert torch.equal(torch.get_rng_state(), before)
     for seen in (slow, quick):
         assert 1e-4 < seen.step_seconds < 1 and 1e-7 < seen.forward_seconds < 0.1

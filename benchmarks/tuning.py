@@ -1,0 +1,99 @@
+"""What does a change of a recipe do? Each change beside the recipe as it is, paired by seed, on held-out training images.
+
+python -m benchmarks.tuning NAME --dataset fashion-mnist --recipe sprint [--epochs 2] [--seeds 3]
+    --change 'augment.crop = 0' --change 'augment.crop = 0; label_smoothing = 0.1'
+
+A change is TOML, with ; between its lines. The test set is not read: choices are made here, so that the records can be
+measured there. Writes results/tuning-NAME.json after each seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import tomllib
+from pathlib import Path
+
+import torch
+
+from benchmarks import record
+from speedcore import recipes, statistics
+from speedcore.clock import Budget
+from speedcore.console import run_app
+from speedcore.data import Dataset, load
+from speedcore.errors import UserError
+from speedcore.recipe import Recipe, Views, merged, validated
+from speedcore.runs import RunStore
+from speedcore.training import Job, full_steps, train
+
+_HELD_OUT = 5000
+
+
+def changed(base: Recipe, change: str) -> Recipe:
+    """`base` with the TOML of `change` over it. Raises UserError."""
+    try:
+        fields = tomllib.loads(change.replace(";", "\n"))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"--change '{change}' is not TOML: {error}.") from None
+    return validated(merged(base.model_dump(), fields), f"--change '{change}'")
+
+
+def held_out_only(dataset: Dataset) -> Dataset:
+    """The same data set without its test images, but for the ten that end a run: they play no part here."""
+    return Dataset(dataset.name, dataset.classes, dataset.train, dataset.test.take(torch.arange(10)), dataset.provenance)
+
+
+def trial(dataset: Dataset, recipe: Recipe, seed: int, store: RunStore) -> dict[str, float]:
+    """Accuracy in percent on the held-out images and seconds of training."""
+    steps = full_steps(dataset, recipe)
+    job = Job(f"trial-{seed}", recipe, "with", seed, Budget(float("inf")), float("inf"), steps, steps)
+    r = train(dataset, job, store).record
+    return {"accuracy": 100 * r.metrics.validation_accuracy, "seconds": r.ledger["train"]}
+
+
+def rows(found: dict[str, list[dict[str, float]]]) -> list[dict]:
+    """A row a change; the first is what the others are compared with."""
+    made, first = [], next(iter(found.values()))
+    for change, trials in found.items():
+        accuracies = [t["accuracy"] for t in trials]
+        paired = list(zip(trials, first, strict=False))
+        row = {"change": change, "n": len(trials), "held-out % mean": statistics.mean(accuracies),
+               "sd": statistics.sd(accuracies), "seconds (median)": statistics.median([t["seconds"] for t in trials])}
+        if trials is not first:
+            differences = [t["accuracy"] - b["accuracy"] for t, b in paired]
+            row |= {"difference": statistics.mean(differences), "sd of difference": statistics.sd(differences),
+                    "time ratio (median)": statistics.median([t["seconds"] / b["seconds"] for t, b in paired])}
+        made.append(row)
+    return made
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("name")
+    options.add_argument("--dataset", default="fashion-mnist")
+    options.add_argument("--recipe", default="sprint")
+    options.add_argument("--epochs", type=float)
+    options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--change", action="append", default=[])
+    options.add_argument("--data", type=Path)
+    chosen = options.parse_args()
+    base = recipes.get(chosen.recipe, chosen.dataset)
+    epochs = chosen.epochs or base.epochs
+    base = base.changed(epochs=epochs, min_epochs=min(base.min_epochs, epochs), validation=_HELD_OUT, test_time=Views())
+    variants = {"as it is": base} | {change: changed(base, change) for change in chosen.change}
+    dataset = held_out_only(load(chosen.dataset, chosen.data))
+    found = {change: [] for change in variants}
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(chosen.seeds):
+            for i, (change, recipe) in enumerate(variants.items()):
+                found[change].append(trial(dataset, recipe, seed, RunStore(Path(folder) / str(i))))
+                print(f"seed {seed}, {change}: {found[change][-1]}", flush=True)
+            path = record.write(
+                f"tuning-{chosen.name}", f"Changes of recipe '{chosen.recipe}' on {chosen.dataset}, {epochs:g} epochs, judged on "
+                f"{_HELD_OUT:,} held-out training images.", rows(found),
+                recipes={"as it is": base.model_dump(mode="json")}, per_seed=found)
+    print(path)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_app(lambda standalone_mode: main()))
