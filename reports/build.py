@@ -187,6 +187,9 @@ def _ladders(chapters: str | None, store) -> tuple:
     known = list(dict.fromkeys(climb.ladder.name for climb in climbs))
     if names == ["all"]:
         names = known
+    if not names:
+        raise UserError(f"--chapters '{chapters}': no ladder has been climbed yet; do so first, for example "
+                        f"python -m speedcore ladder mnist-fast")
     for name in names:
         if name not in known:
             raise UserError(f"--chapters: the ladder '{name}' has not been climbed yet (climbed: {', '.join(known) or 'none'}); "

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float, Int64
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
@@ -58,15 +59,13 @@ class _Images(TorchDataset):
     """One training image at a time: augmented, then through PIL to a normalised tensor."""
 
     def __init__(self, split: Split | Part, augment: Augment, normalise: Normalise, seed: int):
-        from torchvision.transforms import v2
+        from torchvision import transforms
 
         self._split, self._labels, self._augment = split, split.labels.tolist(), augment
         self._augmented = Augmenter(augment, split.size, normalise.fill)
         self._generator = torch.Generator().manual_seed(seed + 2**32)
         self._first, self._choices = None, None
-        self._to_image = v2.ToPILImage()
-        self._to_tensor = v2.Compose([v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True),
-                                      v2.Normalize(normalise.mean, normalise.std)])
+        self._to_tensor = transforms.Compose([transforms.ToTensor(), transforms.Normalize(normalise.mean, normalise.std)])
 
     def begin(self, epoch: int) -> None:
         """Draw the choices of an epoch."""
@@ -78,5 +77,7 @@ class _Images(TorchDataset):
 
     def __getitem__(self, index: int) -> tuple[Float[Tensor, "c h w"], int]:
         row = torch.tensor([index])
-        (image,) = self._augmented(self._split.take(row).images, self._choices.take(row))
-        return self._to_tensor(self._to_image(image)), self._labels[index]
+        picked = self._split.take(row).images
+        (image,) = self._augmented(picked, self._choices.take(row)) if self._augment.any else picked
+        # Pillow wants channels last, and no third axis on grey images.
+        return self._to_tensor(Image.fromarray(image.permute(1, 2, 0).squeeze(-1).numpy())), self._labels[index]

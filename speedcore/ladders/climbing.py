@@ -67,7 +67,11 @@ def climb(ladder: Ladder, dataset: Dataset, store: RunStore, device: str, scale:
     recipes = scaled_recipes(ladder, scale, small)
     wanted = seeds or (SEEDS if within is None else MOST_SEEDS)
     runs: dict[str, list[Run]] = {rung.name: [] for rung in rungs}
-    left_out = []
+    left_out: list[str] = []
+
+    def so_far() -> Climb:
+        return Climb(ladder, scale, {name: tuple(found) for name, found in runs.items()}, tuple(left_out))
+
     for seed in range(wanted):
         jobs = {rung.name: _job(recipes[rung.name], small, seed, device) for rung in rungs}
         missing = [name for name in jobs if store.find(jobs[name].key) is None]
@@ -82,7 +86,8 @@ def climb(ladder: Ladder, dataset: Dataset, store: RunStore, device: str, scale:
                 left_out.append(f"rung '{name}' was left out because the time ran out; the same command continues.")
                 continue
             runs[name].append(_run(job, small, store, device, watcher))
-    result = Climb(ladder, scale, {name: tuple(found) for name, found in runs.items()}, tuple(left_out))
+        _keep(so_far(), small, device, store)  # after each round: what was climbed before Ctrl-C is on record
+    result = so_far()
     _keep(result, small, device, store)
     return result
 

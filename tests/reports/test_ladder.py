@@ -104,7 +104,9 @@ def test_a_report_of_ladders_alone(climbed, tmp_path: Path, checkout: Path) -> N
     assert (tmp_path / ".rendered.json").read_text() != stamp
 
 
-def test_chapters_are_the_climbs_beside_the_runs(climbed) -> None:
+def test_chapters_are_the_climbs_beside_the_runs(climbed, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no ladder has been climbed"):
+        _ladders("all", RunStore(tmp_path))
     found, store = climbed
     assert _ladders(None, store) == ()
     assert _ladders("all", store) == _ladders("toy-steps", store) == (found,)
