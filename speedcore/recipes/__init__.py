@@ -10,7 +10,7 @@ from speedcore.recipes import airbench, article, mnist_fast, record
 
 # name -> {data set or "*" -> recipe}
 BUILT_IN: dict[str, dict[str, Recipe]] = {
-    "article": article.RECIPES, "record": record.RECORD, "sprint": record.SPRINT,
+    "article": article.RECIPES, "record": record.RECORD, "sprint": record.SPRINT, "dash": record.DASH,
     "airbench94": airbench.AIRBENCH94, "airbench94-muon": airbench.AIRBENCH94_MUON,
     **mnist_fast.RECIPES,
 }
