@@ -35,6 +35,7 @@ def climb(title: str, lines: dict[str, Sequence[Point]], apart: bool, xlabel: st
                 ax.set_title(label)
         for ax in dict.fromkeys(axes):
             _scales(ax)
+            _frame(ax, [p for one, points in zip(axes, shown.values(), strict=True) if one is ax for p in points])
         axes[0].set_ylabel("test accuracy (%)")
         if not apart and len(shown) > 1:
             axes[0].legend(loc="best")
@@ -54,6 +55,13 @@ def _line(ax, label: str, points: Sequence[Point], above: bool) -> None:
                     va="bottom" if above else "top", fontsize=7, color=colour)
 
 
+def _frame(ax, points: Sequence[Point]) -> None:
+    """Fit the frame to the points: intervals over two or three seeds may be as wide as the axis is long, and leave it."""
+    low, high = min(p.accuracy for p in points), max(p.accuracy for p in points)
+    room = 0.14 * (high - low) or 0.1
+    ax.set_ylim(low - room, high + room)
+
+
 def _scales(ax) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -63,4 +71,4 @@ def _scales(ax) -> None:
     ax.xaxis.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 2, 5)))
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.margins(x=0.08, y=0.12)
+    ax.margins(x=0.08)

@@ -155,7 +155,7 @@ def _figure(name: str, climbed: Climb, found: tuple[RungFinding, ...]) -> Figure
     lines = "" if not reported else " What the source reported beside what was measured here."
     return FigureSpec(name + "-figure", svg, alt,
                       f"Time across (logarithmic), test accuracy up, a point a rung, {climbed.scale.text}.{lines} Bars: 95"
-                      f"{f.NBSP}% interval of the mean.{hollow}",
+                      f"{f.NBSP}% interval of the mean, cut where it leaves the frame.{hollow}",
                       {label: [(p.name, p.seconds, p.accuracy) for p in points] for label, points in said.items()})
 
 

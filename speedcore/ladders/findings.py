@@ -68,8 +68,9 @@ class RungFinding:
 
     @property
     def interval(self) -> Interval | None:
-        """Student's 95 % interval of the mean accuracy."""
-        return statistics.t_interval(self.accuracies)
+        """Student's 95 % interval of the mean accuracy, cut to what an accuracy can be."""
+        found = statistics.t_interval(self.accuracies)
+        return found and Interval(max(0.0, found.low), min(1.0, found.high), found.kind)
 
 
 def clocks_of(climb: Climb) -> dict[str, ClockPolicy]:
@@ -170,11 +171,11 @@ def _sentence(finding: RungFinding, below: RungFinding | None) -> str:
         took = f"{time.value:.2f} times the time of rung {below.rung.name}{_range(time.interval, 1, '.2f', '')}"
         speed = {"helps": "makes training faster", "hurts": "makes training slower",
                  "cannot tell": "leaves the time undecided"}[time.verdict]
-        gain = {"helps": "raises the accuracy", "hurts": "lowers the accuracy",
+        gain = {"helps": "the accuracy rises", "hurts": "the accuracy falls",
                 "cannot tell": "a change of accuracy cannot be told"}[accuracy.verdict]
         by = f"{100 * accuracy.value:+.2f} points{_range(accuracy.interval, 100, '+.2f', '')}"
         parts.append(f"Rung {rung.name} ({rung.what or 'no words given'}) {speed}: {took}; "
-                     f"{gain}{' by' if accuracy.verdict != 'cannot tell' else ':'} {by}; {accuracy.pairs} "
+                     f"{gain}: {by}; {accuracy.pairs} "
                      f"{'pair' if accuracy.pairs == 1 else 'pairs'}")
         if rung.reported.seconds and below.rung.reported.seconds:
             parts.append(f"the source's ratio of times is {rung.reported.seconds / below.rung.reported.seconds:.2f}")

@@ -24,18 +24,14 @@ def measured_accuracy(finding: RungFinding) -> str:
     return f"{100 * finding.mean:.2f}{spread} (n = {len(finding.accuracies)}){between}"
 
 
-def accuracy_change(change: Change | None) -> str:
-    """Points with interval; – for the base."""
-    if change is None:
-        return "–"
+def accuracy_change(change: Change) -> str:
+    """Points with interval."""
     between = "" if change.interval is None else f" [{100 * change.interval.low:+.2f}, {100 * change.interval.high:+.2f}]"
     return f"{100 * change.value:+.2f}{between}"
 
 
-def time_change(change: Change | None) -> str:
-    """Ratio with interval; – for the base."""
-    if change is None:
-        return "–"
+def time_change(change: Change) -> str:
+    """Ratio with interval."""
     between = "" if change.interval is None else f" [{change.interval.low:.2f}, {change.interval.high:.2f}]"
     return f"×{change.value:.2f}{between}"
 
@@ -64,21 +60,26 @@ def show(climb: Climb, out) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False, show_lines=False)
     table.add_column("rung", no_wrap=True)
     table.add_column("what changed", min_width=16)
-    for heading in ("epochs", "reported %", "reported s", "measured % [95 %]", *(f"{name} s" for name in clocks),
-                    "accuracy against the rung below", "time against it"):
-        table.add_column(heading, justify="right")
+    for heading in ("epochs", "reported %", "reported s", "measured % [95 %]", *(f"{name} s" for name in clocks)):
+        table.add_column(heading, justify="right", no_wrap=heading[:8] in ("reported", "measured"))
+    changes = Table("rung", "against", "pairs", "accuracy, points [95 %]", "", "time [95 %]", "", box=None,
+                    header_style="bold", pad_edge=False)
     found = findings(climb)
     for finding in found:
         rung, own = finding.rung, climb.ladder.clock
         times = [seconds(mean, statistics.sd(finding.seconds) if name == own else None)
                  for name, mean in finding.clocks.items()]
-        verdicts = [f"{text}: {change.verdict}" if change else text for text, change in (
-            (accuracy_change(finding.accuracy), finding.accuracy), (time_change(finding.time), finding.time))]
         what = rung.what + (f" ({rung.note})" if rung.note else "") + (" †" if finding.peeked else "")
         table.add_row(rung.name, what, f"{finding.epochs:.3g}", reported_accuracy(rung.reported),
-                      seconds(rung.reported.seconds, rung.reported.seconds_sd), measured_accuracy(finding), *times, *verdicts)
+                      seconds(rung.reported.seconds, rung.reported.seconds_sd), measured_accuracy(finding), *times)
+        if finding.accuracy and finding.time:
+            changes.add_row(rung.name, finding.against, str(finding.accuracy.pairs), accuracy_change(finding.accuracy),
+                            finding.accuracy.verdict, time_change(finding.time), finding.time.verdict)
     out.print(caption(climb), markup=False, soft_wrap=True)
     out.print(table)
+    if changes.row_count:
+        out.print()
+        out.print(changes)
     out.print(f"Verdicts: {RULE}. {REPRODUCTION}.".replace(". r", ". R"), markup=False, soft_wrap=True)
     if any(finding.peeked for finding in found):
         out.print("† The test set decided when training ended: this accuracy says nothing about unseen images.",
