@@ -11,6 +11,9 @@ fp32 weights under bf16 autocast where they have half-precision weights; the rat
 instead of after it; the head's weights are drawn from a normal distribution of the same deviation; Muon's whitening bias
 starts at zero. The other data sets get the same methods with a batch of 1000; digits are not mirrored, neither in training
 nor at test time.
+
+Rates and lookahead are made for whole runs: on MNIST cut to 20 steps (0.35 epochs, one seed), airbench94 ended at chance on
+held-out images (9.5 %), airbench94-muon at 98.65 %. As base recipes both are therefore not cut below three epochs by plans.
 """
 
 from __future__ import annotations
