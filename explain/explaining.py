@@ -196,7 +196,7 @@ class _Work:
         """
         network = Trainee(self.dataset, self.run.record.recipe, self.run.record.seed, torch.device("cpu")).network.float()
         if hasattr(network, "prepare"):
-            network.prepare(images)
+            network.prepare([images])
         kept = dict(trained.named_parameters())
         with torch.no_grad():
             for name, parameter in network.named_parameters():

@@ -96,15 +96,18 @@ class Augmenter:
 
     def __init__(self, augment: Augment, size: tuple[int, int], fill: Sequence[int], device: torch.device | str = "cpu"):
         h, w = size
+        self._crop = augment.crop
         self._border = 0 if augment.pad == "reflect" else augment.crop
         self._colour = torch.tensor(fill, dtype=torch.uint8, device=device).view(-1, 1)
         self._padding = self._colour if augment.pad == "mean" else torch.zeros_like(self._colour)
-        # Where the pixels of a crop lie, for each place of its corner: (2 crop + 1, h) rows and as many columns, and
-        # those from right to left. Few enough to be looked up; a batch only adds its rows to its columns.
+        # For each pixel of a padded image, where in the image it comes from; and the same for the mirror image. A crop is
+        # a window of these planes.
         down, across = (_sources(side, augment.crop, reflected=not self._border).to(device) for side in size)
-        self._rows = down.unfold(0, h, 1) * (w + 2 * self._border)
-        forward = across.unfold(0, w, 1)
-        self._columns = torch.cat([forward, forward.flip(1)])
+        plane = down[:, None] * (w + 2 * self._border) + across
+        planes = torch.stack([plane, plane.flip(1)])
+        self._padded = plane.shape
+        windows = planes.numel() - (h - 1) * plane.shape[1] - w + 1
+        self._windows = planes.as_strided((windows, h, w), (1, plane.shape[1], 1))
         square = (torch.arange(min(augment.cutout, side), device=device) for side in size)
         self._square = torch.cartesian_prod(*square).mul(torch.tensor([w, 1], device=device)).sum(1)
 
@@ -112,18 +115,23 @@ class Augmenter:
         """Images augmented as `choices` (one row an image) say; `images` stay as they are."""
         n, c, h, w = images.shape
         if choices.top is not None or choices.mirrored is not None:
-            top, left = choices.top, choices.left
-            if top is None:
-                top = left = torch.zeros(n, dtype=torch.int64, device=images.device)
-            column = left if choices.mirrored is None else left + len(self._columns) // 2 * choices.mirrored
-            rows, columns = self._rows.index_select(0, top), self._columns.index_select(0, column)
-            pixels = (rows[:, :, None] + columns[:, None, :]).view(n, 1, h * w)
+            pixels = self._windows.index_select(0, self._corners(choices)).view(n, 1, h * w)
             images = self._bordered(images).flatten(2).gather(2, pixels.expand(n, c, h * w)).view(n, c, h, w)
         if choices.cut_top is not None:
             pixels = (choices.cut_top * w + choices.cut_left)[:, None] + self._square
             erased = (n, c, len(self._square))
             images = images.flatten(2).scatter(2, pixels[:, None].expand(erased), self._colour.expand(erased)).view(n, c, h, w)
         return images
+
+    def _corners(self, choices: Choices) -> Int64[Tensor, " n"]:
+        """Where the window of each image begins, counted in pixels from the start of the planes."""
+        height, width = self._padded
+        corner = 0 if choices.top is None else choices.top * width + choices.left
+        if choices.mirrored is not None:
+            # The mirror image of a crop is a crop of the mirror image, as far from the other end.
+            other = 0 if choices.left is None else 2 * (self._crop - choices.left)
+            corner = corner + choices.mirrored * (height * width + other)
+        return corner
 
     def _bordered(self, images: Images) -> Images:
         """Images with a border in the padding's colour; as they are where padding is reflected."""

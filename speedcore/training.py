@@ -33,7 +33,7 @@ from speedcore.runs import DataRecord, Metrics, PeekRecord, ReplanRecord, Run, R
 from speedcore.schedule import Pace, Replan, interpolate
 
 # Whitening filters settle long before this many images have been seen.
-_WHITENING_IMAGES = 5000
+_WHITENING_IMAGES, _WHITENING_BATCH = 5000, 100
 
 
 @dataclass(frozen=True)
@@ -144,8 +144,8 @@ class Trainee:
     def whiten(self, train: Split | Part) -> None:
         """Set data-dependent filters, where the network has any, from the first training images."""
         if hasattr(self.network, "prepare"):
-            first = train.take(torch.arange(min(len(train), _WHITENING_IMAGES)))
-            self.network.prepare(self.normalise(first.images.to(self.device)))
+            first = torch.arange(min(len(train), _WHITENING_IMAGES)).split(_WHITENING_BATCH)
+            self.network.prepare(self.normalise(train.take(rows).images.to(self.device)) for rows in first)
 
     def gradients(self, images, labels) -> tuple[torch.Tensor, torch.Tensor]:
         """Forward and backward of one batch: (mean loss, accuracy) as device scalars."""
@@ -172,9 +172,10 @@ class Trainee:
         return other
 
     def logits(self, images, views=None) -> torch.Tensor:
+        # On a CPU not in larger batches than training's: a look must not be what sets the peak of memory.
         return evaluate.logits(self.network, images, self.normalise, precision=self.recipe.precision,
                                channels_last=self.recipe.channels_last, views=views,
-                               batch_size=2000 if self.device.type == "cuda" else 250)
+                               batch_size=2000 if self.device.type == "cuda" else min(250, self.recipe.batch_size))
 
 
 def synchroniser(device: torch.device) -> Callable[[], None]:

@@ -8,6 +8,8 @@ does without the first stage's largest convolution: half the sides from the firs
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -85,15 +87,16 @@ class RecordNet(nn.Module):
         return self.head(x.amax(dim=(2, 3))) * self.logit_scale
 
     @torch.no_grad()
-    def prepare(self, images: Float[Tensor, "n c h w"], eps: float = 5e-4) -> None:
-        """Set the whitening filters from normalised training images: eigenpatches, each with both signs.
+    def prepare(self, batches: Iterable[Float[Tensor, "n c h w"]], eps: float = 5e-4) -> None:
+        """Set the whitening filters from batches of normalised training images: eigenpatches, each with both signs.
 
+        While a batch is looked at, its patches take dozens of times its room: hand over many small ones.
         eps: added to the eigenvalues, so that directions which hold almost nothing are not blown up to noise.
         """
         gram, count = 0.0, 0
-        for some in images.split(250):  # all patches at once, in fp64, would be the largest thing in memory
-            patches = F.unfold(some.float(), self.whiten.kernel_size).double()
-            gram = gram + torch.einsum("nip,njp->ij", patches, patches)
+        for images in batches:
+            patches = F.unfold(images.float(), self.whiten.kernel_size).double()
+            gram = gram + (patches @ patches.mT).sum(0)
             count += len(patches) * patches.shape[2]
         values, vectors = torch.linalg.eigh(gram / count)
         filters = (vectors / (values + eps).sqrt()).T.flip(0).reshape(-1, *self.whiten.weight.shape[1:])

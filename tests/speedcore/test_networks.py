@@ -129,7 +129,7 @@ def whitened(kernel: int, channels: int, eps: float = 5e-4) -> tuple[RecordNet, 
     blur = nn.AvgPool2d(2, stride=1)
     images = (blur(noise) + noise.mean(1, keepdim=True)[..., 1:, 1:])[..., :16, :16]
     network = build(RecordNetSpec(widths=(4, 4, 4), whiten_kernel=kernel), channels, (16, 16), 4)
-    network.prepare(images, eps)
+    network.prepare(images.split(150), eps)
     return network, images
 
 
@@ -151,7 +151,7 @@ def test_eps_keeps_empty_directions_small() -> None:
     images = torch.zeros(50, 1, 16, 16)
     images[:, :, :, :] = torch.randn(50, 1, 1, 1, generator=torch.Generator().manual_seed(0))  # constant images
     network = build(RecordNetSpec(widths=(4, 4, 4)), 1, (16, 16), 4)
-    network.prepare(images + 1e-3 * torch.randn(50, 1, 16, 16, generator=torch.Generator().manual_seed(1)), 5e-4)
+    network.prepare([images + 1e-3 * torch.randn(50, 1, 16, 16, generator=torch.Generator().manual_seed(1))], 5e-4)
     size = F.conv2d(images, network.whiten.weight).square().mean((0, 2, 3))
     # One direction of four holds everything, and comes first; its negative is the fifth filter.
     torch.testing.assert_close(size, torch.tensor([1.0, 0, 0, 0, 1.0, 0, 0, 0]), atol=0.01, rtol=0)
