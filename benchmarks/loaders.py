@@ -147,7 +147,7 @@ def airbench(source: Source, task: Task) -> Iterator[Tensor]:
                              aug={"flip": True, "translate": augment.crop, "cutout": augment.cutout}, gpu=source.device)
     while True:
         for images, _ in loader:
-            yield images
+            yield images.to(memory_format=LAYOUT)
 
 
 def airbench_method(dtype: torch.dtype) -> Loader:
