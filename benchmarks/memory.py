@@ -83,7 +83,7 @@ def baseline(device: torch.device) -> int:
 
 
 def made(name: str) -> Dataset:
-    """Random images in the number and size of data set `name`,."""
+    """Random images in the number and size of data set `name`."""
     *counts, channels, side = SIZES[name]
     splits = [Split(torch.randint(256, (n, channels, side, side), dtype=torch.uint8), torch.randint(10, (n,))) for n in counts]
     return Dataset.make(name, tuple(map(str, range(10))), *splits, Provenance("made: random images", False))
