@@ -77,7 +77,8 @@ def rows(race: Race, sides: dict[str, Recipe], per_seed: list[dict]) -> list[dic
     for side, recipe in sides.items():
         runs = [pair[side] for pair in per_seed]
         accuracies, seconds = [run["accuracy %"] for run in runs], [run["seconds"][CLOCK] for run in runs]
-        row = {"who": side, "recipe": recipe.name, "augmented": recipe.augment.any, "epochs": statistics.median([run["epochs"] for run in runs]), "n": len(runs),
+        row = {"who": side, "recipe": recipe.name, "augmented": recipe.augment.any,
+               "epochs": statistics.median([run["epochs"] for run in runs]), "n": len(runs),
                "accuracy % mean": statistics.mean(accuracies), "sd": statistics.sd(accuracies),
                "95 % interval": _bounds(statistics.t_interval(accuracies)),
                "plain images %": statistics.mean([run["plain %"] for run in runs]),
