@@ -9,6 +9,7 @@ Nothing is copied but the batch: mirrored borders are never drawn, since the ind
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -71,21 +72,41 @@ def draw(augment: Augment, n: int, size: tuple[int, int], epoch: int, generator:
 
     first_mirrored: for alternating flips, the choices of epoch 0.
     """
-    def integers(bound: int) -> Int64[Tensor, " n"]:
-        return torch.randint(bound, (n,), generator=generator, device=generator.device)
+    def integers(*bounds: int) -> tuple[Int64[Tensor, " n"], ...]:
+        """A place below `bounds` for each image."""
+        if augment.groups:
+            return _shared(bounds, n, augment.groups, generator)
+        return tuple(torch.randint(bound, (n,), generator=generator, device=generator.device) for bound in bounds)
 
-    top, left = (integers(2 * augment.crop + 1), integers(2 * augment.crop + 1)) if augment.crop else (None, None)
+    top, left = integers(2 * augment.crop + 1, 2 * augment.crop + 1) if augment.crop else (None, None)
     mirrored = None
     if augment.flip == "random" or (augment.flip == "alternating" and first_mirrored is None):
-        mirrored = integers(2).bool()
+        mirrored = integers(2)[0].bool()
     elif augment.flip == "alternating":
         # Every image is seen both ways in any two consecutive epochs, which chance does not promise.
         mirrored = first_mirrored ^ bool(epoch % 2)
     cut = (None, None)
     if augment.cutout:
         # Whole squares only: each of the (h − s + 1)(w − s + 1) positions is equally likely.
-        cut = tuple(integers(max(1, side - augment.cutout + 1)) for side in size)
+        cut = integers(*(max(1, side - augment.cutout + 1) for side in size))
     return Choices(top, left, mirrored, *cut)
+
+
+def _shared(bounds: tuple[int, ...], n: int, groups: int, generator: torch.Generator) -> tuple[Int64[Tensor, " n"], ...]:
+    """A place below `bounds` for each of n images: different places for at most `groups` random groups of equal size.
+
+    Where n is no multiple, the first groups have one image more.
+    """
+    device = generator.device
+    places = torch.randperm(math.prod(bounds), generator=generator, device=device)[:groups]
+    sizes = torch.full_like(places, n // len(places))
+    sizes[:n % len(places)] += 1
+    place = places.repeat_interleave(sizes)[torch.randperm(n, generator=generator, device=device)]
+    found = []
+    for bound in reversed(bounds):
+        found.append(place % bound)
+        place = place // bound
+    return tuple(reversed(found))
 
 
 class Augmenter:

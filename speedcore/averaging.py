@@ -20,12 +20,13 @@ class WeightAverage:
     def __init__(self, network: nn.Module, spec: Average):
         self._spec = spec
         self._tensors = [t for t in network.state_dict().values() if t.is_floating_point()]
-        self._averages: list[torch.Tensor] | None = None
+        self._averages = [t.detach().clone() for t in self._tensors] if spec.initial else None
+        self._phase = 1 % spec.every if spec.initial else 0
 
     @torch.no_grad()
     def update(self, step: int, progress: float) -> None:
         """Call after each optimiser step (counted from 1)."""
-        if step % self._spec.every or progress < self._spec.start:
+        if step % self._spec.every != self._phase or progress < self._spec.start:
             return
         if self._averages is None:
             self._averages = [t.detach().clone() for t in self._tensors]

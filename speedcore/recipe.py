@@ -96,11 +96,60 @@ class DigitNet(Part):
         return self.model_copy(update={"widths": _scaled(self.widths, factor), "hidden": hidden})
 
 
+class PageNet(Part):
+    """The series' network (`speedcore.networks.pagenet`): prep, three stages that halve the sides, a head.
+
+    widths: of prep and the stages. prep: a 3×3 convolution, or a frozen 3×3 whitening of patches and a 1×1 convolution.
+    kernel, downsample: of a stage's first convolution, which strides or is followed by a 2×2 max-pool. pool: where that
+    stands: after the activation, before it (the same function where the activation never falls), or before batch-norm.
+    residual, extra: stages with a residual branch of two blocks, with one more block. norm_scales: at one, drawn from U(0, 1), or
+    frozen at one. ghost: groups of a batch that are normalised apart. head: global max-pool, or that and the mean.
+    """
+
+    kind: Literal["pagenet"] = "pagenet"
+    widths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (64, 128, 256, 512)
+    prep: Literal["conv", "whiten"] = "conv"
+    kernel: Literal[1, 3] = 3
+    downsample: Literal["pool", "stride"] = "pool"
+    pool: Literal["last", "before-activation", "before-norm"] = "last"
+    residual: tuple[Literal[1, 2, 3], ...] = (1, 3)
+    extra: tuple[Literal[1, 2, 3], ...] = ()
+    activation: Literal["relu", "celu"] = "relu"
+    celu_alpha: PositiveFloat = 1.0
+    norm_scales: Literal["one", "uniform", "frozen"] = "one"
+    ghost: PositiveInt = 1
+    head: Literal["max", "concat"] = "max"
+    head_bias: bool = False
+    logit_scale: PositiveFloat = 0.125
+
+    def narrowed(self, factor: float) -> PageNet:
+        """The same network with `factor` times the channels, rounded."""
+        return self.model_copy(update={"widths": _scaled(self.widths, factor)})
+
+
+class PreactNet(Part):
+    """The pre-activation ResNet that the series starts from (`speedcore.networks.preactnet`): four stages of two blocks.
+
+    prep_norm: batch-norm and ReLU after the first convolution too, although the first block begins with them. branches: the
+    long branches of the blocks; without them only the shortcuts are left. norm_scales: at one, or drawn from U(0, 1).
+    """
+
+    kind: Literal["preactnet"] = "preactnet"
+    widths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (64, 128, 256, 256)
+    prep_norm: bool = False
+    branches: bool = True
+    norm_scales: Literal["one", "uniform"] = "one"
+
+    def narrowed(self, factor: float) -> PreactNet:
+        """The same network with `factor` times the channels, rounded."""
+        return self.model_copy(update={"widths": _scaled(self.widths, factor)})
+
+
 def _scaled(widths: tuple[int, ...], factor: float) -> tuple[int, ...]:
     return tuple(max(1, round(width * factor)) for width in widths)
 
 
-Network = Annotated[DavidNet | RecordNet | DigitNet, Field(discriminator="kind")]
+Network = Annotated[DavidNet | RecordNet | DigitNet | PageNet | PreactNet, Field(discriminator="kind")]
 
 
 class Augment(Part):
@@ -110,16 +159,32 @@ class Augment(Part):
     mirrored, or with the training split's mean colour (zero once normalised), or black.
     flip: "random" mirrors each image with probability 1/2 in each epoch; "alternating" does so in the first epoch
     and mirrors every image every other epoch after that. cutout: side of the masked square in pixels, 0 for none.
+    groups: 0 where each image draws for itself; else images are put at random into equal groups, each of which shares a crop
+    (a mirroring, a cutout) that no other has, at most so many groups an epoch.
     """
 
     crop: NonNegativeInt = 0
     pad: Literal["reflect", "mean", "black"] = "reflect"
     flip: Literal["none", "random", "alternating"] = "none"
     cutout: NonNegativeInt = 0
+    groups: NonNegativeInt = 0
 
     @property
     def any(self) -> bool:
         return bool(self.crop or self.cutout or self.flip != "none")
+
+
+class Loader(Part):
+    """How `data = "loader"` brings its images.
+
+    prepared: normalised and padded once, before training, instead of each image each time. choices: drawn in bulk at the
+    start of an epoch, or one by one as images are fetched. worker: whether a process of its own fetches them; where it is not
+    said, one does if the network is on a GPU.
+    """
+
+    prepared: bool = False
+    choices: Literal["bulk", "single"] = "bulk"
+    worker: bool | None = None
 
 
 class Schedule(Part):
@@ -218,12 +283,23 @@ Optimizer = Annotated[SGD | Muon | Adam | Adadelta, Field(discriminator="kind")]
 
 
 class Average(Part):
-    """Exponential moving average of weights and buffers: `decay` a step, applied every `every` steps."""
+    """Exponential moving average of weights and buffers: `decay` a step, applied every `every` steps.
+
+    initial: it begins at the untrained weights and is updated after steps 1, 1 + every, ..., as the series' code has it;
+    else it begins at the weights of its first update, after step `every`.
+    """
 
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.99
     every: PositiveInt = 5
     # The average runs on to the end over weights that no longer move much; before `start` it would hold old ones.
     start: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    initial: bool = False
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> Average:
+        if self.initial and self.start:
+            raise ValueError("initial begins with the run and start later; leave one of them out")
+        return self
 
 
 class Lookahead(Part):
@@ -278,7 +354,7 @@ class Peek(Part):
 
 # Fields that came after the first runs had been published. At their defaults they stay out of the hash, so that a recipe
 # that does not use them keeps its name, and its finished runs stay findable.
-_LATER = ("order", "last_batch", "peek")
+_LATER = ("order", "last_batch", "peek", "loader", "loss", "augment.groups", "average.initial")
 
 
 class Recipe(Part):
@@ -288,7 +364,8 @@ class Recipe(Part):
     for curves and tuning. precision: "bf16" runs the network under autocast with fp32 weights; "bf16-weights"
     keeps the weights in bf16 too. data: "device" augments while training, "precomputed" streams stored epochs, "loader"
     brings image after image through torch's DataLoader. order: "fixed" shuffles once, the same for all epochs and seeds.
-    last_batch: whether an epoch drops or keeps the batch that it cannot fill.
+    last_batch: whether an epoch drops or keeps the batch that it cannot fill. loss: "sum" adds it up over the batch, at rates
+    for a full one, so that a smaller batch counts for less; "mean" lets every batch count the same.
     """
 
     name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._+-]+$")]
@@ -300,6 +377,7 @@ class Recipe(Part):
     batch_size: PositiveInt
     epochs: PositiveFloat
     min_epochs: PositiveFloat = 1.0
+    loss: Literal["mean", "sum"] = "mean"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     average: Average | None = None
     lookahead: Lookahead | None = None
@@ -307,6 +385,7 @@ class Recipe(Part):
     precision: Literal["fp32", "bf16", "bf16-weights"] = "fp32"
     channels_last: bool = False
     data: Literal["device", "precomputed", "loader"] = "device"
+    loader: Loader | None = None
     validation: NonNegativeInt = 1000
     order: Literal["shuffled", "fixed"] = "shuffled"
     last_batch: Literal["drop", "keep"] = "drop"
@@ -320,6 +399,15 @@ class Recipe(Part):
             raise ValueError("peek looks at the weights in training, but average tests other ones; leave one of them out")
         if self.data == "precomputed" and self.last_batch == "keep":
             raise ValueError('stored epochs hold whole batches; write last_batch = "drop" or data = "device"')
+        if self.loader and self.data != "loader":
+            raise ValueError('loader says how data = "loader" brings its images, but data is another; leave it out')
+        if self.loader and self.loader.choices == "single" and self.augment.flip == "alternating":
+            raise ValueError('alternating flips remember the first epoch; write choices = "bulk"')
+        if self.data == "loader" and self.augment.groups:
+            raise ValueError('groups of images share their choices on the device; write data = "device" or groups = 0')
+        ghost = getattr(self.network, "ghost", 1)
+        if self.batch_size % ghost:
+            raise ValueError(f"a batch of {self.batch_size} cannot be divided into {ghost} equal groups (network.ghost)")
         return self
 
     @property
@@ -330,8 +418,14 @@ class Recipe(Part):
     @property
     def hash(self) -> str:
         """Twelve hex digits that name everything about the recipe but its name and description."""
-        unused = {field for field in _LATER if getattr(self, field) == type(self).model_fields[field].default}
-        content = self.model_dump(mode="json", exclude={"name", "describe", *unused})
+        content = self.model_dump(mode="json", exclude={"name", "describe"})
+        for path in _LATER:
+            *parts, field = path.split(".")
+            part, table = self, content
+            for name in parts:
+                part, table = getattr(part, name), table[name]
+            if part is not None and getattr(part, field) == type(part).model_fields[field].default:
+                del table[field]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
     def without_augmentation(self) -> Recipe:

@@ -144,7 +144,8 @@ class Trainee:
     def whiten(self, train: Split | Part) -> None:
         """Set data-dependent filters, where the network has any, from the first training images."""
         if hasattr(self.network, "prepare"):
-            first = torch.arange(min(len(train), _WHITENING_IMAGES)).split(_WHITENING_BATCH)
+            most = min(len(train), getattr(self.network, "whitening_images", _WHITENING_IMAGES))
+            first = torch.arange(most).split(_WHITENING_BATCH)
             self.network.prepare(self.normalise(train.take(rows).images.to(self.device)) for rows in first)
 
     def gradients(self, images, labels) -> tuple[torch.Tensor, torch.Tensor]:
@@ -155,7 +156,9 @@ class Trainee:
             logits = self.network(x)
         logits = logits.float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
-        loss.backward()
+        # Rates are for a mean loss: a sum over a batch that is not full is worth the share of it that there is.
+        share = len(labels) / self.recipe.batch_size if self.recipe.loss == "sum" else 1
+        (loss if share == 1 else share * loss).backward()
         return loss.detach(), (logits.detach().argmax(1) == labels).float().mean()
 
     def step(self, images, labels, factor: float, progress: float | None = None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from speedcore.augment import Augmenter, Normalise, draw
 from speedcore.data.dataset import Part, Split
 from speedcore.errors import DataError
-from speedcore.recipe import Augment, Recipe
+from speedcore.recipe import Augment, Loader, Recipe
 
 # One shuffle for all seeds: what a system does that shuffles its data set once, when it stores it.
 _FIXED_ORDER = 0xF12ED
@@ -69,7 +69,9 @@ def fixed_permutation(n: int) -> Int64[Tensor, " n"]:
 
 def of_recipe(recipe: Recipe, split: Split | Part, seed: int, normalise: Normalise) -> Batches:
     """The stream of batches of `split` that `recipe` trains on."""
-    make = Batches
+    make, words = Batches, {"order": recipe.order, "last_batch": recipe.last_batch}
     if recipe.data == "loader":
         from speedcore.data.loader import LoadedBatches as make
-    return make(split, recipe.augment, recipe.batch_size, seed, normalise, order=recipe.order, last_batch=recipe.last_batch)
+
+        words["loader"] = recipe.loader or Loader()
+    return make(split, recipe.augment, recipe.batch_size, seed, normalise, **words)

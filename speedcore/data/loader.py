@@ -1,14 +1,15 @@
 """Batches image by image through torch's DataLoader: the way that most code feeds a network.
 
-It is here to be measured against. Each image becomes a PIL image, then a float tensor, then normalised, one after the
-other in Python, as torch's and torchvision's examples do it; the batches of `Batches` are the same images in another
-order, at a fraction of the time.
+It is here to be measured against. Each image is picked, augmented, made a float tensor and normalised, one after the other in
+Python, as torch's and torchvision's examples do it (through Pillow), or, where it was prepared beforehand, cut out of an
+array; the batches of `Batches` are the same images in another order, at a fraction of the time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from PIL import Image
@@ -16,21 +17,24 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from speedcore.augment import Augmenter, Normalise, draw
+from speedcore.augment import Augmenter, Choices, Normalise, draw
 from speedcore.data.batches import count, fixed_permutation
 from speedcore.data.dataset import Part, Split
 from speedcore.errors import DataError
-from speedcore.recipe import Augment
+from speedcore.recipe import Augment, Loader
+
+_PLAIN = Loader()
 
 
 class LoadedBatches:
-    """Iterates like `Batches`, over normalised images, for the same arguments.
+    """Iterates like `Batches`, over normalised images, for the same arguments and a `loader`.
 
-    One worker process where the network is on a GPU, none on a CPU, which has its hands full.
+    Unless the loader says otherwise, one worker process where the network is on a GPU, none on a CPU, which has its hands
+    full.
     """
 
     def __init__(self, split: Split | Part, augment: Augment, batch_size: int, seed: int, normalise: Normalise, *,
-                 order: str = "shuffled", last_batch: str = "drop"):
+                 order: str = "shuffled", last_batch: str = "drop", loader: Loader = _PLAIN):
         if len(split) < batch_size and last_batch == "drop":
             raise DataError(f"a batch of {batch_size} is larger than the training split of {len(split)} images; "
                             f"choose a recipe with a smaller batch_size.")
@@ -38,15 +42,17 @@ class LoadedBatches:
         self.steps_per_epoch = count(len(split), batch_size, last_batch)
         self.size = split.size
         self._device = split.labels.device
-        self._images = _Images(split.to("cpu"), augment, normalise, seed)
+        kind = _Prepared if loader.prepared else _Images
+        self._images = kind(split.to("cpu"), augment, normalise, seed, loader.choices == "bulk")
         self._seed, self._order, self._drop = seed, order, last_batch == "drop"
+        self._worker = self._device.type == "cuda" if loader.worker is None else loader.worker
 
     def __iter__(self) -> Iterator[tuple[Float[Tensor, "b c h w"], Int64[Tensor, " b"]]]:
         generator = torch.Generator().manual_seed(self._seed)
         fixed = fixed_permutation(len(self._images)).tolist() if self._order == "fixed" else None
-        on_gpu = self._device.type == "cuda"
         loader = DataLoader(self._images, self.batch_size, sampler=fixed, shuffle=True if fixed is None else None,
-                            drop_last=self._drop, num_workers=int(on_gpu), pin_memory=on_gpu, generator=generator)
+                            drop_last=self._drop, num_workers=int(self._worker), pin_memory=self._device.type == "cuda",
+                            generator=generator)
         epoch = 0
         while True:
             self._images.begin(epoch)
@@ -56,28 +62,73 @@ class LoadedBatches:
 
 
 class _Images(TorchDataset):
-    """One training image at a time: augmented, then through PIL to a normalised tensor."""
+    """One training image at a time: augmented, then through PIL to a normalised tensor.
 
-    def __init__(self, split: Split | Part, augment: Augment, normalise: Normalise, seed: int):
-        from torchvision import transforms
+    bulk: all choices of an epoch are drawn at its start; else each image draws its own when it is fetched.
+    """
 
-        self._split, self._labels, self._augment = split, split.labels.tolist(), augment
-        self._augmented = Augmenter(augment, split.size, normalise.fill)
+    def __init__(self, split: Split | Part, augment: Augment, normalise: Normalise, seed: int, bulk: bool):
+        self._labels, self._augment, self._size = split.labels.tolist(), augment, split.size
+        self._seed, self._bulk = seed, bulk
         self._generator = torch.Generator().manual_seed(seed + 2**32)
         self._first, self._choices = None, None
+        self._store(split, normalise)
+
+    def _store(self, split: Split | Part, normalise: Normalise) -> None:
+        from torchvision import transforms
+
+        self._split = split
+        self._augmented = Augmenter(self._augment, self._size, normalise.fill)
         self._to_tensor = transforms.Compose([transforms.ToTensor(), transforms.Normalize(normalise.mean, normalise.std)])
 
     def begin(self, epoch: int) -> None:
-        """Draw the choices of an epoch."""
-        self._choices = draw(self._augment, len(self), self._split.size, epoch, self._generator, self._first)
-        self._first = self._choices.mirrored if epoch == 0 else self._first
+        """Draw the choices of an epoch, or make ready to draw them one by one."""
+        if self._bulk:
+            self._choices = draw(self._augment, len(self), self._size, epoch, self._generator, self._first)
+            self._first = self._choices.mirrored if epoch == 0 else self._first
+        else:
+            # A worker process has a copy of the generator, and starts anew in each epoch: so must the draws.
+            self._generator.manual_seed(self._seed + (epoch + 1) * 2**32)
+
+    def _chosen(self, index: int) -> Choices:
+        """The choices of one image."""
+        if self._bulk:
+            return self._choices.take(torch.tensor([index]))
+        return draw(self._augment, 1, self._size, 0, self._generator)
 
     def __len__(self) -> int:
         return len(self._labels)
 
     def __getitem__(self, index: int) -> tuple[Float[Tensor, "c h w"], int]:
-        row = torch.tensor([index])
-        picked = self._split.take(row).images
-        (image,) = self._augmented(picked, self._choices.take(row)) if self._augment.any else picked
+        picked = self._split.take(torch.tensor([index])).images
+        (image,) = self._augmented(picked, self._chosen(index)) if self._augment.any else picked
         # Pillow wants channels last, and no third axis on grey images.
         return self._to_tensor(Image.fromarray(image.permute(1, 2, 0).squeeze(-1).numpy())), self._labels[index]
+
+
+class _Prepared(_Images):
+    """One training image at a time, cut out of images that were normalised and padded beforehand, in fp32."""
+
+    def _store(self, split: Split | Part, normalise: Normalise) -> None:
+        k, images = self._augment.crop, split.take(torch.arange(len(split))).images.numpy()
+        if self._augment.pad == "reflect":
+            padded = np.pad(images, ((0, 0), (0, 0), (k, k), (k, k)), mode="reflect")
+        else:
+            n, c, h, w = images.shape
+            padded = np.zeros((n, c, h + 2 * k, w + 2 * k), np.uint8)
+            if self._augment.pad == "mean":
+                padded[:] = np.array(normalise.fill).reshape(-1, 1, 1)
+            padded[..., k:k + h, k:k + w] = images
+        self._padded = normalise(torch.from_numpy(padded)).numpy()
+
+    def __getitem__(self, index: int) -> tuple[Float[Tensor, "c h w"], int]:
+        (h, w), chosen, cut = self._size, self._chosen(index), self._augment.cutout
+        top, left = (0, 0) if chosen.top is None else (int(chosen.top), int(chosen.left))
+        image = self._padded[index, :, top:top + h, left:left + w]
+        if chosen.mirrored is not None and chosen.mirrored:
+            image = image[..., ::-1]
+        image = image.copy()
+        if chosen.cut_top is not None:
+            top, left = int(chosen.cut_top), int(chosen.cut_left)
+            image[:, top:top + cut, left:left + cut] = 0  # the mean, after normalising
+        return torch.from_numpy(image), self._labels[index]

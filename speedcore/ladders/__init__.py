@@ -13,9 +13,10 @@ from speedcore.ladders.model import Ladder, Reported, Rung
 
 def built_in() -> dict[str, Ladder]:
     """All ladders that have rungs, by name."""
-    from speedcore.recipes import mnist_fast, record_ladder
+    from speedcore.recipes import mnist_fast, page_tricks, record_ladder
 
-    return {ladder.name: ladder for ladder in (mnist_fast.LADDER, record_ladder.LADDER) if ladder is not None}
+    ladders = (mnist_fast.LADDER, page_tricks.LADDER, record_ladder.LADDER)
+    return {ladder.name: ladder for ladder in ladders if ladder is not None}
 
 
 def get(name: str) -> Ladder:

@@ -6,10 +6,12 @@ from torch import nn
 
 from speedcore.networks.davidnet import DavidNet
 from speedcore.networks.digitnet import DigitNet
+from speedcore.networks.pagenet import PageNet
+from speedcore.networks.preactnet import PreactNet
 from speedcore.networks.recordnet import RecordNet
 from speedcore.recipe import Network
 
-_BUILDERS = {"davidnet": DavidNet, "recordnet": RecordNet, "digitnet": DigitNet}
+_BUILDERS = {"davidnet": DavidNet, "recordnet": RecordNet, "digitnet": DigitNet, "pagenet": PageNet, "preactnet": PreactNet}
 
 
 def build(spec: Network, channels: int, size: tuple[int, int], classes: int) -> nn.Module:
@@ -32,4 +34,4 @@ def parameter_counts(network: nn.Module) -> dict[str, int]:
     }
 
 
-__all__ = ["DavidNet", "DigitNet", "RecordNet", "build", "parameter_counts"]
+__all__ = ["DavidNet", "DigitNet", "PageNet", "PreactNet", "RecordNet", "build", "parameter_counts"]

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from speedcore.errors import RecipeError
+from speedcore.networks.layers import whitening_filters
 
 _ACTIVATIONS = {"gelu": nn.GELU, "silu": nn.SiLU, "relu": nn.ReLU}
 
@@ -88,17 +88,7 @@ class RecordNet(nn.Module):
 
     @torch.no_grad()
     def prepare(self, batches: Iterable[Float[Tensor, "n c h w"]], eps: float = 5e-4) -> None:
-        """Set the whitening filters from batches of normalised training images: eigenpatches, each with both signs.
-
-        While a batch is looked at, its patches take dozens of times its room: hand over many small ones.
-        eps: added to the eigenvalues, so that directions which hold almost nothing are not blown up to noise.
-        """
-        gram, count = 0.0, 0
-        for images in batches:
-            patches = F.unfold(images.float(), self.whiten.kernel_size).double()
-            gram = gram + (patches @ patches.mT).sum(0)
-            count += len(patches) * patches.shape[2]
-        values, vectors = torch.linalg.eigh(gram / count)
-        filters = (vectors / (values + eps).sqrt()).T.flip(0).reshape(-1, *self.whiten.weight.shape[1:])
+        """Set the whitening filters from batches of normalised training images: eigenpatches, each with both signs."""
+        filters = whitening_filters(batches, self.whiten.kernel_size, eps)
         self.whiten.weight.copy_(torch.cat([filters, -filters]).to(self.whiten.weight))
         self.whiten.bias.zero_()

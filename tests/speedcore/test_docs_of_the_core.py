@@ -29,6 +29,7 @@ def table(text: str, after: str) -> dict[str, tuple[str, ...]]:
 @pytest.mark.parametrize(("part", "after"), [
     (parts.Recipe, "## Fields"), (parts.DavidNet, '`kind = "davidnet"`'), (parts.RecordNet, '`kind = "recordnet"`'),
     (parts.DigitNet, '`kind = "digitnet"`'), (parts.Adadelta, '`kind = "adadelta"`'), (parts.Peek, "`[peek]`"),
+    (parts.PageNet, '`kind = "pagenet"`'), (parts.PreactNet, '`kind = "preactnet"`'), (parts.Loader, "`[loader]`"),
     (parts.SGD, '`kind = "sgd"`'), (parts.Muon, '`kind = "muon"`'), (parts.Schedule, "`[schedule]`"),
     (parts.Augment, "`[augment]`"), (parts.Average, "`[average]`"), (parts.Lookahead, "`[lookahead]`"),
     (parts.WhitenBias, "`[optimizer.whiten_bias]`"), (parts.Views, "`[test_time]`")])
