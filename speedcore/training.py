@@ -133,8 +133,10 @@ class Trainee:
         dtype = torch.bfloat16 if recipe.precision == "bf16-weights" else torch.float32
         self.network = network.to(device, memory_format=self.layout)
         for module in self.network.modules():
-            # Running statistics in bf16 would lose the updates that matter; batch-norm keeps fp32 throughout.
-            if not isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, nn.BatchNorm2d):
+                # Running statistics in bf16 may lose the updates that matter: fp32 unless a recipe insists.
+                module.to(torch.bfloat16 if recipe.norm_precision == "bf16" else torch.float32)
+            else:
                 for parameter in module.parameters(recurse=False):
                     parameter.data = parameter.data.to(dtype)
         self.normalise = Normalise.of(dataset)

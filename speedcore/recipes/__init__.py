@@ -6,13 +6,13 @@ from pathlib import Path
 
 from speedcore.errors import RecipeError
 from speedcore.recipe import Recipe, from_toml
-from speedcore.recipes import airbench, article, mnist_fast, page_tricks, record
+from speedcore.recipes import airbench, article, mnist_fast, page_architecture, page_baseline, page_tricks, record
 
 # name -> {data set or "*" -> recipe}
 BUILT_IN: dict[str, dict[str, Recipe]] = {
     "article": article.RECIPES, "record": record.RECORD, "sprint": record.SPRINT, "dash": record.DASH,
     "airbench94": airbench.AIRBENCH94, "airbench94-muon": airbench.AIRBENCH94_MUON,
-    **mnist_fast.RECIPES, **page_tricks.RECIPES,
+    **mnist_fast.RECIPES, **page_baseline.RECIPES, **page_architecture.RECIPES, **page_tricks.RECIPES,
 }
 
 
