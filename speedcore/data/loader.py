@@ -87,8 +87,9 @@ class _Images(TorchDataset):
             self._choices = draw(self._augment, len(self), self._size, epoch, self._generator, self._first)
             self._first = self._choices.mirrored if epoch == 0 else self._first
         else:
-            # A worker process has a copy of the generator, and starts anew in each epoch: so must the draws.
-            self._generator.manual_seed(self._seed + (epoch + 1) * 2**32)
+            # A worker process has a copy of the generator, and starts anew in each epoch: so must the draws. On a CPU torch
+            # looks at the lower half of a seed alone.
+            self._generator.manual_seed((1_000_003 * (self._seed + 1) + epoch) % 2**32)
 
     def _chosen(self, index: int) -> Choices:
         """The choices of one image."""
