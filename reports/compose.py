@@ -9,7 +9,7 @@ from datetime import datetime
 from reports import results_json
 from reports.model import ReportModel
 from reports.results import Results
-from reports.sections import attention, ladder, mistakes, network, outcome, pictures, summary, training, trust
+from reports.sections import attention, chapters, mistakes, network, outcome, pictures, summary, training, trust
 from reports.sections.context import Context
 
 _ALWAYS = (summary.section,)
@@ -24,7 +24,7 @@ def compose(results: Results) -> ReportModel:
     made = [make(context) for make in (*_ALWAYS, *(_OF_RUNS if results.sets else ()), *_LAST)]
     earlier: Counter[str] = Counter()
     for climbed in results.inputs.ladders:
-        made.append(ladder.section(climbed, earlier[climbed.ladder.name]))
+        made.append(chapters.of(climbed).section(climbed, earlier[climbed.ladder.name]))
         earlier[climbed.ladder.name] += 1
     made.append(trust.appendix(context))
     sections = tuple(replace(section, number=str(i)) for i, section in enumerate(made, 1))

@@ -14,7 +14,8 @@ from speedcore.recipe import Recipe
 
 # (channels, classes, width) of DavidNet -> (trainable, running statistics) as derived by hand from its definition.
 _DAVIDNET = {(3, 10, 1.0): (6_573_120, 4_480), (1, 10, 1.0): (6_571_968, 4_480)}
-_KINDS = {"davidnet": "DavidNet", "recordnet": "RecordNet"}
+_KINDS = {"davidnet": "DavidNet", "recordnet": "RecordNet", "digitnet": "DigitNet", "pagenet": "PageNet",
+          "preactnet": "PreactNet"}
 
 
 def section(context: Context) -> Section:

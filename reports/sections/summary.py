@@ -9,7 +9,7 @@ from reports import formats as f
 from reports.figures.lines import Line, Panel, panels
 from reports.model import Bullets, FigureSpec, Outcome, Prose, Section, Tile, Tiles, Verdict
 from reports.results import DatasetResults, title_of
-from reports.sections import ladder
+from reports.sections import chapters
 from reports.sections.context import ARM_LABELS, Context, budget_share, mean_of, plain, with_views
 from speedcore import statistics
 from speedcore.runs import Run
@@ -47,7 +47,7 @@ def section(context: Context) -> Section:
         blocks.append(Tiles(tuple(_tile(one) for one in context.sets)))
         blocks.append(Prose(_answer(context)))
     if context.results.inputs.ladders:
-        blocks.append(Bullets(tuple(ladder.headline(climbed) for climbed in context.results.inputs.ladders)))
+        blocks.append(Bullets(tuple(chapters.of(climbed).headline(climbed) for climbed in context.results.inputs.ladders)))
     if context.results.inputs.missing:
         missing = context.results.inputs.missing
         blocks.append(Bullets(tuple(f"**{title_of(m.dataset)} is missing.** {_stop(m.reason)} {_stop(m.remedy)}"
