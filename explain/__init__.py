@@ -14,7 +14,7 @@ import importlib
 _HOMES = {
     "heatmaps": "explain.methods", "candidate_layers": "explain.models", "METHODS": "explain.methods",
     "explain_run": "explain.explaining", "explain_runs": "explain.explaining", "Explanation": "explain.artefact",
-    "inspect": "explain.inspector", "compare": "explain.inspector", "Inspection": "explain.inspector",
+    "inspect": "explain.inspector", "compare": "explain.inspector", "Inspection": "explain.inspection",
 }
 __all__ = sorted(_HOMES)
 

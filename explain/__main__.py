@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from speedcore.console import console, run_app
+from speedcore.console import console, device_of, run_app
 
 if TYPE_CHECKING:
     from explain.explaining import Observer
@@ -23,28 +23,34 @@ def explain(
     run: Annotated[str, typer.Argument(help="A run's folder, or its name in the folder of runs.")],
     other: Annotated[str | None, typer.Argument(help="A second run of the same data set, shown beside it.")] = None,
     out: Annotated[Path, typer.Option(help="File to write: .html, .png or .svg.")] = Path("heatmaps.html"),
-    method: Annotated[str, typer.Option(help="grad-cam, hirescam, guided-grad-cam; or, of the image instead of a layer: "
-                                             "saliency, smoothgrad, integrated-gradients, occlusion.")] = "grad-cam",
+    method: Annotated[list[str] | None, typer.Option(help="grad-cam, hirescam, guided-grad-cam; or, of the image instead of "
+                                                          "a layer: saliency, smoothgrad, integrated-gradients, occlusion. "
+                                                          "May be given several times; the first is shown first. "
+                                                          "[default: grad-cam, hirescam, saliency]")] = None,
     layer: Annotated[str | None, typer.Option(help="middle (14-16 cells a side) or last; middle unless the method explains "
                                                    "no layer.")] = None,
     target: Annotated[str, typer.Option(help="Class that is explained: true or predicted.")] = "true",
+    per_class: Annotated[int, typer.Option(help="Images of each class, the first in the test split.")] = 10,
+    mistakes: Annotated[int, typer.Option(help="Further images, at most, that a run (of two, it alone) gets wrong.")] = 20,
     cls: Annotated[str | None, typer.Option("--class", help="Show this class only.")] = None,
     wrong: Annotated[bool, typer.Option("--wrong", help="Show only images that a run gets wrong.")] = False,
     data: Annotated[str | None, typer.Option(help="Folder or archive to look for the data set in first.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Show where trained networks look: maps of test images, beside the images and the answers."""
-    from explain.inspector import compare, inspect, opened
+    from explain.inspector import DEFAULT_METHODS, compare, inspect
     from explain.methods import method_of
-    from speedcore.data import load
 
-    method_of(method)  # before anything is loaded
-    first = opened(run)
-    dataset = load(first.record.data.name, data)
+    for name in method or ():
+        method_of(name)  # before anything is loaded
+    chosen = {"method": tuple(method or DEFAULT_METHODS), "layer": layer, "target": target, "per_class": per_class,
+              "mistakes": mistakes, "data": data, "device": device_of(device)}
     with _progress() as observer:
-        chosen = {"layer": layer, "target": target, "method": method, "observer": observer}
-        shown = inspect(first, dataset, **chosen) if other is None else compare(first, other, dataset, **chosen)
+        chosen["observer"] = observer
+        shown = inspect(run, **chosen) if other is None else compare(run, other, **chosen)
     if cls is not None:
-        shown = shown.only(cls=int(cls) if cls.isdigit() and cls not in dataset.classes else cls)
+        classes = shown.dataset.classes
+        shown = shown.only(cls=int(cls) if cls.isdigit() and cls not in classes else cls)
     if wrong:
         shown = shown.only(wrong=True)
     print(shown.save(out))
@@ -61,9 +67,10 @@ def _progress() -> Iterator[Observer]:
         tasks: dict = {}
 
         def tell(moment) -> None:
-            if moment.run not in tasks:
-                tasks[moment.run] = bars.add_task(moment.run)
-            bars.update(tasks[moment.run], completed=moment.done, total=moment.total)
+            key = (moment.run, moment.method)
+            if key not in tasks:
+                tasks[key] = bars.add_task(f"{moment.run}, {moment.method}")
+            bars.update(tasks[key], completed=moment.done, total=moment.total)
 
         yield tell
 

@@ -27,9 +27,10 @@ from speedcore.training import Trainee
 
 @dataclass(frozen=True)
 class Progress:
-    """What an observer is told after each batch: images done of all the passes of one run."""
+    """What an observer is told after each batch: images done of all the passes of one run and method."""
 
     run: str
+    method: str
     done: int
     total: int
 
@@ -84,12 +85,19 @@ def pair(first: Sequence[Run], second: Sequence[Run]) -> tuple[Run, Run]:
     return (left[common[0]], right[common[0]]) if common else (first[0], second[0])
 
 
-def gallery_of(first: Run, second: Run, dataset: Dataset) -> Gallery:
-    """The images shown of a pair of runs: some of each class, and those that only one of the two gets wrong."""
-    one, other = answers(first), answers(second)
-    if one.name == other.name:
+def gallery_of(first: Run, second: Run | None, dataset: Dataset, per_class: int = 2, mistakes: int = 10) -> Gallery:
+    """The images shown of a pair of runs: some of each class, and those that only one of the two gets wrong.
+
+    Of one run alone (second: None): some of each class, and those that it gets wrong.
+    """
+    for run in (first, second) if second else (first,):
+        _check_fits(run, dataset)
+    if per_class < 1 or mistakes < 0:
+        raise ExplainError(f"per_class must be at least 1 and mistakes at least 0, found {per_class} and {mistakes}.")
+    one, other = answers(first), second and answers(second)
+    if other and one.name == other.name:
         one, other = (Answers(f"{a.name}, seed {run.record.seed}", a.logits) for a, run in ((one, first), (other, second)))
-    return selection.gallery(dataset.test.labels, one, other)
+    return selection.gallery(dataset.test.labels, one, other, per_class, mistakes)
 
 
 def answers(run: Run) -> Answers:
@@ -185,7 +193,7 @@ class _Work:
         self.done += len(images)
 
         def tell(done: int) -> None:
-            self.observer(Progress(self.run.record.key, start + done, self.total))
+            self.observer(Progress(self.run.record.key, self.method.name, start + done, self.total))
 
         return heatmaps(network, images, targets, method=self.method.name, observer=tell if self.observer else None)
 

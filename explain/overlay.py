@@ -66,9 +66,14 @@ def overlay(images: UInt8[np.ndarray, "n c H W"], maps: Float[np.ndarray, "n h w
     Images are shown by their brightness alone, and flatter than they are, so that every colour seen is the map's and
     shows on black and white alike. strength: opacity at the scale's limit, 0..1.
     """
+    return blended(images, heat(maps, images.shape[2:], extent), scale, strength)
+
+
+def blended(images: UInt8[np.ndarray, "n c H W"], values: Float[np.ndarray, "n H W"], scale: Scale,
+            strength: float = STRENGTH) -> UInt8[np.ndarray, "n H W 3"]:
+    """`overlay`, of what has been drawn out to the pixels already. `templates/paint.js` does the same in a page."""
     black, white = GROUND
     grey = black + (white - black) * brightness(images)[..., None]
-    values = heat(maps, images.shape[2:], extent)
     opacity = strength * np.sqrt(np.clip(values / scale.limit, 0, 1))[..., None]
     blended = grey * (1 - opacity) + scale.colours(values) * opacity
     return np.uint8(np.rint(255 * blended))
