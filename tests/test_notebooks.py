@@ -48,7 +48,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_there_are_notebooks():
-    assert "inspect_heatmaps" in [path.stem for path in NOTEBOOKS]
+    assert {"inspect_heatmaps", "bring_your_own_model"} <= {path.stem for path in NOTEBOOKS}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -60,8 +60,9 @@ def test_notebook_runs(path, kernel, runs, monkeypatch):
     assert not [output for output in outputs if output.output_type == "stream" and output.name == "stderr"]
     assert [output for output in outputs if "image/png" in output.get("data", {})]
     pages = [output.data["text/html"] for output in outputs if "text/html" in output.get("data", {})]
-    assert len(pages) >= 3
-    assert all("<script" not in page and "data:image/png" in page for page in pages)
+    assert len(pages) >= (3 if path.stem == "inspect_heatmaps" else 0)
+    # Alive by the one script inside, a still without it, and nothing that is fetched.
+    assert all(page.count("<script") == 1 and "data:image/png" in page and "https:" not in page for page in pages)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -21,7 +21,11 @@ async function start(uid, css, data) {
 
   // --- controls: each writes one field of the state ------------------------------------------------------------------
   const controls = {};
-  const changed = (field, value) => { state[field] = value; update(); };
+  const changed = (field, value) => {
+    state[field] = value;
+    if (field === "strength" || field === "split") repaint();
+    else update();
+  };
   const named = (text, control) => el("label", {}, el("span", {}, text), control);
 
   function select(field, title, options, keys) {
@@ -187,6 +191,15 @@ async function start(uid, css, data) {
     layOut(view, shown);
   }
 
+  // The same cards in other colours: those in sight now, the others when they come into it.
+  function repaint() {
+    for (const card of cards) {
+      card.split = undefined;
+      if (card.seen) draw(card);
+    }
+    python.code.textContent = choose.python.page(state, viewOf(), cards.length);
+  }
+
   function layOut(view, shown) {
     const kept = cards[current]?.row;
     const had = body.getRootNode().activeElement?.classList.contains("card");
@@ -313,7 +326,7 @@ async function start(uid, css, data) {
 
   const shadow = host.attachShadow({ mode: "open" });
   const width = data.size[1] * Math.max(1, Math.round(105 / data.size[1]));
-  shadow.append(el("style", {}, css), el("div", { class: "explain", style: `--w:${width}px` }, body));
+  shadow.append(el("style", {}, css), el("div", { class: "explain", style: `--w:${width}px;--ratio:${data.size[1]}/${data.size[0]}` }, body));
   paint.legend(bar);
   update();
   host.dataset.ready = (performance.now() - began).toFixed(0);

@@ -25,13 +25,13 @@ def shapes() -> Dataset:
 
 @pytest.fixture(scope="session")
 def make_run(shapes: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], Run]:
-    """make_run(arm, seed): a run of six steps, the same one each time it is asked for."""
+    """make_run(arm, seed): a run of six steps, the same one each time it is asked for; dataset: instead of `shapes`."""
     store = RunStore(tmp_path_factory.mktemp("runs"))
 
-    def make(arm: str, seed: int) -> Run:
-        key = f"shapes-{arm}-tiny-s{seed}"
+    def make(arm: str, seed: int, dataset: Dataset = shapes) -> Run:
+        key = f"{dataset.fingerprint[:6]}-{arm}-tiny-s{seed}"
         recipe = RECIPE if arm == "with" else RECIPE.without_augmentation()
-        return store.find(key) or train(shapes, Job(key, recipe, arm, seed, Budget(1000), 1000, 6, 6), store)
+        return store.find(key) or train(dataset, Job(key, recipe, arm, seed, Budget(1000), 1000, 6, 6), store)
 
     return make
 
