@@ -72,7 +72,9 @@ async function start(uid, css, data) {
     const found = [["", "the order of the test split"], ["index/0", "number in the test split"]];
     for (const { name, title } of [{ name: "confidence", title: "Confidence" }, ...choose.measures(view)]) {
       const ofBoth = name === "agreement";
-      data.names.forEach((run, i) => { if (!ofBoth || i === 0) found.push([`${name}/${i}`, two && !ofBoth ? `${title}, ${run}` : title]); });
+      data.names.forEach((run, i) => {
+        if (!ofBoth || i === 0) found.push([`${name}/${i}`, two && !ofBoth ? `${title}, ${run}` : title]);
+      });
       if (two && !ofBoth) found.push([`${name}/difference`, `${title}, difference`]);
     }
     return found;
@@ -111,7 +113,7 @@ async function start(uid, css, data) {
   const board = el("div", { class: "board" });
   const python = codeBox("");
   const code = el("details", { class: "python" }, el("summary", {}, "Python that draws what is shown here"), python);
-  const keys = el("details", { class: "keys" }, el("summary", {}, "Keys"),
+  const keys = el("details", { class: "keys" }, el("summary", {}, "Keys, while the focus is in here"),
     el("dl", {}, ...KEYS.flatMap(([key, what]) => [el("dt", {}, key), el("dd", {}, what)])));
   const box = el("dialog", { "aria-label": "One image", onclose: () => cards[current]?.focus() });
   const body = el("div", { class: "live" }, pages, el("div", { class: "controls" }, shownBy, which), legend, status, board,
@@ -151,9 +153,10 @@ async function start(uid, css, data) {
     const label = `Test image ${data.index[row]}: ${truth}. ` + said.map((s) =>
       `${s.name}: answers ${s.answer} with ${s.sure} confidence, ${s.right ? "right" : "wrong"}` +
       `${s.dead ? ", no positive evidence" : ""}`).join(". ");
-    const captions = said.map((s) => caption(s.answer, s.sure + (s.dead ? ", no evidence" : ""), s.right));
-    const image = caption(truth, `no. ${data.index[row]}`);
     const slides = state.view === "slider";
+    const captions = said.map((s, run) => caption(s.answer,
+      s.sure + (slides ? `, ${short(run)}` : "") + (s.dead ? ", no evidence" : ""), s.right));
+    const image = caption(truth, `no. ${data.index[row]}`);
     return Object.assign(cardOf(label, headings(), slides ? [image, el("span", { class: "both" }, ...captions)]
       : [image, ...captions], slides), { row });
   }
@@ -161,9 +164,9 @@ async function start(uid, css, data) {
   function meanCard(label, rows) {
     const live = (run) => rows.filter((row) => !paint.isDead(viewOf(), row, run)).length;
     const name = data.classes[label];
-    const captions = data.names.map((_, run) => caption("", `${live(run)} with evidence`));
-    const image = caption(name, `mean of ${rows.length}`);
     const slides = state.view === "slider";
+    const captions = data.names.map((_, run) => caption("", `${slides ? `${short(run)}: ` : ""}${live(run)} with evidence`));
+    const image = caption(name, `mean of ${rows.length}`);
     return Object.assign(cardOf(`${name}: mean of ${rows.length} images and of their maps`, headings(),
       slides ? [image, el("span", { class: "both" }, ...captions)] : [image, ...captions], slides),
     { mean: rows, label: String(label) });
