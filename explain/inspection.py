@@ -97,8 +97,8 @@ class Inspection:
         wrong: also "all", what every run gets wrong, or a run's name: what that run alone gets wrong. None leaves a
         condition out. Raises ExplainError for an unknown class or run.
         """
-        label = self._first["gallery_label"][self._rows]
-        answers, sure = (np.stack([e.arrays[f"gallery_{what}"][self._rows] for e in self.arms])
+        label = self._first["gallery_label"][self.looked_at]
+        answers, sure = (np.stack([e.arrays[f"gallery_{what}"][self.looked_at] for e in self.arms])
                          for what in ("predicted", "confidence"))
         keep = np.ones(len(label), bool)
         if cls is not None:
@@ -109,7 +109,7 @@ class Inspection:
             keep &= (answers != answers[0]).any(0) == disagree
         if confidence is not None:
             keep &= ((sure >= confidence[0]) & (sure <= confidence[1])).any(0)
-        return replace(self, rows=tuple(np.asarray(self._rows, int)[keep].tolist()))
+        return replace(self, rows=tuple(np.asarray(self.looked_at, int)[keep].tolist()))
 
     def sorted(self, by: str, run: int | str = 0, descending: bool = False) -> Inspection:
         """In the order of a measure: "index", "confidence", or a name in `measures`.
@@ -126,16 +126,21 @@ class Inspection:
         if run != "difference" and run not in range(len(values)) or run == "difference" and len(values) != 2:
             raise ExplainError(f"run must be {' or '.join(map(str, range(len(values))))}"
                                f"{', or difference' if len(values) == 2 else ''}; found {run!r}.")
-        value = (values[0] - values[1] if run == "difference" else values[run])[self._rows]
+        value = (values[0] - values[1] if run == "difference" else values[run])[self.looked_at]
         order = np.argsort(np.where(np.isnan(value), np.inf, -value if descending else value), kind="stable")
-        return replace(self, rows=tuple(np.asarray(self._rows, int)[order].tolist()))
+        return replace(self, rows=tuple(np.asarray(self.looked_at, int)[order].tolist()))
 
     def image(self, *index: int) -> Inspection:
         """Only these images, by their row in the test split. Raises ExplainError for one that is not among those shown."""
-        place = {self._first["gallery_index"][row]: row for row in self._rows}
+        place = {self._first["gallery_index"][row]: row for row in self.looked_at}
         if missing := [i for i in index if i not in place]:
             raise ExplainError(f"test image {missing[0]} is not among the {len(place)} that are looked at.")
         return replace(self, rows=tuple(place[i] for i in index))
+
+    @property
+    def looked_at(self) -> list[int]:
+        """Positions in the gallery of the images looked at, in their order."""
+        return list(range(len(self._first["gallery_index"]))) if self.rows is None else list(self.rows)
 
     # --- what there is to see ------------------------------------------------------------------------------------------
 
@@ -144,7 +149,7 @@ class Inspection:
         """Arrays of the images looked at: image (n, C, H, W) uint8, index, label (n,), and under "runs" for each run
         predicted, confidence (n,) and map (n, h, w): signed, fp32, native resolution.
         """
-        rows = self._rows
+        rows = self.looked_at
         index = self._first["gallery_index"][rows]
         return {"image": self.dataset.test.images[index].numpy(), "index": index,
                 "label": self._first["gallery_label"][rows],
@@ -207,16 +212,12 @@ class Inspection:
         return page.fragment(payload.page_of(self))
 
     def __repr__(self) -> str:
-        return (f"Inspection of {' and '.join(e.record.run for e in self.arms)}: {len(self._rows)} images, "
+        return (f"Inspection of {' and '.join(e.record.run for e in self.arms)}: {len(self.looked_at)} images, "
                 f"{self.method}, layer '{self.layer}', {self.target} class")
 
     @property
     def _first(self) -> dict[str, np.ndarray]:
         return self.explanations[0].arrays
-
-    @property
-    def _rows(self) -> list[int]:
-        return list(range(len(self._first["gallery_index"]))) if self.rows is None else list(self.rows)
 
     def _wrong(self, wrong: Bool[np.ndarray, "runs n"], how: bool | str) -> Bool[np.ndarray, " n"]:
         if isinstance(how, bool):

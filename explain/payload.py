@@ -68,7 +68,7 @@ def _method(inspection: Inspection, name: str, arrays: dict) -> dict:
 def _layer(inspection: Inspection, method: str, layer: str, arrays: dict) -> dict:
     views = [inspection.at(layer, target, method) for target in TARGETS]
     records = [e.record.layers[layer] for e in views[0].arms]
-    rows = list(inspection._rows)
+    rows = list(inspection.looked_at)
     for run in range(len(records)):
         # An image's targets side by side: where the answer is right both maps are the same, and deflating sees it.
         arrays[f"{method}/{layer}/{run}"] = np.stack(
