@@ -21,7 +21,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 TEMPLATES = Path(__file__).parent / "templates"
-_SCRIPTS = ("unpack.js", "paint.js", "choose.js", "cards.js", "inspector.js")
+_SCRIPTS = ("unpack.js", "paint.js", "choose.js", "cards.js", "keys.js", "inspector.js")
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,4 @@
 // The inspector: controls over one state, and what follows from it.
-const KEYS = [
-  ["← → ↑ ↓, Home, End", "go from image to image"], ["Enter", "open an image: large, in numbers, in Python"],
-  ["Esc", "close it"], ["m, l, t", "next method, layer, target (with Shift: the one before)"],
-  ["v", "side by side or slider"], ["[ and ]", "weaker and stronger colour"], [", and .", "move the slider"],
-  ["c, w", "next class, next kind of answer (with Shift: the one before)"], ["d", "only where the answers differ"],
-  ["s, r", "next thing to sort by, other way around"], ["1, 2, 3", "images, class means, mistakes"],
-  ["0", "no filter, no order"], ["?", "show these keys"],
-];
-
 async function start(uid, css, data) {
   const began = performance.now();
   const host = document.getElementById(uid);
@@ -311,21 +302,7 @@ async function start(uid, css, data) {
                    1: () => changed("page", "images"), 2: () => changed("page", "means"), 3: () => changed("page", "mistakes"),
                    0: () => reset.click(), "?": () => { keys.open = !keys.open; keys.scrollIntoView({ block: "nearest" }); } };
 
-  body.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const target = event.target;
-    if (target.matches("select, input[type=number]")) return;
-    const inCards = target.closest(".card") || box.open;
-    let act = null;
-    if (moves[event.key] && inCards && !target.matches("input, pre")) act = () => go(moves[event.key]());
-    else if (!box.open && steps[event.key.toLowerCase()])
-      act = () => step(steps[event.key.toLowerCase()], event.shiftKey ? -1 : 1);
-    else if (!box.open && others[event.key]) act = others[event.key];
-    if (!act) return;
-    event.preventDefault();
-    event.stopPropagation();
-    act();
-  });
+  listen(body, box, { go, moves, steps, step, others });
 
   const shadow = host.attachShadow({ mode: "open" });
   const width = data.size[1] * Math.max(1, Math.round(105 / data.size[1]));
