@@ -1,4 +1,4 @@
-"""Statistics over a handful of training seeds: intervals, the exact sign-flip test, Holm's correction.
+"""Statistics over a handful of training seeds: intervals, exact sign-flip tests of difference and equivalence, Holm's correction.
 
 The unit is always the seed. Images of one run are no independent witnesses of how training goes.
 """
@@ -117,28 +117,55 @@ def pairs_needed(claims: int = 1) -> int:
     return next(n for n in range(FEWEST_PAIRS, 64) if claims * smallest_p(n) < ALPHA)
 
 
+def testable_from(pairs: Sequence[int]) -> float:
+    """The number of pairs from which claims are tested, given how many pairs each of a family has; inf if none can be.
+
+    The smallest number such that all claims with at least so many have what Holm's correction for so many claims asks
+    for. It depends on numbers of pairs alone, never on what they show.
+    """
+    fitting = [n for n in set(pairs) if n >= pairs_needed(sum(m >= n for m in pairs))]
+    return min(fitting, default=math.inf)
+
+
 def sign_flip_p(differences: Sequence[float]) -> float:
     """Two-sided p of the sign-flip test that paired differences are symmetric about zero.
 
     The share of all 2^n ways to sign the differences whose sum is at least as far from zero as the one seen; exact up
     to 30 pairs, from 109,989 sampled ways (the seen one counted in) beyond.
     """
-    values = np.abs(np.asarray(differences, dtype=np.float64))
-    total = abs(math.fsum(differences))
+    return _share_of_flips(differences, abs(math.fsum(differences)), both=True)
+
+
+def equivalence_p(differences: Sequence[float], bound: float) -> float:
+    """p of two one-sided tests (TOST) that paired differences lie about a centre within ±`bound`, both by sign flips.
+
+    The larger of two p: that the differences are symmetric about −bound or something lower, and about +bound or something
+    higher. Exact as `sign_flip_p` is, with no word on their distribution but its symmetry; of n pairs at least 1 / 2^n.
+    """
+    if not bound > 0:
+        raise ValueError(f"the bound of an equivalence must be above 0, found {bound}")
+    sides = [[bound + d for d in differences], [bound - d for d in differences]]
+    return max(_share_of_flips(side, math.fsum(side), both=False) for side in sides)
+
+
+def _share_of_flips(values: Sequence[float], total: float, both: bool) -> float:
+    """Share of all ways to sign the values whose sum reaches `total`; both: or goes as far below zero."""
+    sizes = np.abs(np.asarray(values, dtype=np.float64))
     # Sums that differ by rounding alone are ties, and ties count.
-    threshold = total - 1e-9 * max(float(values.sum()), 1e-300)
-    n = len(values)
+    threshold = total - 1e-9 * max(float(sizes.sum()), 1e-300)
+    n = len(sizes)
     if n > _EXACT_PAIRS:
         rng, hits = np.random.default_rng(0), 0
         for _ in range(11):
-            signs = rng.integers(0, 2, (9_999, n)) * 2 - 1
-            hits += int((np.abs(signs @ values) >= threshold).sum())
+            sums = (rng.integers(0, 2, (9_999, n)) * 2 - 1) @ sizes
+            hits += int(((np.abs(sums) if both else sums) >= threshold).sum())
         return (hits + 1) / (9_999 * 11 + 1)
     # Sums of the two halves, one sorted: 2 · 2^(n/2) numbers stand for all 2^n assignments.
-    left, right = _signed_sums(values[:n // 2]), np.sort(_signed_sums(values[n // 2:]))
-    above = len(right) - np.searchsorted(right, threshold - left, side="left")
-    below = np.searchsorted(right, -threshold - left, side="right")
-    return min(1.0, float((above + below).sum()) / 2.0**n)
+    left, right = _signed_sums(sizes[:n // 2]), np.sort(_signed_sums(sizes[n // 2:]))
+    hits = (len(right) - np.searchsorted(right, threshold - left, side="left")).sum()
+    if both:
+        hits += np.searchsorted(right, -threshold - left, side="right").sum()
+    return min(1.0, float(hits) / 2.0**n)
 
 
 def _signed_sums(values: np.ndarray) -> np.ndarray:
@@ -162,3 +189,43 @@ def effect_size(differences: Sequence[float]) -> float | None:
     """d_z: mean of the paired differences over their standard deviation; None where that is undefined."""
     spread = sd(differences)
     return mean(differences) / spread if spread else None
+
+
+def superiority(differences: Sequence[float]) -> float:
+    """Probability of superiority: the share of pairs with a positive difference, ties counted half."""
+    return mean([1.0 if d > 0 else 0.5 if d == 0 else 0.0 for d in differences])
+
+
+def share_interval(hits: int, of: int) -> Interval:
+    """Clopper and Pearson's exact interval of a probability, from `hits` in `of` independent trials."""
+    from scipy.special import betaincinv
+
+    low = float(betaincinv(hits, of - hits + 1, ALPHA / 2)) if hits else 0.0
+    high = float(betaincinv(hits + 1, of - hits, 1 - ALPHA / 2)) if hits < of else 1.0
+    return Interval(low, high, "Clopper-Pearson")
+
+
+def rank_correlation(xs: Sequence[float], ys: Sequence[float]) -> float | None:
+    """Spearman's, ties sharing their mean rank; None where either is constant or there are fewer than two values."""
+    from scipy.stats import rankdata
+
+    if len(xs) < 2:
+        return None
+    ranks = [rankdata(values) - (len(values) + 1) / 2 for values in (xs, ys)]
+    scale = math.sqrt(math.prod(float(rank @ rank) for rank in ranks))
+    return max(-1.0, min(1.0, float(ranks[0] @ ranks[1]) / scale)) if scale else None
+
+
+def rank_interval(correlation: float | None, n: int) -> Interval | None:
+    """Interval of Spearman's correlation over n independent pairs, by Fisher's z with Bonett and Wright's (2000) variance.
+
+    None for fewer than five pairs or no correlation. A perfect one is taken for the next that n ranks without ties can
+    have, for of its own the interval would be a point.
+    """
+    if correlation is None or n < 5:
+        return None
+    most = 1 - 12 / (n**3 - n)
+    capped = max(-most, min(most, correlation))
+    reach = 1.959963984540054 * math.sqrt((1 + capped**2 / 2) / (n - 3))
+    low, high = (math.tanh(math.atanh(capped) + side * reach) for side in (-1, 1))
+    return Interval(min(low, correlation), max(high, correlation), "Fisher's z of ranks")
