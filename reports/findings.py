@@ -1,24 +1,27 @@
-"""From numbers to verdicts: the claims that the report tests, fixed before any run, one pair of arms a seed."""
+"""From numbers to verdicts: the claims that the report tests, fixed before any run, one pair of arms a seed.
+
+What is claimed of heatmaps, and the outcome that decides it, are those of `explain/preregistration.toml`; the test is
+`speedcore.procedure`.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from explain.outcomes import both_right, normalised_mass
+from explain.preregistration import preregistration
 from reports import formats as f
 from reports.results import DatasetResults, Pair, Results
-from speedcore import statistics
+from speedcore import procedure, statistics
+from speedcore.procedure import Verdict
 from speedcore.statistics import Interval
 
 if TYPE_CHECKING:
     from explain.artefact import Explanation
 
-Outcome = Literal["supported", "not supported", "not testable"]
-
 ACCURACY = "Augmentation raises accuracy on plain test images, at equal training"
-ATTENTION = "With augmentation the network looks at a more logical section of the image"
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,9 @@ class Claim:
     """A claim on one data set and what the runs say of it.
 
     differences: with − without, a value a seed, as shares of 1. p: two-sided, exact; p_holm: corrected for all data sets
-    on which the same claim is tested, and what the verdict is by. caveats: what weakens this test. needed: pairs that
-    would have made it a test. reason: why there is nothing to test.
+    on which the same claim is tested, and what the verdict is by. bound: a difference below it does not matter, and
+    p_equivalence: of the test that it is not below, corrected likewise (None: not tested). caveats: what weakens this
+    test. needed: pairs that would have made it a test. reason: why there is nothing to test.
     """
 
     kind: Literal["accuracy", "attention"]
@@ -40,7 +44,9 @@ class Claim:
     interval: Interval | None = None
     p: float | None = None
     p_holm: float | None = None
-    verdict: Outcome = "not testable"
+    bound: float | None = None
+    p_equivalence: float | None = None
+    verdict: Verdict = "not testable"
     needed: int = statistics.FEWEST_PAIRS
     reason: str = ""
     caveats: tuple[str, ...] = ()
@@ -76,35 +82,57 @@ def _accuracy(one: DatasetResults) -> Claim:
 
 
 def _attention(one: DatasetResults) -> Claim:
-    claim = Claim("attention", one.name, one.title, ATTENTION)
+    registered = preregistration()
+    logical = registered.claim("logical")
+    claim = Claim("attention", one.name, one.title, logical.text, bound=logical.primary.bound)
     if not one.explanations:
         return replace(claim, reason="no heatmaps were made")
     if all(e.record.foreground is None for e in one.explanations.values()):
         return replace(claim, reason="this data set has no object masks, so nothing says which section is the logical "
                                      "one")
-    masses = {key: mass for key, e in one.explanations.items() if (mass := normalised_mass(e)) is not None}
+    masses = {key: mass for key, e in one.explanations.items()
+              if (mass := normalised_mass(e, logical.primary)) is not None}
     pairs = [pair for pair in one.pairs if all(run.record.key in masses for run in pair.runs)]
-    claim = replace(claim, caveats=_controls(one.explanations.values()))
+    caveats = (*_controls(one.explanations.values()), *_robustness(one, pairs))
+    if registered.of(one.name) is not logical:
+        caveats += ("this data set is not in the preregistration, so its test is exploratory",)
+    elif len(pairs) != registered.pairs.planned:
+        caveats += (f"{registered.pairs.planned} pairs were preregistered, this report has {len(pairs)}",)
+    claim = replace(claim, caveats=caveats)
     return _with_pairs(claim, pairs, lambda run: masses[run.record.key], "no seed has usable heatmaps in both arms")
+
+
+def _robustness(one: DatasetResults, pairs: Sequence[Pair]) -> tuple[str, ...]:
+    """The same difference on the images that both arms of a pair get right: there accuracy cannot be what differs."""
+    primary, differences = preregistration().claim("logical").primary, []
+    for pair in pairs:
+        without, augmented = (one.explanations[run.record.key] for run in pair.runs)
+        if without.arrays["measured_index"].tolist() != augmented.arrays["measured_index"].tolist():
+            return ()
+        rows = both_right(without, pair.runs)
+        values = [normalised_mass(e, primary, rows) for e in (without, augmented)]
+        if None not in values:
+            differences.append(primary.difference(*values))
+    if not differences:
+        return ()
+    interval = statistics.paired_interval(differences)
+    said = f", 95{f.NBSP}% interval {f.bounds(interval.low, interval.high, scale=100, sign=True)}" if interval else ""
+    return (f"on the images that both arms get right the difference is {f.points(statistics.mean(differences))} points"
+            f"{said}",)
 
 
 def _controls(explanations: Iterable[Explanation]) -> tuple[str, ...]:
     """What maps that know nothing of the answer score at the same layer: the measure against which a score is read."""
     names = {"wrong_class": "maps of a wrong class", "untrained": "maps of untrained networks",
              "gaussian": "a blob in the middle"}
-    layers = [layer for e in explanations if (layer := e.record.layers.get("middle"))]
+    primary = preregistration().claim("logical").primary
+    layers = [layer for e in explanations if (layer := e.record.layers.get(primary.layer))]
     means = {said: statistics.mean(values) for kind, said in names.items()
              if (values := [s.score for layer in layers if (s := layer.controls.get(kind)) and s.score is not None])}
     if not means:
         return ()
     return (f"at this layer {', '.join(f'{said} score {value:.2f}' for said, value in means.items())} "
             f"(0 is an even map, 1 the best possible), so the difference says little of how good either arm's maps are",)
-
-
-def normalised_mass(explanation: Explanation) -> float | None:
-    """The primary outcome: normalised foreground mass of the true-class maps at the middle layer."""
-    layer = explanation.record.layers.get("middle")
-    return layer.score.score if layer and layer.score else None
 
 
 def _with_pairs(claim: Claim, pairs: Sequence[Pair], value: Callable, reason: str) -> Claim:
@@ -117,29 +145,16 @@ def _with_pairs(claim: Claim, pairs: Sequence[Pair], value: Callable, reason: st
 
 def _judged(made: Sequence[Claim]) -> list[Claim]:
     """Intervals, p and verdicts, corrected within each kind of claim."""
-    judged = [replace(c, interval=statistics.paired_interval(c.differences),
-                      p=statistics.sign_flip_p(c.differences)) if c.n else c for c in made]
-    for kind in ("accuracy", "attention"):
-        of_kind = [i for i, c in enumerate(judged) if c.kind == kind]
-        fewest = testable_from([judged[i].n for i in of_kind])
-        family = [i for i in of_kind if judged[i].n >= fewest]
-        needed = statistics.pairs_needed(max(1, sum(judged[i].n > 0 for i in of_kind)))
-        for i in of_kind:
-            judged[i] = replace(judged[i], needed=needed)
-        for i, p in zip(family, statistics.holm([judged[i].p for i in family]), strict=True):
-            shown = p < statistics.ALPHA and judged[i].difference > 0
-            judged[i] = replace(judged[i], p_holm=p, verdict="supported" if shown else "not supported")
+    judged = []
+    for kind in dict.fromkeys(claim.kind for claim in made):
+        of_kind = [claim for claim in made if claim.kind == kind]
+        family = {claim.dataset: claim.differences for claim in of_kind}
+        tested, needed = procedure.judge(family, of_kind[0].bound), procedure.pairs_needed(family)
+        for claim in of_kind:
+            t = tested[claim.dataset]
+            judged.append(replace(claim, interval=t.interval, p=t.p, p_holm=t.p_holm, p_equivalence=t.p_equivalence_holm,
+                                  verdict=t.verdict, needed=needed))
     return judged
-
-
-def testable_from(pairs: Sequence[int]) -> float:
-    """The number of pairs from which claims are tested, given how many pairs each of a family has; inf if none can be.
-
-    The smallest number such that all claims with at least so many have what Holm's correction for so many claims asks
-    for. It depends on numbers of pairs alone, never on what they show.
-    """
-    fitting = [n for n in set(pairs) if n >= statistics.pairs_needed(sum(m >= n for m in pairs))]
-    return min(fitting, default=math.inf)
 
 
 def sentence(claim: Claim) -> str:
@@ -152,6 +167,9 @@ def sentence(claim: Claim) -> str:
     if claim.verdict == "not testable":
         return (f"{seen}. {_few(claim.n)} cannot settle the claim: the smallest p of {claim.n} is "
                 f"{statistics.smallest_p(claim.n):.2g} before any correction; {claim.needed} are needed.")
+    if claim.verdict == "equivalent within bounds":
+        return (f"{seen}: whatever its sign, the difference is smaller than the {f.decimal(100 * claim.bound, 0)} points that "
+                f"would matter (equivalence, {f.p_value(claim.p_equivalence)}).")
     opposite = claim.p_holm < statistics.ALPHA
     return f"{seen}: " + ("the runs show the opposite of the claim." if opposite
                           else "the runs do not support the claim.")

@@ -43,7 +43,8 @@ class Code:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a claim on one data set: "supported", "not supported", "not testable", and that in a sentence."""
+    """What became of a claim on one data set: "supported", "not supported", "equivalent within bounds", "not testable", and
+    that in a sentence."""
 
     verdict: str
     sentence: str

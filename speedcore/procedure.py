@@ -30,7 +30,7 @@ Verdict = Literal["supported", "not supported", "equivalent within bounds", "not
 
 @dataclass(frozen=True)
 class Tested:
-    """One data set of a family. differences: one a pair, positive where the claim has it.
+    """One data set (or outcome) of a family. differences: one a pair, positive where the claim has it.
 
     p, p_holm: that there is no difference, by itself and corrected; p_equivalence, p_equivalence_holm: that the difference is
     as large as `bound` or larger. The corrected ones are None where nothing was tested, those of equivalence also without
@@ -74,18 +74,19 @@ class Tested:
         return self.p_holm is not None and self.p_holm < statistics.ALPHA and self.difference < 0
 
 
-def judge(family: Mapping[str, Sequence[float]], bound: float | None = None) -> dict[str, Tested]:
+def judge(family: Mapping[str, Sequence[float]], bound: float | Mapping[str, float] | None = None) -> dict[str, Tested]:
     """The verdict on each data set of a family: name -> differences of its pairs, in the direction of the claim.
 
-    bound: half-width of what counts as no difference, in their unit; None: equivalence is not tested.
+    bound: half-width of what counts as no difference, in their unit, one for all or by name; None: equivalence is not tested.
     """
+    bounds = bound if isinstance(bound, Mapping) else dict.fromkeys(family, bound)
     fewest = statistics.testable_from([len(differences) for differences in family.values()])
     tested = [name for name, differences in family.items() if len(differences) >= fewest]
     ps = {name: statistics.sign_flip_p(differences) for name, differences in family.items() if differences}
-    equal = {} if bound is None else {name: statistics.equivalence_p(family[name], bound) for name in ps}
+    equal = {} if bound is None else {name: statistics.equivalence_p(family[name], bounds[name]) for name in ps}
     holm, equal_holm = (dict(zip(tested, statistics.holm([found[name] for name in tested]), strict=True)) if found else {}
                         for found in (ps, equal))
-    return {name: Tested(tuple(differences), bound, _verdict(differences, holm.get(name), equal_holm.get(name)),
+    return {name: Tested(tuple(differences), bounds[name], _verdict(differences, holm.get(name), equal_holm.get(name)),
                          ps.get(name), holm.get(name), equal.get(name), equal_holm.get(name))
             for name, differences in family.items()}
 

@@ -116,17 +116,19 @@ def _table(shown: list[Claim]) -> Table:
             Cell(f"{sum(d > 0 for d in claim.differences)} of {claim.n}"),
             Cell(f.decimal(statistics.effect_size(claim.differences))),
             Cell(f"{claim.p:.3f}" if testable else f.NONE), Cell(f"{claim.p_holm:.3f}" if testable else f.NONE),
+            Cell(f.NONE if claim.p_equivalence is None else f"{claim.p_equivalence:.3f}"),
             Cell(claim.verdict, mark=claim.verdict.replace(" ", "-")),
         ))
     columns = (Column("Data set"), Column("Outcome"), Column("Pairs", True), Column("Difference", True),
                Column("95 % interval", True), Column("In favour", True), Column("d", True), Column("p", True),
-               Column("p, Holm", True), Column("Verdict"))
+               Column("p, Holm", True), Column("p, equivalent", True), Column("Verdict"))
     return Table("paired-effects", "With minus without augmentation, in percentage points", columns, tuple(rows),
                  heads=2,
                  note="Interval of the mean difference over seeds: BCa bootstrap from six pairs on, Student’s t below. "
                       "In favour: seeds with a positive difference. d: mean difference over its standard deviation. p: "
                       "exact sign-flip test, two-sided, and the same corrected for all data sets on which the claim is "
-                      "tested, by which the verdict is.")
+                      "tested, by which the verdict is; equivalent: that the difference is within the bounds that were "
+                      "set beforehand, where they were (two one-sided sign-flip tests, corrected likewise).")
 
 
 def _figure(kind: str, title: str, claims: list[Claim]) -> FigureSpec:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
+from explain.preregistration import preregistration
 from reports import findings
 from reports.results import Inputs, load
+from speedcore import statistics
 from speedcore.runs import RunStore
 from tests.reports import making
 
@@ -77,7 +80,7 @@ def test_two_sets_of_six_pairs_cannot_be_tested_together(tmp_path) -> None:
     ([8, 8, 8, 8], 8), ([0, 10, 3], 10), ([10, 6], 10), ([10, 7], 7),
 ])
 def test_claims_are_tested_from_so_many_pairs(pairs: list[int], fewest: float) -> None:
-    assert findings.testable_from(pairs) == fewest
+    assert statistics.testable_from(pairs) == fewest
 
 
 def test_attention_needs_masks_and_says_so(whole) -> None:
@@ -99,3 +102,53 @@ def test_unequal_steps_are_a_caveat(tmp_path) -> None:
     runs = [making.save(store, data, "without", 0, 20), making.save(store, data, "with", 0, 22, steps=6)]
     claim, _ = findings.claims(load(Inputs(datasets={}, runs=tuple(runs))))
     assert "1 of 1\xa0pair the two arms did not take the same number of steps" in claim.caveats[0]
+
+
+def test_what_is_claimed_of_heatmaps_is_what_was_preregistered(whole) -> None:
+    from reports.sections.context import Context
+
+    logical = preregistration().claims["logical"]
+    claim = next(c for c in Context(load(whole.inputs)).claims if (c.kind, c.dataset) == ("attention", "mnist"))
+    assert (claim.text, claim.bound) == (logical.text, logical.primary.bound)
+    assert any("10 pairs were preregistered, this report has 6" in caveat for caveat in claim.caveats)
+
+
+def test_the_difference_on_images_that_both_arms_get_right(whole) -> None:
+    """With maps that lie half as much on the object in one arm: by hand, the images' mass between their area and ceiling."""
+    from reports.sections.context import Context
+
+    changed = {"middle_mass_true": 0.5}
+    explained = {e.record.run: e if e.record.arm == "without" else
+                 replace(e, arrays={name: a * changed.get(name, 1) for name, a in e.arrays.items()})
+                 for e in whole.inputs.explanations}
+    inputs = replace(whole.inputs, explanations=tuple(explained.values()))
+    claim = next(c for c in Context(load(inputs)).claims if (c.kind, c.dataset) == ("attention", "mnist"))
+    runs, differences = {r.record.key: r for r in inputs.runs}, []
+    for seed in claim.seeds:
+        keys = [f"mnist-{arm}-tiny-s{seed}" for arm in ("without", "with")]
+        index = explained[keys[0]].arrays["measured_index"]
+        rows = [i for i, image in enumerate(index) if all(
+            runs[key].predictions["logits"][image].argmax() == runs[key].predictions["labels"][image] for key in keys)]
+        assert 0 < len(rows) < len(index) or seed > 0
+        scores = []
+        for key in keys:
+            a = explained[key].arrays
+            kept = [i for i in rows if a["middle_mass_true"][i] == a["middle_mass_true"][i]]
+            m, s, c = (sum(a[name][i] for i in kept) / len(kept) for name in
+                       ("middle_mass_true", "foreground", "middle_ceiling"))
+            scores.append((m - s) / (c - s))
+        differences.append(100 * (scores[1] - scores[0]))
+    said = next(caveat for caveat in claim.caveats if "both arms get right" in caveat)
+    mean = sum(differences) / len(differences)
+    assert mean < -1 and f"is {mean:+.2f} points".replace("-", "−") in said
+
+
+def test_a_difference_within_the_bounds_is_said_to_be_equivalent() -> None:
+    made = [findings.Claim("attention", name, name, "it is so", without=(0.5,) * 7, augmented=augmented,
+                           seeds=tuple(range(7)), bound=0.05)
+            for name, augmented in (("mnist", (0.501, 0.502, 0.503, 0.501, 0.502, 0.503, 0.504)), ("shapes", (0.6,) * 7))]
+    same, more = findings._judged(made)
+    assert (same.verdict, more.verdict) == ("equivalent within bounds", "supported")
+    assert same.p_equivalence == 2 / 128  # the smaller of two, all-plus alone reaches it: 1/128, doubled by Holm
+    sentence = findings.sentence(same)
+    assert sentence.endswith("smaller than the 5 points that would matter (equivalence, p\xa0=\xa00.016).")
