@@ -80,6 +80,15 @@ def _run(job: training.Job, standing: Run | None, dataset: Dataset, store: RunSt
     return run, standing is not None
 
 
+def whole_run(dataset: Dataset, recipe: Recipe, arm: str, seed: int, store: RunStore, device: str = "cpu",
+              watcher: Watcher | None = None) -> Run:
+    """Train all the epochs of `recipe` as it stands, whatever time that takes, or find the run that did."""
+    budget, steps = planning.Budget(float("inf"), planning.POLICIES["article"]), training.full_steps(dataset, recipe)
+    key = planning.run_key(recipe, dataset.name, dataset.fingerprint, arm, seed, budget, budget.seconds, device)
+    job = training.Job(key, recipe, arm, seed, budget, budget.seconds, steps, steps)
+    return _run(job, store.find(key), dataset, store, torch.device(device), watcher or Watcher())[0]
+
+
 def run(dataset: str | Dataset, recipe: str | Recipe = "auto", budget: float = 1000.0, seed: int = 0, arm: str = "with",
         store: RunStore | None = None, device: str = "cpu", watcher: Watcher | None = None, policy: str = "article",
         data_mode: str | None = None) -> Run:

@@ -1,0 +1,1 @@
+"""Experiments that train networks in order to question their heatmaps, one a file (`python -m explain.studies --help`)."""

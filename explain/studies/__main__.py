@@ -1,0 +1,153 @@
+"""python -m explain.studies shortcuts | claim: experiments that question heatmaps."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from speedcore.console import console, device_of, live, run_app
+from speedcore.errors import UserError
+
+app = typer.Typer(help="Experiments that train networks in order to question their heatmaps.", add_completion=False,
+                  no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def studies() -> None:
+    """Experiments that train networks in order to question their heatmaps."""
+
+
+@app.command()
+def shortcuts(
+    recipe: Annotated[str, typer.Option(help="A built-in name, or a TOML file.")] = "sprint",
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Networks of each shortcut, correlation and arm.")] = 2,
+    shortcut: Annotated[str, typer.Option(help="corner, hue or both, with a comma.")] = "corner,hue",
+    correlations: Annotated[str, typer.Option(help="Shares of the training images that it betrays.")] = "0,0.5,0.9,1",
+    arms: Annotated[str, typer.Option(help="without, with or both: augmentation in training.")] = "without,with",
+    epochs: Annotated[float | None, typer.Option(min=0.01, help="Other than the recipe's.")] = None,
+    train: Annotated[int | None, typer.Option(min=100, help="Training images; 10,000 without it.")] = None,
+    test: Annotated[int | None, typer.Option(min=10, help="Test images; 2,000 without it.")] = None,
+    images_per_class: Annotated[int, typer.Option(min=1, help="Test images of each class whose maps are measured.")] = 100,
+    runs: Annotated[Path | None, typer.Option(help="Where runs are kept (else SPEEDCORE_RUNS, else runs/).")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Plant a shortcut, measure how far networks rely on it, and see whether their heatmaps show that much.
+
+    Finished networks are reused; after Ctrl-C the same command continues.
+    """
+    from explain.studies import shortcuts as planted
+    from speedcore import recipes
+    from speedcore.data.shapes import TEST, TRAIN
+    from speedcore.runs import RunStore
+
+    chosen = recipes.get(recipe, "shapes")
+    if epochs is not None:
+        chosen = chosen.changed(epochs=epochs, min_epochs=min(epochs, chosen.min_epochs))
+    kinds, sides, shares = _names(shortcut), _names(arms), _shares(correlations)
+    with live("shortcuts", len(kinds) * len(set(shares)) * len(sides) * seeds, console()) as watcher:
+        found, path = planted.study(chosen, RunStore(runs), device_of(device), kinds, shares, seeds, sides, train or TRAIN,
+                                    test or TEST, images_per_class, watcher)
+    out = console(stderr=False)
+    _show(found, out)
+    typer.echo(path)
+
+
+@app.command()
+def claim(
+    datasets: Annotated[str, typer.Option(help="Registered data sets, with commas.")] = "shapes,mnist",
+    recipe: Annotated[str, typer.Option(help="A built-in name, or a TOML file.")] = "sprint",
+    seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="Pairs; as many as are registered without it.")] = None,
+    epochs: Annotated[float | None, typer.Option(min=0.01, help="Other than the recipe's.")] = None,
+    parts: Annotated[bool, typer.Option("--parts/--no-parts", help="Also crop, flip, cutout and all, each by itself.")] = True,
+    match: Annotated[bool, typer.Option("--match/--no-match", help="Also checkpoints of equal accuracy.")] = True,
+    images_per_class: Annotated[int, typer.Option(min=1, help="Test images of each class whose maps are measured.")] = 100,
+    data: Annotated[Path | None, typer.Option(help="Where to look for data first (else SPEEDCORE_DATA).")] = None,
+    runs: Annotated[Path | None, typer.Option(help="Where runs are kept (else SPEEDCORE_RUNS, else runs/).")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Run the preregistered claim: arms paired by seed, every registered outcome, and the verdicts.
+
+    Finished runs are reused; after Ctrl-C the same command continues.
+    """
+    from explain.preregistration import preregistration
+    from explain.studies import claim as registered
+    from speedcore.data import load
+    from speedcore.runs import RunStore
+
+    plan, names = preregistration(), _names(datasets)
+    if wrong := [name for name in names if name not in plan.datasets]:
+        raise UserError(f"--datasets: {', '.join(wrong)} is not in the preregistration, which has {', '.join(plan.datasets)}.")
+    loaded = [load(name, data) for name in names]
+    count = seeds or plan.pairs.planned
+    arms = sum(2 + (len(plan.datasets[name].parts) if parts else 0) for name in names)
+    with live("claim", count * arms, console()) as watcher:
+        record, path = registered.study(plan, loaded, RunStore(runs), recipe, epochs, count, parts, match, device_of(device),
+                                        images_per_class, watcher)
+    _show_claim(registered.verdicts(record), count, plan.pairs.planned, console(stderr=False))
+    typer.echo(path)
+
+
+def _show_claim(found, count: int, planned: int, out) -> None:
+    from rich.table import Table
+
+    from explain.studies.claim import rows
+
+    made = rows(found)
+    table = Table(*made[0], box=None, header_style="bold", pad_edge=False)
+    for row in made:
+        between = row["interval"]
+        cells = row | {"interval": None if between is None else f"{between.low:+.3f} to {between.high:+.3f}"}
+        table.add_row(*("–" if v is None else f"{v:+.3f}" if k in ("difference", "d") else f"{v:.3f}" if isinstance(v, float)
+                        else str(v) for k, v in cells.items()))
+    out.print(table)
+    for one in found:
+        for name, tested in one.primary.items():
+            more = ", and the opposite was shown" if tested.opposite else ""
+            out.print(f"{name}: “{one.claim.text}”: {tested.verdict}{more}", markup=False, soft_wrap=True)
+    if count != planned:
+        out.print(f"{planned} pairs are registered; with {count} these verdicts are exploratory.", markup=False)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in _names(text))
+    except ValueError:
+        raise UserError(f"--correlations '{text}': write shares with commas between them, as 0,0.5,0.9,1.") from None
+
+
+def _show(found, out) -> None:
+    from rich.table import Table
+
+    from explain.studies.shortcuts import LAYERS, tracking
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("shortcut", "correlation", "augmentation", "seed", "right %", "swapped %", "reliance",
+                    *(f"mass, {layer}" for layer in LAYERS)):
+        table.add_column(heading, justify="left" if heading in ("shortcut", "augmentation") else "right")
+    for m in found.models:
+        masses = ["–" if (mass := m.mass(layer)) is None else f"{mass:.3f}" for layer in LAYERS]
+        table.add_row(m.shortcut, f"{m.correlation:g}", m.arm, str(m.seed), f"{100 * m.accuracy_right:.1f}",
+                      f"{100 * m.accuracy_swapped:.1f}", f"{100 * m.reliance:.1f}", *masses)
+    out.print(table)
+    for shortcut in dict.fromkeys(m.shortcut for m in found.models):
+        for layer in LAYERS:
+            t = tracking(found.models, shortcut, layer)
+            said = "none" if t.correlation is None else f"{t.correlation:.2f}"
+            between = "" if t.interval is None else f", 95 % interval {t.interval.low:.2f} to {t.interval.high:.2f}"
+            out.print(f"{shortcut}, {layer} layer: rank correlation of mass with reliance over {t.n} networks {said}{between}: "
+                      f"{t.verdict}", markup=False)
+
+
+def main() -> None:
+    sys.exit(run_app(app))
+
+
+if __name__ == "__main__":
+    main()

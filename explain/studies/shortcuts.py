@@ -1,0 +1,224 @@
+"""Do heatmaps show what networks rely on? Networks trained with a planted shortcut, where the answer is known.
+
+`shapes` with a shortcut (a patch in the corner, or the background's hue) that betrays the class in a share of the training
+images. How far a network relies on it is measured, not guessed: the same test images once with every shortcut right, once
+with every shortcut swapped to a wrong class, and nothing else changed. The fall of accuracy is its reliance. If heatmaps
+are to be believed, their mass on the shortcut rises with it from network to network. This is looked at before anything is
+read off the arms of other experiments.
+
+    RUNS/studies/shortcut-model-…/result.json   one network (`ModelRecord`), so that what was measured is not measured again
+    RUNS/studies/shortcuts-…/result.json        the whole study (`StudyRecord`)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import ValidationError
+
+from explain.geometry import extents
+from explain.metrics import Score, control_maps, scores
+from explain.models import ExplainError
+from explain.preregistration import preregistration
+from explain.selection import first_of_each_class
+from speedcore import evaluate, executors, provenance, statistics
+from speedcore.augment import Normalise
+from speedcore.data.dataset import Dataset
+from speedcore.data.shapes import SHORTCUTS, TEST, TRAIN, Spec, make_shapes, shortcut_split, swap_shortcut
+from speedcore.executors import Watcher
+from speedcore.recipe import Frozen, Recipe
+from speedcore.runs import Run, RunStore, staged
+from speedcore.statistics import Interval
+
+VERSION = 1
+CORRELATIONS = (0.0, 0.5, 0.9, 1.0)
+ARMS = ("without", "with")
+LAYERS = ("middle", "last")
+
+Verdict = Literal["tracks", "contradicts", "cannot tell"]
+
+
+class LayerRecord(Frozen):
+    """The true-class maps of one layer: how much lies on the shortcut, on the object, and of null controls on the shortcut."""
+
+    shortcut: Score
+    object: Score
+    controls: dict[str, Score]
+
+
+class ModelRecord(Frozen):
+    """One network. Accuracies (shares of 1) on test images whose shortcuts are all right, and all swapped to a wrong class;
+    probabilities: the mean one of the true class on the same images."""
+
+    shortcut: str
+    correlation: float
+    arm: str
+    seed: int
+    run: str
+    weights_sha256: str
+    accuracy_right: float
+    accuracy_swapped: float
+    probability_right: float
+    probability_swapped: float
+    layers: dict[str, LayerRecord]
+
+    @property
+    def reliance(self) -> float:
+        """Accuracy that swapping the shortcut takes away: 0 for a network that never looks at it."""
+        return self.accuracy_right - self.accuracy_swapped
+
+    def mass(self, layer: str) -> float | None:
+        """Normalised mass of the maps on the shortcut; None where no map could be scored."""
+        return self.layers[layer].shortcut.score
+
+
+class StudyRecord(Frozen):
+    """result.json of the study."""
+
+    version: Literal[1] = VERSION
+    recipe: Recipe
+    train_images: int
+    test_images: int
+    images_per_class: int
+    method: str
+    device: str
+    models: tuple[ModelRecord, ...]
+    provenance: dict
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Whether mass on a shortcut follows measured reliance: Spearman's correlation over n networks, and its interval.
+
+    tracks: the interval lies wholly above 0; contradicts: wholly below; cannot tell: neither.
+    """
+
+    shortcut: str
+    layer: str
+    n: int
+    correlation: float | None
+    interval: Interval | None
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.interval is None or self.interval.low <= 0 <= self.interval.high:
+            return "cannot tell"
+        return "tracks" if self.interval.low > 0 else "contradicts"
+
+
+def tracking(models: Sequence[ModelRecord], shortcut: str, layer: str) -> Tracking:
+    """Over the networks trained with that shortcut of which any map could be scored."""
+    known = [(m.reliance, mass) for m in models if m.shortcut == shortcut and (mass := m.mass(layer)) is not None]
+    found = statistics.rank_correlation(*zip(*known, strict=True)) if known else None
+    return Tracking(shortcut, layer, len(known), found, statistics.rank_interval(found, len(known)))
+
+
+def study(recipe: Recipe, store: RunStore, device: str = "cpu", shortcuts: Sequence[str] = SHORTCUTS,
+          correlations: Sequence[float] = CORRELATIONS, seeds: int = 2, arms: Sequence[str] = ARMS, train: int = TRAIN,
+          test: int = TEST, images_per_class: int = 100, watcher: Watcher | None = None) -> tuple[StudyRecord, Path]:
+    """Train, swap, explain what is missing, and keep the result; returns it and where it lies.
+
+    recipe: of the arm with augmentation. seeds: networks of each shortcut, correlation and arm. They are outermost: the result
+    is kept after each, and every finished network stays whatever happens to the rest. Raises ExplainError, DataError, RunError.
+    """
+    _check(shortcuts, correlations, arms, seeds, images_per_class)
+    # In one order, so that the same study is found again however it was asked for.
+    arms = [arm for arm in ARMS if arm in arms]
+    wanted = [(shortcut, float(c)) for shortcut in SHORTCUTS if shortcut in shortcuts for c in sorted(set(correlations))]
+    method, on = preregistration().claim("logical").primary.method, torch.device(device).type
+    asked = [recipe.hash, train, test, images_per_class, method, on, wanted, arms]
+    path = store.root / "studies" / f"shortcuts-{recipe.name}-{_digest(asked)}"
+    # What an earlier call with more seeds measured stays on record.
+    before = _read(path / "result.json", StudyRecord).models if (path / "result.json").exists() else ()
+    models = {(m.seed, m.shortcut, m.correlation, m.arm): m for m in before}
+    datasets: dict[tuple, Dataset] = {}
+    for seed in range(seeds):
+        for shortcut, correlation in wanted:
+            data = datasets.get((shortcut, correlation)) or make_shapes(train, test, 0, shortcut, correlation, 1.0)
+            datasets[shortcut, correlation] = data
+            for arm in arms:
+                chosen = recipe if arm == "with" else recipe.without_augmentation()
+                run = executors.whole_run(data, chosen, arm, seed, store, device, watcher)
+                models[seed, shortcut, correlation, arm] = measured(run, data, store, device, images_per_class, method)
+        record = StudyRecord(recipe=recipe, train_images=train, test_images=test, images_per_class=images_per_class,
+                             method=method, device=on, provenance=provenance.collect(device),
+                             models=tuple(models[key] for key in sorted(models, key=lambda key: (key[1:], key[0]))))
+        _write(path, record)
+    return record, path / "result.json"
+
+
+def measured(run: Run, dataset: Dataset, store: RunStore, device: str, images_per_class: int, method: str) -> ModelRecord:
+    """What the run's network relies on and where its maps lie, measured or found on disk.
+
+    dataset: the made shapes that the run was trained on, every shortcut of whose test split is right.
+    """
+    asked = [VERSION, run.record.weights_sha256, dataset.fingerprint, images_per_class, method]
+    path = store.root / "studies" / f"shortcut-model-{run.record.key}-{_digest(asked)}"
+    if (path / "result.json").exists():
+        return _read(path / "result.json", ModelRecord)
+    spec, network, normalise = Spec.parse(dataset.name), run.network().to(device), Normalise.of(run.record.data)
+    labels, swapped = dataset.test.labels, swap_shortcut(dataset)
+    answers = {name: evaluate.logits(network, images, normalise).cpu() for name, images in
+               (("right", dataset.test.images), ("swapped", swapped.split.images))}
+    rows = first_of_each_class(labels, images_per_class)
+    patches = shortcut_split(spec).shortcut[rows]
+    images, true = normalise(dataset.test.images[rows]), labels[rows]
+    modules = {name: network.explain_layers[name] for name in LAYERS}
+    made = control_maps(network, images, true, list(dict.fromkeys(modules.values())), method)
+    places = extents(network, images[:1], list(modules.values()))
+    layers = {}
+    for name, module in modules.items():
+        maps = {kind: made[module][kind] for kind in ("true", "wrong_class", "untrained")}
+        on_shortcut, _ = scores(maps, patches, places[module])
+        on_object, _ = scores({"true": maps["true"]}, dataset.test.masks[rows], places[module])
+        layers[name] = LayerRecord(shortcut=on_shortcut.pop("true"), object=on_object["true"], controls=on_shortcut)
+    record = ModelRecord(
+        shortcut=spec.shortcut, correlation=spec.train_correlation, arm=run.record.arm, seed=run.record.seed,
+        run=run.record.key, weights_sha256=run.record.weights_sha256, layers=layers,
+        **{f"accuracy_{name}": (found.argmax(1) == labels).double().mean().item() for name, found in answers.items()},
+        **{f"probability_{name}": found.softmax(1).gather(1, labels[:, None]).double().mean().item()
+           for name, found in answers.items()})
+    _write(path, record)
+    return record
+
+
+def kept(store: RunStore) -> Iterator[StudyRecord]:
+    """The studies beside the runs, in the order of their names."""
+    for path in sorted((store.root / "studies").glob("shortcuts-*/result.json")):
+        yield _read(path, StudyRecord)
+
+
+def _check(shortcuts: Sequence[str], correlations: Sequence[float], arms: Sequence[str], seeds: int, images: int) -> None:
+    for name, values, known in (("shortcut", shortcuts, SHORTCUTS), ("arm", arms, ARMS)):
+        wrong = [value for value in values if value not in known]
+        if wrong or not values:
+            raise ExplainError(f"there is no {name} '{', '.join(map(str, wrong))}'; choose {' or '.join(known)}.")
+    if not correlations or any(not 0 <= c <= 1 for c in correlations):
+        raise ExplainError(f"correlations are shares of the training images, 0 to 1; found "
+                           f"{', '.join(f'{c:g}' for c in correlations) or 'none'}.")
+    if seeds < 1 or images < 1:
+        raise ExplainError(f"at least one seed and one image a class are needed; found {seeds} and {images}.")
+
+
+def _digest(content: list) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:10]
+
+
+def _write(path: Path, record: Frozen) -> Path:
+    with staged(path) as folder:
+        (folder / "result.json").write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return path / "result.json"
+
+
+def _read(path: Path, kind: type[Frozen]):
+    try:
+        return kind.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        raise ExplainError(f"{path} cannot be read ({str(error).splitlines()[0]}); remove the folder {path.parent} to have it "
+                           f"measured again.") from None
