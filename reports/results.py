@@ -14,6 +14,7 @@ from speedcore.runs import DataRecord, Run
 
 if TYPE_CHECKING:
     from explain.artefact import Explanation
+    from explain.studies.shortcuts import StudyRecord
     from speedcore.data.dataset import Dataset
     from speedcore.ladders.climbing import Climb
     from speedcore.planning import Course
@@ -40,6 +41,7 @@ class Inputs:
     datasets: by name, for the images (those without runs are passed over). plan: the courses of `planning.Plan`.
     notes: what more time would buy and the command that buys it, as sentences with `code` in backticks. command: the
     command line that makes this report again. environment: `provenance.collect`. ladders: climbs, a chapter each.
+    shortcuts: studies of planted shortcuts, shown before any heatmaps.
     """
 
     datasets: Mapping[str, Dataset]
@@ -54,6 +56,7 @@ class Inputs:
     command: str = ""
     environment: Mapping[str, object] = field(default_factory=dict)
     ladders: tuple[Climb, ...] = ()
+    shortcuts: tuple[StudyRecord, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 
+from explain.studies.shortcuts import LAYERS, ModelRecord, StudyRecord, Tracking, tracking
 from reports.findings import Claim, sentence
 from reports.sections.context import Context
 from speedcore.ladders.climbing import Climb
 from speedcore.ladders.findings import Change, RungFinding, findings
 from speedcore.runs import Run
-from speedcore.statistics import Interval
+from speedcore.statistics import Interval, effect_size, superiority
 
 SCHEMA_VERSION = 1
 
@@ -26,6 +27,7 @@ def content(context: Context) -> dict:
         "runs": [_run(run) for run in context.results.runs],
         "claims": [_claim(claim) for claim in context.claims],
         "ladders": [_ladder(climbed) for climbed in inputs.ladders],
+        "shortcuts": [_shortcuts(study) for study in inputs.shortcuts],
         "missing": [{"dataset": m.dataset, "reason": m.reason, "remedy": m.remedy} for m in inputs.missing],
         # When and by which command line this process was started says nothing about the numbers.
         "environment": {k: v for k, v in inputs.environment.items() if k not in ("finished", "command")},
@@ -55,7 +57,10 @@ def _claim(claim: Claim) -> dict:
         "kind": claim.kind, "text": claim.text, "dataset": claim.dataset, "n": claim.n, "seeds": list(claim.seeds),
         "difference": claim.difference, "differences": list(claim.differences),
         "interval": _interval(claim.interval),
-        "p": claim.p, "p_holm": claim.p_holm, "verdict": claim.verdict, "sentence": sentence(claim),
+        "effect_size": effect_size(claim.differences) if claim.n else None,
+        "superiority": superiority(claim.differences) if claim.n else None,
+        "p": claim.p, "p_holm": claim.p_holm, "bound": claim.bound, "p_equivalence": claim.p_equivalence,
+        "verdict": claim.verdict, "sentence": sentence(claim),
     }
 
 
@@ -82,6 +87,25 @@ def _rung(climbed: Climb, finding: RungFinding) -> dict:
         "reproduced": finding.reproduced, "sentence": finding.sentence,
         "runs": [run.record.key for run in climbed.runs[finding.rung.name]],
     }
+
+
+def _shortcuts(study: StudyRecord) -> dict:
+    kinds = dict.fromkeys(m.shortcut for m in study.models)
+    return {"recipe": study.recipe.name, "recipe_hash": study.recipe.hash, "method": study.method,
+            "train_images": study.train_images, "test_images": study.test_images, "device": study.device,
+            "models": [_model(m) for m in study.models],
+            "tracking": [_tracking(tracking(study.models, kind, layer)) for kind in kinds for layer in LAYERS]}
+
+
+def _model(m: ModelRecord) -> dict:
+    return {"shortcut": m.shortcut, "correlation": m.correlation, "arm": m.arm, "seed": m.seed, "run": m.run,
+            "accuracy_right": m.accuracy_right, "accuracy_swapped": m.accuracy_swapped, "reliance": m.reliance,
+            "mass": {layer: m.mass(layer) for layer in LAYERS}}
+
+
+def _tracking(t: Tracking) -> dict:
+    return {"shortcut": t.shortcut, "layer": t.layer, "n": t.n, "rank_correlation": t.correlation,
+            "interval": _interval(t.interval), "verdict": t.verdict}
 
 
 def _change(change: Change | None) -> dict | None:

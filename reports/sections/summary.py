@@ -36,7 +36,7 @@ def status_text(context: Context) -> str:
     runs = f.plural(len(context.results.runs) + len(set(run.path for run in context.results.climbed)), "run")
     return {
         "complete": f"All planned runs are in this report: {runs}.",
-        "partial": f"Some of what was asked for is not in this report ({runs} are); section 11 says what and why.",
+        "partial": f"Some of what was asked for is not in this report ({runs} are); the limitations say what and why.",
         "smoke": f"A short trial ({runs}): it shows that everything works, not how well networks can do.",
     }[context.results.inputs.status]
 

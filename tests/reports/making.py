@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from explain.metrics import Score
+from explain.studies.shortcuts import LayerRecord, ModelRecord, StudyRecord
 from speedcore.clock import POLICIES
 from speedcore.data.dataset import Dataset, Provenance, Split
 from speedcore.networks import build, parameter_counts
@@ -93,6 +95,28 @@ def pairs(store: RunStore, data: Dataset, without: Sequence[int], augmented: Seq
     """Both arms of seeds 0, 1, …, answering so many test images correctly."""
     return [save(store, data, arm, seed, right, **more)
             for arm, rights in (("without", without), ("with", augmented)) for seed, right in enumerate(rights)]
+
+
+def shortcut_study(seeds: int = 2) -> StudyRecord:
+    """A study that no one ran: maps on the corner patch follow reliance, maps on the hue do not."""
+    models = []
+    for shortcut, correlation, reliance, mass in (
+            ("corner", 0.0, 0.0, 0.02), ("corner", 0.5, 0.1, 0.2), ("corner", 1.0, 0.8, 0.7),
+            ("hue", 0.0, 0.0, 0.3), ("hue", 0.5, 0.2, 0.1), ("hue", 1.0, 0.9, 0.2)):
+        for seed in range(seeds):
+            def score(value: float | None) -> Score:
+                n = 0 if value is None else 28
+                return Score(n=n, dead=30 - n, empty=0, mass=value, foreground=None, ceiling=None, score=value)
+
+            kinds = {kind: score(0.05) for kind in ("uniform", "gaussian", "another_image", "wrong_class", "untrained")}
+            layer = LayerRecord(shortcut=score(mass + seed / 100), object=score(0.4), controls=kinds)
+            models.append(ModelRecord(
+                shortcut=shortcut, correlation=correlation, arm="without", seed=seed, run=f"run-{len(models)}",
+                weights_sha256="d" * 64, accuracy_right=0.95, accuracy_swapped=0.95 - reliance - seed / 500,
+                probability_right=0.9, probability_swapped=0.9 - reliance,
+                layers={"middle": layer, "last": layer.model_copy(update={"shortcut": score(None)})}))
+    return StudyRecord(recipe=RECIPE, train_images=600, test_images=300, images_per_class=3, method="grad-cam", device="cpu",
+                       models=tuple(models), provenance={})
 
 
 def renamed(data: Dataset, name: str) -> Dataset:
