@@ -68,11 +68,13 @@ def _method(inspection: Inspection, name: str, arrays: dict) -> dict:
 def _layer(inspection: Inspection, method: str, layer: str, arrays: dict) -> dict:
     views = [inspection.at(layer, target, method) for target in TARGETS]
     records = [e.record.layers[layer] for e in views[0].arms]
+    unit = max(view.scale.limit for view in views)
     rows = list(inspection.looked_at)
     for run in range(len(records)):
-        # An image's targets side by side: where the answer is right both maps are the same, and deflating sees it.
+        # An image's targets side by side and in one unit: where the answer is right both maps are the same, and deflating
+        # sees it.
         arrays[f"{method}/{layer}/{run}"] = np.stack(
-            [packing.levels(list(view.data["runs"].values())[run]["map"], view.scale.limit) for view in views], 1)
+            [packing.levels(list(view.data["runs"].values())[run]["map"], unit) for view in views], 1)
     measures = [view.measures for view in views]
     for key, one in measures[0].items():
         arrays[f"{method}/{layer}/{key}"] = np.stack(
@@ -81,7 +83,8 @@ def _layer(inspection: Inspection, method: str, layer: str, arrays: dict) -> dic
         "name": layer, "title": words.place(layer, records[0]),
         "grids": [(record.height, record.width) for record in records],
         "tables": [_tables((record.height, record.width), inspection.dataset.size, record.extent) for record in records],
-        "scales": [{"end": f"{view.scale.limit:.3g}", "label": view.scale.label[0].upper() + view.scale.label[1:]}
+        "scales": [{"end": f"{view.scale.limit:.3g}", "unit": unit / view.scale.limit,
+                    "label": view.scale.label[0].upper() + view.scale.label[1:]}
                    for view in views],
         "measures": [{"name": m.name, "title": m.title, "definition": m.definition, "low": m.low, "high": m.high}
                      for m in measures[0].values()]}

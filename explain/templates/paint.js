@@ -18,13 +18,15 @@ function painter(data, arrays) {
   function heat(view, row, run) {
     const levels = levelsOf(view, row, run);
     const tables = view.layer.tables[run];
-    if (!tables) return Float32Array.from(levels, (level) => share[level]);
+    const unit = view.layer.scales[view.target].unit;
+    const value = share.map((part) => part * unit);
+    if (!tables) return Float32Array.from(levels, (level) => value[level]);
     const [rows, columns] = tables;
     const [h, w] = view.layer.grids[run];
     const half = new Float32Array(h * width);
     for (let y = 0; y < h; y++)
       for (let x = 0; x < width; x++)
-        for (let c = 0; c < w; c++) half[y * width + x] += columns[x][c] * share[levels[y * w + c]];
+        for (let c = 0; c < w; c++) half[y * width + x] += columns[x][c] * value[levels[y * w + c]];
     const out = new Float32Array(plane);
     for (let y = 0; y < height; y++)
       for (let r = 0; r < h; r++) {

@@ -36,7 +36,8 @@ def page(browser, compared, tmp_path):
     """The page of two runs, open; whatever the browser complains of, or asks the network for, fails the test."""
     said: list[str] = []
     page = browser.new_page(viewport={"width": 1200, "height": 900})
-    page.on("console", lambda message: said.append(message.text))
+    # Chromium remarks on the test's own reading of canvases.
+    page.on("console", lambda message: said.append(message.text) if "getImageData" not in message.text else None)
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: said.append(request.url) if not request.url.startswith("file:") else None)
     page.goto(compared.save(tmp_path / "x.html").as_uri())
@@ -130,7 +131,8 @@ def test_by_keyboard(page, compared):
     ("grad-cam", "middle", "true"), ("grad-cam", "last", "predicted"), ("saliency", "image", "true")])
 def test_pictures_are_those_of_python_within_the_levels(page, compared, method, layer, target):
     page.select_option("[name=method]", method)
-    page.select_option("[name=layer]", layer)
+    if method == "grad-cam":  # saliency has no layers to choose from
+        page.select_option("[name=layer]", layer)
     page.select_option("[name=target]", target)
     image, *overlays = drawn(page, f"{method} {layer} {target}")
     shown = compared.at(layer, target, method)
@@ -170,7 +172,7 @@ def test_a_click_gives_the_python_that_draws_it_again(page, compared, shapes):
     page.select_option("[name=by]", "gini/1")
     page.keyboard.press("r")
     exec(page.text_content(".python code"), found)
-    assert indices(found["shown"]) == indices(compared.at("last", "predicted").only(cls=2, wrong=True).sorted("gini", 1))
+    assert indices(found["shown"]) == indices(compared.at("last", "predicted").only(cls=2, wrong=True).sorted("gini", 1, True))
 
 
 def test_mistakes_are_grouped_by_whose_they_are(page, compared):
@@ -194,7 +196,7 @@ def test_every_control_has_a_name_and_nothing_is_cut_off_on_a_phone(page):
 def test_five_hundred_images_are_small_and_there_within_a_second(browser, make_run, tmp_path):
     large = make_shapes(train=300, test=500)
     runs = [make_run(arm, 0, large) for arm in ("with", "without")]
-    shown = explain.compare(*runs, large, root=tmp_path, images_per_class=1, per_class=50, mistakes=0)
+    shown = explain.compare(*runs, large, root=tmp_path, images_per_class=1, per_class=500, mistakes=0)
     path = shown.save(tmp_path / "x.html")
     assert len(shown.data["index"]) == 500 and len(shown.methods) == 3
     assert path.stat().st_size <= 3_000_000
