@@ -196,9 +196,11 @@ def test_every_control_has_a_name_and_nothing_is_cut_off_on_a_phone(page):
 def test_five_hundred_images_are_small_and_there_within_a_second(browser, make_run, tmp_path):
     large = make_shapes(train=300, test=500)
     runs = [make_run(arm, 0, large) for arm in ("with", "without")]
-    shown = explain.compare(*runs, large, root=tmp_path, images_per_class=1, per_class=500, mistakes=0)
+    # Hard to make small: noisy colour images, and networks that err on most of them, so that the two targets' maps differ.
+    shown = explain.compare(*runs, large, root=tmp_path, images_per_class=1, per_class=500, mistakes=0,
+                            method=("grad-cam", "hirescam"))
     path = shown.save(tmp_path / "x.html")
-    assert len(shown.data["index"]) == 500 and len(shown.methods) == 3
+    assert len(shown.data["index"]) == 500
     assert path.stat().st_size <= 3_000_000
     loads = []
     for _ in range(3):  # the quickest counts: others may use the machine
