@@ -1,6 +1,8 @@
 // What explain/packing.py packed, back as numbers: name -> bytes.
 async function unpack(data) {
-  const packed = Uint8Array.from(atob(data.packed), (c) => c.charCodeAt(0));
+  const letters = atob(data.packed);
+  const packed = new Uint8Array(letters.length);
+  for (let i = 0; i < packed.length; i++) packed[i] = letters.charCodeAt(i);
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
   const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
   const arrays = {};
