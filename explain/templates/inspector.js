@@ -1,6 +1,5 @@
 // The inspector: controls over one state, and what follows from it.
 async function start(uid, css, data) {
-  const began = performance.now();
   const host = document.getElementById(uid);
   if (!host || !data.index.length || typeof DecompressionStream === "undefined") return;  // the still stays
   const arrays = await unpack(data);
@@ -309,5 +308,5 @@ async function start(uid, css, data) {
   shadow.append(el("style", {}, css), el("div", { class: "explain", style: `--w:${width}px;--ratio:${data.size[1]}/${data.size[0]}` }, body));
   paint.legend(bar);
   update();
-  host.dataset.ready = (performance.now() - began).toFixed(0);
+  host.dataset.ready = performance.now().toFixed(0);  // milliseconds since the document was opened
 }

@@ -207,6 +207,6 @@ def test_five_hundred_images_are_small_and_there_within_a_second(browser, make_r
         page = browser.new_page()
         page.goto(path.as_uri())
         page.wait_for_selector("[data-ready]", state="attached")
-        loads.append(page.evaluate("performance.now()"))
+        loads.append(int(page.get_attribute("[data-ready]", "data-ready")))
         page.close()
     assert min(loads) <= 1000, json.dumps(loads)
