@@ -83,9 +83,9 @@ def _table(study: StudyRecord, number: int) -> Table:
     rows = []
     for (shortcut, correlation, arm), models in groups.items():
         layer = [m.layers[LAYERS[0]] for m in models]
-        controls = [_mean([one.controls[kind].score for one in layer]) for kind in ("untrained", "wrong_class", "gaussian")]
+        controls = [_mean([one.controls[kind].score for one in layer]) for kind in ("untrained", "wrong_class")]
         rows.append((
-            Cell(TITLES[shortcut]), Cell(f"{correlation:g}"), Cell(arm, mark=arm), Cell(str(len(models))),
+            Cell(shortcut), Cell(f"{correlation:g}"), Cell(arm, mark=arm), Cell(str(len(models))),
             *(Cell(f.percent(statistics.mean([value(m) for m in models]), 1)) for value in
               (lambda m: m.accuracy_right, lambda m: m.accuracy_swapped)),
             Cell(f.points(statistics.mean([m.reliance for m in models]), 1)),
@@ -93,17 +93,18 @@ def _table(study: StudyRecord, number: int) -> Table:
             Cell(_mean([one.object.score for one in layer])),
             Cell(f.percent(statistics.mean([s.dead / (s.n + s.dead) for one in layer if (s := one.shortcut).n + s.dead]), 1)
                  if any(one.shortcut.n + one.shortcut.dead for one in layer) else f.NONE)))
-    columns = (Column("Shortcut"), Column("Correlation", True), Column("Augmentation"), Column("n", True),
-               Column("Shortcut right", True), Column("Swapped", True), Column("Reliance", True),
-               *(Column(f"Mass, {name}", True) for name in LAYERS), Column("Untrained", True), Column("Wrong class", True),
-               Column("Gaussian", True), Column("Mass on the object", True), Column("Dead", True))
+    columns = (Column("Shortcut"), Column("Share", True), Column("Augmentation"), Column("n", True),
+               Column("Right", True), Column("Swapped", True), Column("Reliance", True),
+               *(Column(name.title(), True) for name in LAYERS), Column("Untrained", True), Column("Wrong", True),
+               Column("Object", True), Column("Dead", True))
     return Table(f"reliance-table-{number}", "Planted shortcuts: accuracy, reliance and mass, means over networks", columns,
-                 tuple(rows), heads=3, wide=True,
-                 note=f"Correlation: share of the training images whose shortcut is the class for sure, the others’ is drawn by "
-                      f"lot. Reliance: points of accuracy. Mass: normalised, of {study.method} maps of the true class on "
-                      f"{study.images_per_class} test images a class with the right shortcut. Untrained, wrong class, Gaussian: "
-                      f"null controls on the same pixels, {LAYERS[0]} layer, as are the last two columns. Dead: maps without any "
-                      f"positive value, never scored.")
+                 tuple(rows), heads=3,
+                 note=f"Share: of the training images whose shortcut is the class for sure; the others’ is drawn by lot. Right, "
+                      f"swapped: accuracy with every shortcut right, and wrong; reliance: their difference in points. "
+                      f"{f.listing([name.title() for name in LAYERS])} layer: normalised mass of {study.method} maps of the true "
+                      f"class on the shortcut, {study.images_per_class} test images a class, all shortcuts right. "
+                      f"{LAYERS[0].title()} layer too: null controls on the same pixels (untrained networks, maps of a wrong "
+                      f"class), the mass on the object, and the share of maps that are dead, which are never scored.")
 
 
 def _mean(values: Sequence[float | None]) -> str:

@@ -114,13 +114,15 @@ def test_what_is_claimed_of_heatmaps_is_what_was_preregistered(whole) -> None:
 
 
 def test_the_difference_on_images_that_both_arms_get_right(whole) -> None:
-    """With maps that lie half as much on the object in one arm: by hand, the images' mass between their area and ceiling."""
+    """With maps that lie half as much on the object in one arm, as if of images of which some are answered wrongly: by hand,
+    the mass of those that are not, between their area and their ceiling."""
     from reports.sections.context import Context
 
-    changed = {"middle_mass_true": 0.5}
-    explained = {e.record.run: e if e.record.arm == "without" else
-                 replace(e, arrays={name: a * changed.get(name, 1) for name, a in e.arrays.items()})
-                 for e in whole.inputs.explanations}
+    explained = {}
+    for e in whole.inputs.explanations:
+        halved = e.arrays["middle_mass_true"] * (1 if e.record.arm == "without" else 0.5)
+        explained[e.record.run] = replace(e, arrays=e.arrays | {"middle_mass_true": halved,
+                                                                "measured_index": e.arrays["measured_index"] + 14})
     inputs = replace(whole.inputs, explanations=tuple(explained.values()))
     claim = next(c for c in Context(load(inputs)).claims if (c.kind, c.dataset) == ("attention", "mnist"))
     runs, differences = {r.record.key: r for r in inputs.runs}, []
@@ -129,7 +131,7 @@ def test_the_difference_on_images_that_both_arms_get_right(whole) -> None:
         index = explained[keys[0]].arrays["measured_index"]
         rows = [i for i, image in enumerate(index) if all(
             runs[key].predictions["logits"][image].argmax() == runs[key].predictions["labels"][image] for key in keys)]
-        assert 0 < len(rows) < len(index) or seed > 0
+        assert 0 < len(rows) < len(index)  # of images 14 to 22 the arms get 14 to 19, 20 or 21 right
         scores = []
         for key in keys:
             a = explained[key].arrays

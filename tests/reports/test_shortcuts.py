@@ -43,10 +43,10 @@ def test_its_table_and_figure_hold_the_means(whole) -> None:
     _, blocks = chapter(whole)
     table, figure = blocks[Table], blocks[FigureSpec]
     rows = [{c.label: cell.text.replace("\xa0", " ") for c, cell in zip(table.columns, row, strict=True)} for row in table.rows]
-    row = next(r for r in rows if r["Shortcut"] == "patch in the corner" and r["Correlation"] == "1")
+    row = next(r for r in rows if r["Shortcut"] == "corner" and r["Share"] == "1")
     # Reliance .8 and .802; mass .70 and .71; two of thirty maps are dead.
-    assert (row["n"], row["Shortcut right"], row["Swapped"], row["Reliance"]) == ("2", "95.0 %", "14.9 %", "+80.1")
-    assert (row["Mass, middle"], row["Mass, last"], row["Untrained"], row["Mass on the object"]) == ("0.70", "–", "0.05", "0.40")
+    assert (row["n"], row["Right"], row["Swapped"], row["Reliance"]) == ("2", "95.0 %", "14.9 %", "+80.1")
+    assert (row["Middle"], row["Last"], row["Untrained"], row["Object"]) == ("0.70", "–", "0.05", "0.40")
     assert row["Dead"] == "6.7 %"
     assert [len(points) for points in figure.data.values()] == [6, 6]
     assert "reliance 80.0 points, mass 0.70" in figure.alt and ">measured reliance (points)<" in figure.svg
