@@ -43,7 +43,7 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[UInt8[Tensor, "b c h w"], Int64[Tensor, " b"]]]:
         device = self._split.labels.device
         order_generator = torch.Generator(device).manual_seed(self._seed)
-        choice_generator = torch.Generator(device).manual_seed(self._seed + 2**32)
+        choice_generator = torch.Generator(device).manual_seed(choice_seed(self._seed))
         n, epoch, first = len(self._split), 0, None
         while True:
             fixed = self._fixed
@@ -55,6 +55,11 @@ class Batches:
                 picked = self._split.take(index)
                 yield self._augmented(picked.images, choices.take(index)), picked.labels
             epoch += 1
+
+
+def choice_seed(seed: int) -> int:
+    """The seed of a run's augmentation: far from that of its order, in the 32 bits that a CPU's generator looks at."""
+    return (seed + 0x9E3779B9) % 2**32
 
 
 def count(images: int, batch_size: int, last_batch: str) -> int:

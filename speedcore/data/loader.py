@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from speedcore.augment import Augmenter, Choices, Normalise, draw
-from speedcore.data.batches import count, fixed_permutation
+from speedcore.data.batches import choice_seed, count, fixed_permutation
 from speedcore.data.dataset import Part, Split
 from speedcore.errors import DataError
 from speedcore.recipe import Augment, Loader
@@ -70,7 +70,7 @@ class _Images(TorchDataset):
     def __init__(self, split: Split | Part, augment: Augment, normalise: Normalise, seed: int, bulk: bool):
         self._labels, self._augment, self._size = split.labels.tolist(), augment, split.size
         self._seed, self._bulk = seed, bulk
-        self._generator = torch.Generator().manual_seed(seed + 2**32)
+        self._generator = torch.Generator().manual_seed(choice_seed(seed))
         self._first, self._choices = None, None
         self._store(split, normalise)
 

@@ -120,6 +120,9 @@ def test_the_difference_on_images_that_both_arms_get_right(whole) -> None:
 
     explained = {}
     for e in whole.inputs.explanations:
+        explained[e.record.run] = e
+        if "middle_mass_true" not in e.arrays:
+            continue  # a data set without masks
         halved = e.arrays["middle_mass_true"] * (1 if e.record.arm == "without" else 0.5)
         explained[e.record.run] = replace(e, arrays=e.arrays | {"middle_mass_true": halved,
                                                                 "measured_index": e.arrays["measured_index"] + 14})

@@ -15,6 +15,7 @@ from speedcore.recipe import (
     Augment,
     Average,
     DavidNet,
+    Loader,
     Lookahead,
     Muon,
     Peek,
@@ -32,8 +33,11 @@ CHANGES = {
     "schedule": Schedule(knots=((0, 1), (1, 0))), "augment": Augment(crop=2), "batch_size": 39, "epochs": 4.0,
     "min_epochs": 1.5, "label_smoothing": 0.1, "average": Average(), "lookahead": Lookahead(),
     "test_time": Views(mirror=True), "precision": "bf16", "channels_last": True, "data": "precomputed", "validation": 10,
-    "order": "fixed", "last_batch": "keep", "peek": Peek(),
+    "order": "fixed", "last_batch": "keep", "peek": Peek(), "loss": "sum", "loader": Loader(prepared=True),
+    "norm_precision": "bf16",
 }
+# What a field only goes together with.
+NEEDS = {"loader": {"data": "loader"}, "norm_precision": {"precision": "bf16"}}
 
 MINIMAL = """
 batch_size = 250
@@ -51,8 +55,9 @@ def test_name_and_description_leave_the_hash_alone() -> None:
 def test_every_other_field_changes_the_hash() -> None:
     recipe = toys.recipe()
     assert set(CHANGES) == set(Recipe.model_fields) - {"name", "describe"}
-    hashes = {recipe.changed(**{field: value}).hash for field, value in CHANGES.items()}
-    assert len(hashes | {recipe.hash}) == len(CHANGES) + 1
+    hashes = {field: recipe.changed(**NEEDS.get(field, {}), **{field: value}).hash for field, value in CHANGES.items()}
+    assert len({recipe.hash, *hashes.values()}) == len(CHANGES) + 1
+    assert all(recipe.changed(**needed).hash != hashes[field] for field, needed in NEEDS.items())
 
 
 def test_the_hash_is_the_same_for_the_same_content_however_it_was_written(tmp_path: Path) -> None:
@@ -180,7 +185,7 @@ def test_built_in_recipes_flip_no_digit_and_survive_a_round_trip() -> None:
             recipe = recipes.get(name, dataset)
             assert recipe.name == name
             assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
-            assert recipe.augment.any or name.startswith("mnist-fast-")  # which trains on plain images
+            assert recipe.augment.any or name.startswith(("mnist-fast-", "dash"))  # which train on plain images
         digits = recipes.get(name, "mnist")
         assert digits.augment.flip == "none" and not digits.test_time.mirror
 
