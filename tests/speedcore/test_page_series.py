@@ -234,3 +234,13 @@ def test_rungs_train(ladder: str, name: str, store) -> None:
     recipe = recipe.changed(network=recipe.network.narrowed(1 / 16).model_dump(), batch_size=20, epochs=1)
     record = train(data, toys.job(recipe, steps=3, key=f"{ladder}-{name}"), store).record
     assert record.steps == 3 and [look.step for look in record.peeks] == [3] and not record.peeked
+
+
+@pytest.mark.parametrize("name", ["start", "batch-768"])
+def test_the_baseline_learns(name: str, store) -> None:
+    """Which quarter of the image is bright: 160 images, 120 steps at the rates of the rung."""
+    data, recipe = toys.dataset(channels=3), rung("baseline", name)
+    recipe = recipe.changed(network=recipe.network.narrowed(1 / 8).model_dump(), batch_size=40, epochs=30, data="device",
+                            loader=None, augment={}, peek=None)
+    record = train(data, toys.job(recipe, steps=120, key=f"learns-{name}"), store).record
+    assert record.metrics.train_accuracy > 0.9 and record.metrics.test_accuracy > 0.7
