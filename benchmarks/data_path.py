@@ -201,8 +201,10 @@ def stored(dataset: Dataset, source: Source, rounds: int, epochs: int = 3) -> li
             for name, (batches, before) in ways.items():
                 before()
                 alone[name].append(rate(iter(batches), steps - 1, batch, source.device))
+        for _ in range(4 * rounds):  # many short ones: what else the machine does must not fall on one of them alone
+            for name, (batches, before) in ways.items():
                 before()
-                training[name].append(trained(trainee, iter(batches), 25))
+                training[name].append(trained(trainee, iter(batches), 8))
     rows = []
     first = "augmenting while training"
     for name in ways:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 
 import torch
 from jaxtyping import Int64, UInt8
@@ -13,6 +14,8 @@ from speedcore.data.dataset import Part, Split
 from speedcore.errors import DataError
 from speedcore.recipe import Augment, Loader, Recipe
 
+# Pixels that are augmented at once, as several batches where they are small: below that, calls cost as much as the work.
+_AT_ONCE = 512 * 32 * 32
 # One shuffle for all seeds: what a system does that shuffles its data set once, when it stores it.
 _FIXED_ORDER = 0xF12ED
 
@@ -45,15 +48,16 @@ class Batches:
         order_generator = torch.Generator(device).manual_seed(self._seed)
         choice_generator = torch.Generator(device).manual_seed(choice_seed(self._seed))
         n, epoch, first = len(self._split), 0, None
+        at_once = max(1, _AT_ONCE // (self.batch_size * prod(self.size)))
         while True:
             fixed = self._fixed
             order = torch.randperm(n, generator=order_generator, device=device) if fixed is None else fixed
             choices = draw(self._augment, n, self.size, epoch, choice_generator, first)
             first = choices.mirrored if epoch == 0 else first
-            for step in range(self.steps_per_epoch):
-                index = order[step * self.batch_size:(step + 1) * self.batch_size]
+            for index in order[:self.steps_per_epoch * self.batch_size].split(at_once * self.batch_size):
                 picked = self._split.take(index)
-                yield self._augmented(picked.images, choices.take(index)), picked.labels
+                images = self._augmented(picked.images, choices.take(index))
+                yield from zip(images.split(self.batch_size), picked.labels.split(self.batch_size), strict=True)
             epoch += 1
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from speedcore.augment import Normalise
+from speedcore.data import batches as batching
 from speedcore.data import precompute
 from speedcore.data.batches import Batches
 from speedcore.data.dataset import Part, Split
@@ -75,6 +76,20 @@ def test_batches_of_a_part_are_those_of_a_copy_of_it() -> None:
     for (images, labels), (same, same_labels) in islice(zip(part, copy, strict=False), 7):
         assert torch.equal(images, same) and torch.equal(labels, same_labels)
         assert (labels % 2 == 1).all()
+
+
+@pytest.mark.parametrize("last_batch", ["drop", "keep"])
+def test_how_many_batches_are_augmented_at_once_changes_nothing(monkeypatch, last_batch: str) -> None:
+    def stream(pixels: int) -> list:
+        monkeypatch.setattr(batching, "_AT_ONCE", pixels)
+        made = Batches(numbered(23), FULL, 5, 3, Normalise((0.5,), (0.5,)), last_batch=last_batch)
+        return list(islice(made, 2 * made.steps_per_epoch + 1))
+
+    one, two, all_ = (stream(pixels) for pixels in (1, 2 * 5 * 16, 10**6))
+    assert [len(labels) for _, labels in one] == ([5] * 9 if last_batch == "drop" else [5, 5, 5, 5, 3] * 2 + [5])
+    for several in (two, all_):
+        for (images, labels), (same, same_labels) in zip(one, several, strict=True):
+            assert torch.equal(images, same) and torch.equal(labels, same_labels)
 
 
 def test_augmentation_moves_with_the_seed() -> None:
