@@ -8,7 +8,8 @@ from explain.studies.shortcuts import LAYERS, ModelRecord, StudyRecord, Tracking
 from reports.findings import Claim, sentence
 from reports.sections.context import Context
 from speedcore.ladders.climbing import Climb
-from speedcore.ladders.findings import Change, RungFinding, findings
+from speedcore.ladders.changes import Change
+from speedcore.ladders.findings import RungFinding, findings
 from speedcore.runs import Run
 from speedcore.statistics import Interval, effect_size, superiority
 

@@ -7,8 +7,9 @@ from reports.figures.climbs import MEASURED, REPORTED, Point, climb
 from reports.model import Bullets, Cell, Code, Column, FigureSpec, Prose, Section, Table
 from reports.results import slug, title_of
 from speedcore import statistics
+from speedcore.ladders.changes import RULE, Change
 from speedcore.ladders.climbing import Climb
-from speedcore.ladders.findings import REPRODUCTION, RULE, Change, RungFinding, clocks_of, findings
+from speedcore.ladders.findings import REPRODUCTION, RungFinding, clocks_of, findings
 
 _PEEK = " †"
 

@@ -1,41 +1,23 @@
 """What a climbed ladder shows: rung by rung the figures, the change against the rung below, a verdict, a sentence.
 
-The unit is the training seed; two rungs are compared seed by seed. The rule of both verdicts, for accuracy and for time:
-*helps* where the 95 % interval of the paired change lies wholly on the better side of no change, *hurts* where it lies
-wholly on the worse side, *cannot tell* otherwise, and always with fewer than two pairs. Times are compared as ratios.
-Nothing is corrected for the number of rungs.
+The unit is the training seed; two rungs are compared seed by seed, by the rule of `speedcore.ladders.changes`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from speedcore import statistics
 from speedcore.clock import POLICIES, SOURCE_POLICIES, ClockPolicy
+from speedcore.ladders.changes import Change, of_accuracy, of_time
 from speedcore.ladders.climbing import Climb
 from speedcore.ladders.model import Reported, Rung
 from speedcore.runs import Run
 from speedcore.statistics import Interval
 
-Verdict = Literal["helps", "hurts", "cannot tell"]
-RULE = ("helps: the 95 % interval of the paired change lies wholly on the better side of no change; hurts: wholly on the "
-        "worse; cannot tell: neither, or fewer than two pairs; not corrected for the number of rungs")
 REPRODUCTION = ("reproduced: the mean lies within two of the source's standard deviations of the source's mean (within two "
                 "of ours where it states none), or reaches what the source claims to reach where that is no figure")
-
-
-@dataclass(frozen=True)
-class Change:
-    """One quantity against the rung below, over the seeds that both have. value: points of accuracy (as a share), or the
-    ratio of seconds; pairs: how many seeds."""
-
-    value: float
-    interval: Interval | None
-    pairs: int
-    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -89,8 +71,8 @@ def findings(climb: Climb) -> tuple[RungFinding, ...]:
         other = climb.runs[below.name] if below else ()
         own = clocks[climb.ladder.clock]
         pairs = _pairs(other, runs)
-        accuracy = _accuracy([(a.record.accuracy, b.record.accuracy) for a, b in pairs])
-        time = _time([(own.seconds(a.record.ledger), own.seconds(b.record.ledger)) for a, b in pairs])
+        accuracy = of_accuracy([(a.record.accuracy, b.record.accuracy) for a, b in pairs])
+        time = of_time([(own.seconds(a.record.ledger), own.seconds(b.record.ledger)) for a, b in pairs])
         accuracies = tuple(run.record.accuracy for run in runs)
         reproduced, why = _reproduced(rung.reported, accuracies, climb)
         peeked = any(run.record.peeked for run in runs)
@@ -108,32 +90,6 @@ def findings(climb: Climb) -> tuple[RungFinding, ...]:
 def _pairs(below: Sequence[Run], runs: Sequence[Run]) -> list[tuple[Run, Run]]:
     by_seed = {run.record.seed: run for run in below}
     return [(by_seed[run.record.seed], run) for run in runs if run.record.seed in by_seed]
-
-
-def _accuracy(pairs: list[tuple[float, float]]) -> Change | None:
-    if not pairs:
-        return None
-    differences = [after - before for before, after in pairs]
-    interval = statistics.paired_interval(differences)
-    return Change(statistics.mean(differences), interval, len(pairs), _verdict(interval, 0.0, 1))
-
-
-def _time(pairs: list[tuple[float, float]]) -> Change | None:
-    """Ratios have a geometric mean, and an interval on their logarithms."""
-    if not pairs:
-        return None
-    logs = [math.log(after / before) for before, after in pairs]
-    interval = statistics.paired_interval(logs)
-    if interval:
-        interval = Interval(math.exp(interval.low), math.exp(interval.high), interval.kind)
-    return Change(math.exp(statistics.mean(logs)), interval, len(pairs), _verdict(interval, 1.0, -1))
-
-
-def _verdict(interval: Interval | None, none: float, better: int) -> Verdict:
-    """better: 1 where more is better, −1 where less is."""
-    if interval is None or interval.low <= none <= interval.high:
-        return "cannot tell"
-    return "helps" if (interval.low > none) == (better > 0) else "hurts"
 
 
 def _reproduced(reported: Reported, accuracies: Sequence[float], climb: Climb) -> tuple[bool | None, str]:

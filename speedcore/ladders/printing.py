@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from speedcore import statistics
+from speedcore.ladders.changes import RULE, Change
 from speedcore.ladders.climbing import Climb
-from speedcore.ladders.findings import REPRODUCTION, RULE, Change, RungFinding, clocks_of, findings
+from speedcore.ladders.findings import REPRODUCTION, RungFinding, clocks_of, findings
 from speedcore.ladders.model import Ladder, Reported
 
 

@@ -14,9 +14,10 @@ from speedcore.console import run_app
 from speedcore.data.shapes import make_shapes
 from speedcore.errors import RecipeError
 from speedcore.ladders import Ladder, Reported, Rung, climbing, printing
+from speedcore.ladders.changes import of_accuracy, of_time
 from speedcore.ladders.climbing import Climb, climb, kept
 from speedcore.ladders.files import from_toml
-from speedcore.ladders.findings import _accuracy, _reproduced, _time, findings
+from speedcore.ladders.findings import _reproduced, findings
 from speedcore.ladders.scale import Scale
 from speedcore.recipe import Augment, DavidNet, DigitNet, Network, Peek, RecordNet
 from tests.speedcore import toys
@@ -70,10 +71,7 @@ def test_mnist_fast_is_its_recipes_and_reports_what_was_printed() -> None:
     assert [bool(rung.note) for rung in ladder.steps] == [ladder.recipes[rung.name].peeks for rung in ladder.steps]
 
 
-def test_a_ladder_without_rungs_is_not_listed() -> None:
-    from speedcore.recipes import record_ladder
-
-    assert ("record" in ladders.built_in()) == bool(record_ladder.RUNGS)
+def test_a_ladder_that_is_not_there_is_named_with_those_that_are() -> None:
     with pytest.raises(RecipeError, match="no ladder 'nosuch'; built-in ladders are mnist-fast"):
         ladders.get("nosuch")
 
@@ -219,18 +217,18 @@ def test_within_decides_how_many_seeds(store) -> None:
 
 def test_verdicts_by_hand() -> None:
     # Differences 1, 2, 3 points: mean 2, sd 1, Student's t(2) reaches 4.3027 · 1/√3 = 2.484: from −.484 to 4.484.
-    wide = _accuracy([(0.5, 0.51), (0.5, 0.52), (0.5, 0.53)])
+    wide = of_accuracy([(0.5, 0.51), (0.5, 0.52), (0.5, 0.53)])
     assert wide.value == pytest.approx(0.02) and wide.verdict == "cannot tell" and wide.pairs == 3
     assert (wide.interval.low, wide.interval.high) == (pytest.approx(-0.00484, abs=1e-5), pytest.approx(0.04484, abs=1e-5))
-    assert _accuracy([(0.5, 0.520), (0.5, 0.521), (0.5, 0.519)]).verdict == "helps"
-    assert _accuracy([(0.520, 0.5), (0.521, 0.5), (0.519, 0.5)]).verdict == "hurts"
+    assert of_accuracy([(0.5, 0.520), (0.5, 0.521), (0.5, 0.519)]).verdict == "helps"
+    assert of_accuracy([(0.520, 0.5), (0.521, 0.5), (0.519, 0.5)]).verdict == "hurts"
     # Ratios ½ and ½·1.02: less time is better, and the mean is geometric.
-    faster = _time([(10, 5), (10, 5.1)])
+    faster = of_time([(10, 5), (10, 5.1)])
     assert faster.value == pytest.approx((0.5 * 0.51) ** 0.5) and faster.verdict == "helps"
-    assert _time([(5, 10), (5.1, 10)]).verdict == "hurts"
-    single = _time([(10, 5)])
+    assert of_time([(5, 10), (5.1, 10)]).verdict == "hurts"
+    single = of_time([(10, 5)])
     assert (single.value, single.interval, single.verdict) == (0.5, None, "cannot tell")
-    assert _time([]) is None and _accuracy([]) is None
+    assert of_time([]) is None and of_accuracy([]) is None
 
 
 def test_each_rung_is_compared_with_the_one_below_it(climbed) -> None:
