@@ -12,11 +12,11 @@ from speedcore.ladders.model import Ladder, Reported, Rung
 
 
 def built_in() -> dict[str, Ladder]:
-    """All ladders that have rungs, by name."""
+    """All built-in ladders, by name."""
     from speedcore.recipes import mnist_fast, page_architecture, page_baseline, page_tricks, record_ladder
 
-    ladders = (mnist_fast.LADDER, page_baseline.LADDER, page_architecture.LADDER, page_tricks.LADDER, record_ladder.LADDER)
-    return {ladder.name: ladder for ladder in ladders if ladder is not None}
+    ladders = (mnist_fast.LADDER, page_baseline.LADDER, page_architecture.LADDER, page_tricks.LADDER, *record_ladder.LADDERS)
+    return {ladder.name: ladder for ladder in ladders}
 
 
 def get(name: str) -> Ladder:
