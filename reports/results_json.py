@@ -7,8 +7,8 @@ import json
 from explain.studies.shortcuts import LAYERS, ModelRecord, StudyRecord, Tracking, tracking
 from reports.findings import Claim, sentence
 from reports.sections.context import Context
-from speedcore.ladders.climbing import Climb
 from speedcore.ladders.changes import Change
+from speedcore.ladders.climbing import Climb
 from speedcore.ladders.findings import RungFinding, findings
 from speedcore.runs import Run
 from speedcore.statistics import Interval, effect_size, superiority
