@@ -1,4 +1,4 @@
-"""Result files with provenance, and the page that shows them (`python -m benchmarks.record` writes RESULTS.md)."""
+"""Result files with provenance, and the pages made of them: `python -m benchmarks.record` writes RESULTS.md and method cards."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ FOLDER = HERE / "results"
 UNSEEN = ("per_seed", "recipes")
 
 
-def write(name: str, question: str, rows: list[dict], device: str = "cpu", **facts) -> Path:
-    """Write results/NAME.json: the question, what was measured (one dict a row), and what made it."""
+def write(name: str, question: str, rows: list[dict], device: str = "cpu", made: dict | None = None, **facts) -> Path:
+    """Write results/NAME.json: the question, what was measured (one dict a row), and what made it.
+
+    made: the provenance of runs that were trained earlier; this process on `device` where it is not given.
+    """
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}.json"
-    content = {"name": name, "question": question, **facts, "rows": rows, "provenance": provenance.collect(device)}
+    content = {"name": name, "question": question, **facts, "rows": rows,
+               "provenance": made or provenance.collect(device)}
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     page()
     return path
@@ -33,8 +37,8 @@ def page() -> Path:
         columns = list(dict.fromkeys(key for row in result["rows"] for key in row))
         lines += [f"## {result['name']}", "", result["question"], "",
                   "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns),
-                  *("| " + " | ".join(_cell(row.get(key)) for key in columns) + " |" for row in result["rows"]), "",
-                  *(f"{key}: {_cell(value)}  " for key, value in result.items()
+                  *("| " + " | ".join(cell(row.get(key)) for key in columns) + " |" for row in result["rows"]), "",
+                  *(f"{key}: {cell(value)}  " for key, value in result.items()
                     if key not in ("name", "question", "rows", "provenance", *UNSEEN)),
                   f"`{made['command']}` · revision {made['revision'][:12]}{' (with changes)' if made['dirty'] else ''} · "
                   f"torch {made['versions']['torch']} · {made['device']} · {made['finished']}", ""]
@@ -43,7 +47,8 @@ def page() -> Path:
     return target
 
 
-def _cell(value) -> str:
+def cell(value) -> str:
+    """A value as tables show it."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -51,9 +56,12 @@ def _cell(value) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, list):
-        return ", ".join(_cell(v) for v in value)
+        return ", ".join(cell(v) for v in value)
     return str(value)
 
 
 if __name__ == "__main__":
+    from benchmarks import methods
+
     print(page())
+    methods.write()

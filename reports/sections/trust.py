@@ -8,6 +8,7 @@ from typing import Any
 from reports import formats as f
 from reports.model import Bullets, Cell, Code, Column, Facts, Group, Prose, Section, Table
 from reports.results import DatasetResults, title_of
+from reports.sections import methods
 from reports.sections.context import ARM_LABELS, Context
 from speedcore import statistics
 
@@ -213,6 +214,8 @@ def appendix(context: Context) -> Section:
               "describes it."),
         Code(_CITATION % (__version__, revision, day, day[:4]), "BibTeX"),
     ]
+    if used := methods.table(context):
+        blocks.append(used)
     if context.sets:
         blocks.append(_every_run(context))
     return Section("appendix", "", "Appendix", "", tuple(blocks))

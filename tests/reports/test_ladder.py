@@ -64,6 +64,13 @@ def test_the_chapter_says_what_the_runs_say(climbed) -> None:
     assert bullets.items == tuple(finding.sentence for finding in findings(climbed[0]))
 
 
+def test_the_appendix_names_what_the_rungs_use(climbed) -> None:
+    model, _ = chapter(climbed[0])
+    (table,) = (block for block in model.sections[-1].blocks if isinstance(block, Table) and block.id == "methods")
+    users = {row["Method"]: row["Used by"] for row in cells(table)}
+    assert users["Stopping by the test set"] == users["Cutout"] == "ladder toy-steps" and "Muon" not in users
+
+
 def test_a_rung_that_is_not_reproduced_is_named(climbed) -> None:
     _, section = chapter(climbed[0])
     (said,) = [block.text for block in section.blocks if isinstance(block, Prose) and "Not reproduced" in block.text]

@@ -44,6 +44,15 @@ def plain(text: str) -> str:
     return text.replace("\xa0", " ").replace("−", "-")
 
 
+def test_the_appendix_names_the_cards_of_the_methods_that_are_used(whole, checkout) -> None:
+    found = {row["Method"]: row for row in rows(whole.model, "methods")}
+    # The recipe of these runs crops, flips and cuts out under SGD; the arm without augmentation has its name.
+    assert {"Cutout", "Pad and crop", "Random flip", "The rate inside the momentum buffer"} <= set(found)
+    assert not {"Muon", "Alternating flip", "Label smoothing", "bf16"} & set(found)
+    assert found["Cutout"]["Used by"] == "tiny"
+    assert all((checkout / row["Card"]).is_file() for row in found.values())
+
+
 def test_accuracy_rows(whole) -> None:
     for row, rights in zip(rows(whole.model, "results-accuracy")[:2], (WITHOUT, AUGMENTED), strict=True):
         shares = np.array(rights) / 30
