@@ -31,7 +31,7 @@ from speedcore.data.batches import Batches
 from speedcore.data.dataset import Provenance, Split
 from speedcore.data.precompute import PrecomputedEpochs
 from speedcore.recipe import Augment
-from speedcore.training import Trainee, synchroniser
+from speedcore.trainee import Trainee, synchroniser
 
 ARTICLE = Augment(crop=4, flip="random", cutout=8)
 AIRBENCH = Augment(crop=2, flip="alternating")

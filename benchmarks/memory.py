@@ -27,7 +27,8 @@ from speedcore.data.dataset import Dataset, Provenance, Split
 from speedcore.memory import PeakMemory
 from speedcore.recipe import Recipe
 from speedcore.runs import RunStore
-from speedcore.training import Job, Trainee, hold_out, train
+from speedcore.trainee import Trainee
+from speedcore.training import Job, hold_out, train
 
 # data set -> (training images, test images, channels, side)
 SIZES = {"mnist": (60_000, 10_000, 1, 28), "fashion-mnist": (60_000, 10_000, 1, 28), "cifar10": (50_000, 10_000, 3, 32)}

@@ -1,10 +1,11 @@
 """How soon is an accuracy reached on this machine, and how much sooner than by the peer? Seed by seed, side by side.
 
-python -m benchmarks.time_to_accuracy mnist-99 [cifar10-peer ...] [--seeds 5] [--budget 1000] [--resume]
+python -m benchmarks.time_to_accuracy mnist-99 [cifar10-peer ...] [--seeds 5] [--peer-seeds 2] [--budget 1000] [--resume]
 
 Our recipe is the one that `speedcore/recipes/targets.py` stores for the target; the peer is a published method, trained
-whole. Both run in this process, in turns, and take turns at going first. The result file is written after each seed;
---resume goes on from there. Each run is tested once, after its last step.
+whole, for all seeds or (where it takes long) for the first few. Both run in this process, in turns, and take turns at going
+first. The result file is written after each run; --resume goes on from there, with the runs of either side that still are
+of the same recipe. Each run is tested once, after its last step.
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ def rows(race: Race, sides: dict[str, Recipe], per_seed: list[dict]) -> list[dic
     """One row a side from its seeds: accuracies, seconds and the ratio to the peer's."""
     made = []
     for side, recipe in sides.items():
-        runs = [pair[side] for pair in per_seed]
+        runs = [pair[side] for pair in per_seed if side in pair]
+        if not runs:
+            continue
         accuracies, seconds = [run["accuracy %"] for run in runs], [run["seconds"][CLOCK] for run in runs]
         row = {"who": side, "recipe": recipe.name, "augmented": recipe.augment.any,
                "epochs": statistics.median([run["epochs"] for run in runs]), "n": len(runs),
@@ -84,10 +87,11 @@ def rows(race: Race, sides: dict[str, Recipe], per_seed: list[dict]) -> list[dic
                "plain images %": statistics.mean([run["plain %"] for run in runs]),
                "reached % of runs": 100 * statistics.mean([accuracy >= race.accuracy for accuracy in accuracies]),
                "median s": statistics.median(seconds), "s interval": _bounds(statistics.median_interval(seconds))}
-        if side == "ours" and "peer" in sides:
-            theirs = [pair["peer"]["seconds"][CLOCK] for pair in per_seed]
-            row["ours / peer"] = statistics.median(seconds) / statistics.median(theirs)
-            row["ratio interval"] = _bounds(interval := statistics.ratio_interval(seconds, theirs))
+        pairs = [pair for pair in per_seed if {"ours", "peer"} <= set(pair)]
+        if side == "ours" and pairs:
+            ours, theirs = ([pair[who]["seconds"][CLOCK] for pair in pairs] for who in ("ours", "peer"))
+            row["ours / peer"] = statistics.median(ours) / statistics.median(theirs)
+            row["ratio interval"] = _bounds(interval := statistics.ratio_interval(ours, theirs))
             row["ratio interval by"] = interval.kind if interval else None
         made.append(row)
     return made
@@ -97,22 +101,25 @@ def _bounds(interval: statistics.Interval | None) -> list[float] | None:
     return None if interval is None else [interval.low, interval.high]
 
 
-def standing(name: str, sides: dict[str, Recipe], device: str) -> list[dict]:
-    """Seeds of an earlier, unfinished call: of the same recipes, on the same kind of machine. In order of their seeds."""
+def standing(name: str, sides: dict[str, Recipe], device: str) -> dict[int, dict]:
+    """What stands of an earlier, unfinished call, seed by seed: runs of the same recipes, on the same kind of machine."""
     path = record.FOLDER / f"{name}.json"
     if not path.is_file():
-        return []
+        return {}
     earlier = json.loads(path.read_text(encoding="utf-8"))
     if earlier["provenance"]["device"] != provenance.describe_device(device):
-        return []
-    hashes = {side: recipe.hash for side, recipe in sides.items()}
-    same = {pair["seed"]: pair for pair in earlier["per_seed"]
-            if {side: pair[side]["recipe_hash"] for side in ("ours", "peer") if side in pair} == hashes}
-    return [same[seed] for seed in sorted(same)]
+        return {}
+    kept = {}
+    for pair in earlier["per_seed"]:
+        same = {side: pair[side] for side in sides if side in pair and pair[side]["recipe_hash"] == sides[side].hash}
+        if same:
+            kept[pair["seed"]] = {key: value for key, value in pair.items() if key not in ("ours", "peer")} | same
+    return kept
 
 
-def run(name: str, seeds: int, budget: float, device: str, data: Path | None = None, resume: bool = False) -> Path | None:
-    """Train all seeds of the race `name`, seed by seed, and write its result file after each. None without the data."""
+def run(name: str, seeds: int, budget: float, device: str, data: Path | None = None, resume: bool = False,
+        peer_seeds: int | None = None) -> Path | None:
+    """Train all seeds of the race `name` and write its result file after each run. None without the data."""
     race = RACES[name]
     try:
         dataset = load(race.dataset, data)
@@ -121,25 +128,25 @@ def run(name: str, seeds: int, budget: float, device: str, data: Path | None = N
         return None
     sides = contenders(race)
     file = f"time-to-accuracy-{name}" + ("" if device == "cpu" else f"-{device.split(':')[0]}")
-    per_seed = standing(file, sides, device) if resume else []
+    pairs = standing(file, sides, device) if resume else {}
     path = record.FOLDER / f"{file}.json"
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(seeds):
-            if any(pair["seed"] == seed for pair in per_seed):
-                continue
             order = list(sides) if seed % 2 == 0 else list(sides)[::-1]
-            pair = {"seed": seed, "first": order[0], "revision": provenance.revision()["revision"]}
+            pair = pairs.setdefault(seed, {"seed": seed, "first": order[0], "revision": provenance.revision()["revision"]})
             for side in order:
+                if side in pair or (side == "peer" and peer_seeds is not None and seed >= peer_seeds):
+                    continue
                 pair[side] = train(side, sides[side], dataset, seed, budget, device, RunStore(folder))
                 print(f"{name} seed {seed} {side}: {pair[side]['accuracy %']:.2f} % in {pair[side]['seconds'][CLOCK]:.2f} s",
                       flush=True)
-            per_seed = sorted([*per_seed, pair], key=lambda pair: pair["seed"])
-            path = record.write(
-                file, f"Seconds ({CLOCK} clock) until a run has landed, and whether it has {race.accuracy:g} % on the test "
-                      f"images of {race.dataset}, views counted where the recipe has them.", rows(race, sides, per_seed),
-                device, dataset=dataset.name + ("" if dataset.provenance.official else " (not the official files)"),
-                target=race.accuracy, budget=None if budget == float("inf") else budget,
-                recipes={side: recipe.model_dump(mode="json") for side, recipe in sides.items()}, per_seed=per_seed)
+                per_seed = [pairs[s] for s in sorted(pairs)]
+                path = record.write(
+                    file, f"Seconds ({CLOCK} clock) until a run has landed, and whether it has {race.accuracy:g} % on the test "
+                          f"images of {race.dataset}, views counted where the recipe has them.", rows(race, sides, per_seed),
+                    device, dataset=dataset.name + ("" if dataset.provenance.official else " (not the official files)"),
+                    target=race.accuracy, budget=None if budget == float("inf") else budget,
+                    recipes={side: recipe.model_dump(mode="json") for side, recipe in sides.items()}, per_seed=per_seed)
     return path
 
 
@@ -147,6 +154,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("targets", nargs="+", choices=RACES)
     options.add_argument("--seeds", default="5")
+    options.add_argument("--peer-seeds", type=int, help="runs of the peer, where fewer than --seeds will do")
     options.add_argument("--budget", default="1000", help="seconds that a run of ours may take, or none")
     options.add_argument("--device", default="auto")
     options.add_argument("--data", type=Path)
@@ -155,7 +163,7 @@ def main() -> None:
     seeds, device = count_of(chosen.seeds, "--seeds") or 5, device_of(chosen.device)
     budget = seconds_of(chosen.budget, "--budget") or float("inf")
     for name in chosen.targets:
-        print(run(name, seeds, budget, device, chosen.data, chosen.resume))
+        print(run(name, seeds, budget, device, chosen.data, chosen.resume, chosen.peer_seeds))
 
 
 if __name__ == "__main__":

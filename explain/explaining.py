@@ -22,7 +22,7 @@ from speedcore import provenance
 from speedcore.augment import Normalise
 from speedcore.data.dataset import Dataset
 from speedcore.runs import Run
-from speedcore.training import Trainee
+from speedcore.trainee import Trainee
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from speedcore.data.dataset import Split
 from speedcore.recipe import Peek
 
 if TYPE_CHECKING:
-    from speedcore.training import Trainee
+    from speedcore.trainee import Trainee
 
 
 class Peeks:

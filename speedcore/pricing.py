@@ -18,7 +18,8 @@ from speedcore.clock import ClockPolicy, Phase, Stopwatch
 from speedcore.data import batches as data_path
 from speedcore.data.dataset import Dataset, Split
 from speedcore.recipe import Recipe
-from speedcore.training import Trainee, full_steps, steps_per_epoch, synchroniser
+from speedcore.trainee import Trainee, synchroniser
+from speedcore.training import full_steps, steps_per_epoch
 
 # A plan leaves this share of a limit free: machines here and there are noisy.
 PLANNED_SHARE = 0.96

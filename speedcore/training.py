@@ -6,34 +6,28 @@ the run has landed; look at validation images on the way; test once; write the r
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
-from torch import nn
-from torch.nn import functional as F
 
-from speedcore import averaging, evaluate, optimizers, provenance
-from speedcore.allocator import keep_memory
+from speedcore import averaging, evaluate, provenance
 from speedcore.augment import Normalise
-from speedcore.clock import POLICIES, Budget, Ledger, Phase, Stopwatch
+from speedcore.clock import POLICIES, Budget, Ledger, Phase
 from speedcore.data import batches as data_path
 from speedcore.data.dataset import Dataset, Part, Split
 from speedcore.data.precompute import PrecomputedEpochs
 from speedcore.errors import BudgetError
+from speedcore.history import History
 from speedcore.memory import PeakMemory
-from speedcore.networks import build, parameter_counts
 from speedcore.peeking import Peeks
 from speedcore.recipe import Recipe
 from speedcore.runs import DataRecord, Metrics, PeekRecord, ReplanRecord, Run, RunRecord, RunStore
 from speedcore.schedule import Pace, Replan, interpolate
-
-# Whitening filters settle long before this many images have been seen.
-_WHITENING_IMAGES, _WHITENING_BATCH = 5000, 100
+from speedcore.trainee import Trainee, still_to_come, synchroniser, warm_up
 
 
 @dataclass(frozen=True)
@@ -72,33 +66,6 @@ class Moment:
 Observer = Callable[[Moment], None]
 
 
-@dataclass
-class History:
-    """Columns of steps.csv and epochs.csv. Device scalars stay on the device until the end."""
-
-    lr: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    loss: list[torch.Tensor] = field(default_factory=list)
-    accuracy: list[torch.Tensor] = field(default_factory=list)
-    looks: list[tuple] = field(default_factory=list)
-
-    def steps(self, steps_per_epoch: int) -> dict[str, list]:
-        loss, accuracy = (torch.stack(v).float().tolist() for v in (self.loss, self.accuracy))
-        count = range(1, len(loss) + 1)
-        return {"step": list(count), "epoch": [round(i / steps_per_epoch, 6) for i in count], "lr": self.lr,
-                "loss": loss, "accuracy": accuracy, "seconds": self.seconds}
-
-    def epochs(self, columns: dict[str, list], steps_per_epoch: int) -> dict[str, list]:
-        """One row a look: validation, beside the mean training loss and accuracy since the look before."""
-        names = ("step", "epoch", "progress", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
-        rows, before = [], 0
-        for step, progress, accuracy, loss in self.looks:
-            mean = [sum(columns[c][before:step]) / max(1, step - before) for c in ("loss", "accuracy")]
-            rows.append((step, round(step / steps_per_epoch, 6), progress, *mean, loss, accuracy))
-            before = step
-        return {name: [row[i] for row in rows] for i, name in enumerate(names)}
-
-
 def hold_out(split: Split, count: int) -> tuple[Split | Part, Split | None]:
     """(training, validation): `count` images set aside, the same in every run whatever its seed."""
     count = min(count, len(split) // 10)
@@ -117,75 +84,6 @@ def steps_per_epoch(dataset: Dataset, recipe: Recipe) -> int:
 def full_steps(dataset: Dataset, recipe: Recipe) -> int:
     """Steps in all the epochs that the recipe wants."""
     return max(1, round(recipe.epochs * steps_per_epoch(dataset, recipe)))
-
-
-class Trainee:
-    """A network with what steps it: built from a seed, on a device, in the recipe's precision."""
-
-    def __init__(self, dataset: Dataset, recipe: Recipe, seed: int, device: torch.device):
-        self.recipe, self.device = recipe, device
-        if device.type == "cpu":
-            keep_memory()
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU as well
-            network = build(recipe.network, dataset.channels, dataset.size, len(dataset.classes))
-        self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
-        dtype = torch.bfloat16 if recipe.precision == "bf16-weights" else torch.float32
-        self.network = network.to(device, memory_format=self.layout)
-        for module in self.network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                # Running statistics in bf16 may lose the updates that matter: fp32 unless a recipe insists.
-                module.to(torch.bfloat16 if recipe.norm_precision == "bf16" else torch.float32)
-            else:
-                for parameter in module.parameters(recurse=False):
-                    parameter.data = parameter.data.to(dtype)
-        self.normalise = Normalise.of(dataset)
-        self.optimizer = optimizers.make(recipe.optimizer, self.network)
-        self.parameters = parameter_counts(self.network)  # now: what is trained for a while only is frozen at the end
-
-    def whiten(self, train: Split | Part) -> None:
-        """Set data-dependent filters, where the network has any, from the first training images."""
-        if hasattr(self.network, "prepare"):
-            most = min(len(train), getattr(self.network, "whitening_images", _WHITENING_IMAGES))
-            first = torch.arange(most).split(_WHITENING_BATCH)
-            self.network.prepare(self.normalise(train.take(rows).images.to(self.device)) for rows in first)
-
-    def gradients(self, images, labels) -> tuple[torch.Tensor, torch.Tensor]:
-        """Forward and backward of one batch: (mean loss, accuracy) as device scalars."""
-        images = images.to(self.device)
-        x = (images if images.is_floating_point() else self.normalise(images)).to(memory_format=self.layout)
-        with evaluate.autocast(self.recipe.precision, self.device):
-            logits = self.network(x)
-        logits = logits.float()
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
-        # Rates are for a mean loss: a sum over a batch that is not full is worth the share of it that there is.
-        share = len(labels) / self.recipe.batch_size if self.recipe.loss == "sum" else 1
-        (loss if share == 1 else share * loss).backward()
-        return loss.detach(), (logits.detach().argmax(1) == labels).float().mean()
-
-    def step(self, images, labels, factor: float, progress: float | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """One optimiser step at `factor` times the peak rates; parts with a schedule of their own look at `progress`."""
-        seen = self.gradients(images, labels)
-        self.optimizer.step(factor, progress)
-        return seen
-
-    def throwaway(self) -> Trainee:
-        """A copy that may be trained and dropped: this network and its optimiser stay as they are."""
-        other = copy.copy(self)
-        other.network = copy.deepcopy(self.network)
-        other.optimizer = optimizers.make(self.recipe.optimizer, other.network)
-        return other
-
-    def logits(self, images, views=None) -> torch.Tensor:
-        # On a CPU not in larger batches than training's: a look must not be what sets the peak of memory.
-        return evaluate.logits(self.network, images, self.normalise, precision=self.recipe.precision,
-                               channels_last=self.recipe.channels_last, views=views,
-                               batch_size=2000 if self.device.type == "cuda" else min(250, self.recipe.batch_size))
-
-
-def synchroniser(device: torch.device) -> Callable[[], None]:
-    """Waits for the device's queue; nothing to wait for on a CPU."""
-    return (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else (lambda: None)
 
 
 def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | str = "cpu",
@@ -267,26 +165,6 @@ def replay(recorded: Run, dataset: Dataset, store: RunStore, device: torch.devic
     job = Job(record.key, record.recipe, record.arm, record.seed, Budget(math.inf, POLICIES[record.budget_policy]),
               math.inf, record.planned_steps, record.planned_steps, replay=changes)
     return train(dataset, job, store, device or record.device)
-
-
-def warm_up(trainee: Trainee, batches) -> None:
-    """One discarded step (three on a GPU): kernels are chosen and buffers allocated before the clock counts."""
-    other = trainee.throwaway()
-    other.network.train()
-    for _, (images, labels) in zip(range(3 if trainee.device.type == "cuda" else 1), batches, strict=False):
-        other.step(images, labels, factor=0.1)
-
-
-def still_to_come(trainee: Trainee, test: Split, validation: Split | None) -> tuple[float, float]:
-    """Seconds, a little too many, of one look and of everything after training: for strict clocks."""
-    images = test.images[:500]
-    trainee.logits(images)  # the first pass at a shape chooses kernels
-    watch = Stopwatch()
-    trainee.logits(images)
-    synchroniser(trainee.device)()
-    each = 1.2 * watch.seconds() / len(images)
-    looked_at = len(validation or ()) + (len(test) if trainee.recipe.peek else 0)
-    return each * looked_at, each * len(test) * trainee.recipe.test_time.count + 0.5
 
 
 def fit(trainee: Trainee, batches, validation: Split | None, job: Job, ledger: Ledger, observer: Observer | None,
@@ -394,4 +272,4 @@ def _finite(seconds: float) -> float | None:
     return None if math.isinf(seconds) else seconds
 
 
-__all__ = ["Job", "Moment", "Trainee", "fit", "full_steps", "hold_out", "replay", "steps_per_epoch", "train", "warm_up"]
+__all__ = ["Job", "Moment", "fit", "full_steps", "hold_out", "replay", "steps_per_epoch", "train"]

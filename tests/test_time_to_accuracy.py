@@ -80,11 +80,22 @@ def test_an_interrupted_race_keeps_its_seeds_and_goes_on(results: Path, order, m
     content = json.loads(bench.run("toys", 2, math.inf, "cpu", resume=True).read_text())
     assert order == [("peer", 1), ("ours", 1)]
     assert content["per_seed"][0] == first[0] and content["rows"][0]["n"] == 2 and content["budget"] is None
-    # Another recipe is another race.
+    # Another recipe is trained anew; the other side's runs stand.
     monkeypatch.setitem(recipes.BUILT_IN, "rival", {"*": toys.recipe(name="rival", epochs=1)})
     order.clear()
-    bench.run("toys", 1, math.inf, "cpu", resume=True)
-    assert order == [("ours", 0), ("peer", 0)]
+    content = json.loads(bench.run("toys", 2, math.inf, "cpu", resume=True).read_text())
+    assert order == [("peer", 0), ("peer", 1)]
+    assert [pair["ours"] for pair in content["per_seed"]][0] == first[0]["ours"] and content["rows"][1]["n"] == 2
+
+
+def test_a_slow_peer_may_run_for_fewer_seeds(results: Path, order) -> None:
+    content = json.loads(bench.run("toys", 3, math.inf, "cpu", peer_seeds=1).read_text())
+    assert order == [("ours", 0), ("peer", 0), ("ours", 1), ("ours", 2)]
+    ours, peer = content["rows"]
+    assert (ours["n"], peer["n"], ours["ratio interval"]) == (3, 1, None)
+    # The ratio is that of the seeds that both have run.
+    both = content["per_seed"][0]
+    assert ours["ours / peer"] == pytest.approx(both["ours"]["seconds"]["dawnbench"] / both["peer"]["seconds"]["dawnbench"])
 
 
 def test_a_peer_that_is_not_there_yet_is_left_out_in_a_sentence(results: Path, monkeypatch, capsys) -> None:

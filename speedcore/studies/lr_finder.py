@@ -18,7 +18,8 @@ from speedcore.data.dataset import Dataset
 from speedcore.errors import RecipeError
 from speedcore.recipe import Recipe
 from speedcore.runs import staged
-from speedcore.training import Trainee, hold_out
+from speedcore.trainee import Trainee
+from speedcore.training import hold_out
 
 
 @dataclass(frozen=True)

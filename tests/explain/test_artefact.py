@@ -24,7 +24,8 @@ from speedcore.augment import Normalise
 from speedcore.data import make_shapes
 from speedcore.errors import RunError
 from speedcore.runs import Run
-from speedcore.training import Trainee, hold_out
+from speedcore.trainee import Trainee
+from speedcore.training import hold_out
 
 
 @pytest.fixture(scope="module")

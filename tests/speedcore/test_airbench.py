@@ -13,7 +13,8 @@ from speedcore.errors import RecipeError
 from speedcore.networks import build, parameter_counts
 from speedcore.recipe import SGD, Augment, DavidNet, Recipe, RecordNet, Schedule, WhitenBias
 from speedcore.schedule import interpolate
-from speedcore.training import Trainee, fit
+from speedcore.trainee import Trainee
+from speedcore.training import fit
 from tests.speedcore import toys
 
 DATASETS = ("cifar10", "fashion-mnist", "mnist")

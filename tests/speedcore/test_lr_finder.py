@@ -17,7 +17,7 @@ from speedcore.recipe import SGD, Augment
 from speedcore.runs import RunStore
 from speedcore.studies import lr_finder
 from speedcore.studies.lr_finder import RangeTest, drawing, range_test, save
-from speedcore.training import Trainee
+from speedcore.trainee import Trainee
 from tests.speedcore import toys
 
 

@@ -19,7 +19,8 @@ from speedcore.networks.digitnet import SeededDropout
 from speedcore.recipe import Adadelta, Augment, Average, DigitNet, Peek
 from speedcore.runs import RunStore
 from speedcore.schedule import Pace, interpolate
-from speedcore.training import Trainee, replay, steps_per_epoch, train
+from speedcore.trainee import Trainee
+from speedcore.training import replay, steps_per_epoch, train
 from tests.speedcore import toys
 
 # Filters and biases of both convolutions, then weights and biases of both linear layers.

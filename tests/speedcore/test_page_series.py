@@ -15,7 +15,8 @@ from speedcore.networks.preactnet import Block
 from speedcore.recipe import PreactNet, Recipe
 from speedcore.recipes.page_architecture import NETWORKS
 from speedcore.schedule import Pace, interpolate
-from speedcore.training import Trainee, steps_per_epoch, train
+from speedcore.trainee import Trainee
+from speedcore.training import steps_per_epoch, train
 from tests.speedcore import toys
 
 ARCHITECTURE = ("backbone", "no-repeat", "3x3", "max-pool", "global-max", "scale-init", "double-width", "residual", "residual-24",

@@ -20,7 +20,8 @@ from speedcore.networks import build, parameter_counts
 from speedcore.networks.layers import Norm, whitening_filters
 from speedcore.recipe import Augment, Average, DavidNet, Loader, PageNet, Recipe
 from speedcore.schedule import Pace, interpolate
-from speedcore.training import Trainee, steps_per_epoch, train
+from speedcore.trainee import Trainee
+from speedcore.training import steps_per_epoch, train
 from tests.speedcore import toys
 
 RUNGS = ("start", "gpu-data", "pool-before-relu", "pool-before-norm", "label-smoothing", "celu", "ghost", "frozen-scales",

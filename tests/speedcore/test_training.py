@@ -22,7 +22,8 @@ from speedcore.networks import build
 from speedcore.recipe import Augment, Average, Muon, Schedule, Views
 from speedcore.runs import RunStore
 from speedcore.schedule import interpolate
-from speedcore.training import Trainee, full_steps, hold_out, replay, steps_per_epoch, train
+from speedcore.trainee import Trainee, warm_up
+from speedcore.training import full_steps, hold_out, replay, steps_per_epoch, train
 from tests.speedcore import toys
 
 MUON = toys.recipe(optimizer=Muon(lr=0.1, bias_lr=1.0, head_lr=1.0, decay=1e-3), precision="bf16", channels_last=True,
@@ -285,7 +286,7 @@ def test_warming_up_changes_nothing() -> None:
     trainee = Trainee(data, recipe, 0, torch.device("cpu"))
     before = {name: t.clone() for name, t in trainee.network.state_dict().items()}
     velocities = [v.clone() for part in trainee.optimizer._parts for v in part._velocity]
-    training.warm_up(trainee, Batches(data.train, recipe.augment, 40, 0, trainee.normalise))
+    warm_up(trainee, Batches(data.train, recipe.augment, 40, 0, trainee.normalise))
     assert all(torch.equal(before[name], t) for name, t in trainee.network.state_dict().items())
     after = [v for part in trainee.optimizer._parts for v in part._velocity]
     assert all(torch.equal(a, b) for a, b in zip(velocities, after, strict=True))
