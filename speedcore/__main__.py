@@ -11,21 +11,12 @@ import typer
 
 from speedcore.console import console, count_of, device_of, live, run_app, seconds_of
 from speedcore.errors import RunError, UserError
+from speedcore.options import BudgetText, DataDir, DatasetName, DeviceName, Offline, Policy, RecipeName, RunsDir, Seed
+from speedcore.studies.commands import app as studies
 
 app = typer.Typer(help="Train small image classifiers inside a wall-clock budget, reproducibly.",
                   add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-study = typer.Typer(help="Small experiments around training.", no_args_is_help=True)
-app.add_typer(study, name="study")
-
-DatasetName = Annotated[str, typer.Option(help="mnist, fashion-mnist, cifar10, shapes or folder:PATH.")]
-RecipeName = Annotated[str, typer.Option(help="auto, a built-in name, or a TOML file.")]
-DataDir = Annotated[Path | None, typer.Option(help="Where to look for data first (else SPEEDCORE_DATA).")]
-RunsDir = Annotated[Path | None, typer.Option(help="Where runs are kept (else SPEEDCORE_RUNS, else runs/).")]
-DeviceName = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
-BudgetText = Annotated[str, typer.Option(help="Seconds of training a run may take.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="What weights, order and augmentation are drawn from.")]
-Policy = Annotated[str, typer.Option(help="The clock rule of the budget: article, dawnbench or everything.")]
+app.add_typer(studies, name="study")
 
 
 @app.command()
@@ -220,50 +211,6 @@ def ladder(name: Annotated[str | None, typer.Argument(help="A built-in ladder, o
     with live(chosen.name, count, console()) as watcher:
         climbed = climbing.climb(chosen, source, RunStore(runs), on, share, rungs, seeds, seconds, watcher)
     printing.show(climbed, out)
-
-
-@study.command("lr-finder")
-def lr_finder(dataset: DatasetName = "mnist", recipe: RecipeName = "record", steps: Annotated[int, typer.Option(min=10)] = 100,
-              seed: Seed = 0, data: DataDir = None, runs: RunsDir = None, device: DeviceName = "auto",
-              offline: Offline = False) -> None:
-    """Learning-rate range test: loss while the rate rises geometrically. Leaves nothing behind but its result."""
-    import torch
-
-    from speedcore import recipes
-    from speedcore.data import load
-    from speedcore.runs import RunStore
-    from speedcore.studies import lr_finder as finder
-
-    source = load(dataset, data, offline)
-    result = finder.range_test(source, recipes.get(recipe, dataset), seed, torch.device(device_of(device)), steps)
-    out = console(stderr=False)
-    for line in finder.drawing(result):
-        out.print(line, markup=False)
-    typer.echo(finder.save(result, RunStore(runs).root))
-
-
-@study.command("architecture-search")
-def architecture_search(
-        networks: Annotated[str | None, typer.Option(help="Comma-separated networks; all fifteen where not given.")] = None,
-        dataset: DatasetName = "cifar10",
-        seeds: Annotated[int | None, typer.Option(min=1, max=10_000, help="Runs of each; 3, or what --within holds.")] = None,
-        scale: Annotated[str, typer.Option(help="Share of data, epochs and width: 0.5, or data=0.2,width=0.5.")] = "1",
-        within: Annotated[str, typer.Option(help="Time for all runs, or none.")] = "none",
-        data: DataDir = None, runs: RunsDir = None, device: DeviceName = "auto", offline: Offline = False) -> None:
-    """Fifteen networks, 20 and 22 epochs each: does a deeper network or a longer training buy more for its time?"""
-    from speedcore.data import load
-    from speedcore.ladders import climbing
-    from speedcore.ladders.scale import Scale
-    from speedcore.runs import RunStore
-    from speedcore.studies import architecture_search as search
-
-    rungs = None if networks is None else search.rungs_of(networks)
-    chosen, share, seconds = search.ladder(), Scale.parse(scale), seconds_of(within, "--within")
-    count = len(chosen.chosen(rungs)) * (seeds or (climbing.SEEDS if seconds is None else climbing.MOST_SEEDS))
-    on, source = device_of(device), load(dataset, data, offline)
-    with live(chosen.name, count, console()) as watcher:
-        climbed = climbing.climb(chosen, source, RunStore(runs), on, share, rungs, seeds, seconds, watcher)
-    search.show(climbed, console(stderr=False))
 
 
 def dataset_names(all_: bool, datasets: str | None) -> list[str]:
