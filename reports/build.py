@@ -40,7 +40,7 @@ def build(
     replan: Annotated[bool, typer.Option("--replan", help="Measure this machine again instead of continuing the plan "
                                                           "made by an earlier call.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    chapters: Annotated[str | None, typer.Option(help="Climbed ladders to add: comma-separated names, or all.")] = None,
+    chapters: Annotated[str | None, typer.Option(help="Ladders and studies to add: comma-separated names, or all.")] = None,
 ) -> int:
     """Train with and without augmentation, explain, and write report.html, report.pdf and results.json.
 
@@ -63,7 +63,7 @@ def build(
     for name in names:
         planning.candidates(planning.Request(recipe=recipe, data_mode=data_mode), name)  # a bad recipe fails here, at once
     screen, store = console(), RunStore(runs)
-    ladders = _ladders(chapters, store)
+    ladders, studies = _chapters(chapters, store)
     request = planning.Request(recipe=recipe, budget=each or math.inf, within=limit, seeds=count,
                                device=device_of(device), data_mode=data_mode)
     loaded, missing = _load(names, data, offline, screen)
@@ -95,7 +95,7 @@ def build(
     inputs = reports.Inputs(
         datasets=loaded, runs=outcome.runs, explanations=explanations, missing=tuple(missing), plan=plan.courses,
         notes=(*plan.notes, *outcome.left_out), budget_seconds=each, within_seconds=limit, status=status,
-        command=_command(all_, datasets, recipe, budget, within, seeds, data_mode, chapters), ladders=ladders,
+        command=_command(all_, datasets, recipe, budget, within, seeds, data_mode, chapters), ladders=ladders, studies=studies,
         environment=provenance.collect(request.device), shortcuts=tuple(shortcuts.kept(store)) if outcome.runs else ())
     screen.print(f"{len(outcome.runs)} runs, {outcome.reused} of them reused; rendering")
     exit_status = 0
@@ -177,25 +177,30 @@ def _explain(runs: tuple, datasets: Mapping, store, device: str, screen) -> tupl
     return tuple(found)
 
 
-def _ladders(chapters: str | None, store) -> tuple:
-    """The climbs that are to be chapters, as they are kept beside the runs. Raises UserError for one that is not there."""
-    from speedcore.ladders.climbing import kept
+def _chapters(chapters: str | None, store) -> tuple[tuple, tuple]:
+    """(climbs, other studies) that are to be chapters, as they are kept beside the runs. Raises UserError for one that is not
+    there."""
+    from reports.sections.chapters import name as name_of
+    from speedcore.ladders.climbing import kept as climbs
+    from speedcore.studies import STUDIES
+    from speedcore.studies.kept import kept as studies
 
     if chapters is None:
-        return ()
-    climbs = [climb for climb in kept(store) if climb.rungs]
+        return (), ()
+    climbed, studied = [climb for climb in climbs(store) if climb.rungs], list(studies(store))
     names = [name.strip() for name in chapters.split(",") if name.strip()]
-    known = list(dict.fromkeys(climb.ladder.name for climb in climbs))
+    known = list(dict.fromkeys(name_of(found) for found in (*climbed, *studied)))
     if names == ["all"]:
         names = known
     if not names:
-        raise UserError(f"--chapters '{chapters}': no ladder has been climbed yet; do so first, for example "
-                        f"python -m speedcore ladder mnist-fast")
+        raise UserError(f"--chapters '{chapters}': no ladder has been climbed and no study has been run yet; do so first, for "
+                        f"example python -m speedcore ladder mnist-fast")
     for name in names:
         if name not in known:
-            raise UserError(f"--chapters: the ladder '{name}' has not been climbed yet (climbed: {', '.join(known) or 'none'}); "
-                            f"do so first: python -m speedcore ladder {name}")
-    return tuple(climb for name in names for climb in climbs if climb.ladder.name == name)
+            kind, what = ("study", "run") if name in STUDIES else ("ladder", "climbed")
+            raise UserError(f"--chapters: the {kind} '{name}' has not been {what} yet (there are: {', '.join(known) or 'none'}); "
+                            f"do so first: python -m speedcore {kind} {name}")
+    return tuple(tuple(one for name in names for one in found if name_of(one) == name) for found in (climbed, studied))
 
 
 def _command(all_: bool, datasets: str | None, recipe: str, budget: str, within: str, seeds: str,

@@ -27,9 +27,9 @@ def compose(results: Results) -> ReportModel:
         place = next(i for i, section in enumerate(made) if section.id == "heatmaps")
         made.insert(place, shortcuts.section(context))
     earlier: Counter[str] = Counter()
-    for climbed in results.inputs.ladders:
-        made.append(chapters.of(climbed).section(climbed, earlier[climbed.ladder.name]))
-        earlier[climbed.ladder.name] += 1
+    for found in results.chapters:
+        made.append(chapters.of(found).section(found, earlier[chapters.name(found)]))
+        earlier[chapters.name(found)] += 1
     made.append(trust.appendix(context))
     sections = tuple(replace(section, number=str(i)) for i, section in enumerate(made, 1))
     day = datetime.fromisoformat(results.finished)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from speedcore.data.dataset import Dataset
     from speedcore.ladders.climbing import Climb
     from speedcore.planning import Course
+    from speedcore.studies.records import StudyRecord as Studied
 
 ARMS = ("without", "with")
 TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "shapes": "Shapes"}
@@ -41,7 +42,8 @@ class Inputs:
     datasets: by name, for the images (those without runs are passed over). plan: the courses of `planning.Plan`.
     notes: what more time would buy and the command that buys it, as sentences with `code` in backticks. command: the
     command line that makes this report again. environment: `provenance.collect`. ladders: climbs, a chapter each.
-    shortcuts: studies of planted shortcuts, shown before any heatmaps.
+    studies: results of studies that are no climb, a chapter each. shortcuts: studies of planted shortcuts, shown before any
+    heatmaps.
     """
 
     datasets: Mapping[str, Dataset]
@@ -56,6 +58,7 @@ class Inputs:
     command: str = ""
     environment: Mapping[str, object] = field(default_factory=dict)
     ladders: tuple[Climb, ...] = ()
+    studies: tuple[Studied, ...] = ()
     shortcuts: tuple[StudyRecord, ...] = ()
 
 
@@ -117,14 +120,20 @@ class Results:
         return tuple(run for one in self.sets for run in one.runs)
 
     @property
+    def chapters(self) -> tuple[Climb | Studied, ...]:
+        """What has a chapter of its own, in its order."""
+        return (*self.inputs.ladders, *self.inputs.studies)
+
+    @property
     def climbed(self) -> tuple[Run, ...]:
         """The runs of the ladders."""
         return tuple(run for climb in self.inputs.ladders for runs in climb.runs.values() for run in runs)
 
     @property
     def finished(self) -> str:
-        """When the newest run was finished (ISO 8601): the report's date, the same however often it is rendered."""
-        dates = [str(run.record.provenance.get("finished", "")) for run in (*self.runs, *self.climbed)]
+        """When the newest run (or study) was finished (ISO 8601): the report's date, the same however often it is rendered."""
+        dates = [str(made.provenance.get("finished", "")) for made in
+                 (*(run.record for run in (*self.runs, *self.climbed)), *self.inputs.studies)]
         return max([d for d in dates if d] or [str(self.inputs.environment.get("finished")
                                                    or "1970-01-01T00:00:00+00:00")])
 

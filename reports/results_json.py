@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 from explain.studies.shortcuts import LAYERS, ModelRecord, StudyRecord, Tracking, tracking
 from reports.findings import Claim, sentence
@@ -12,6 +13,7 @@ from speedcore.ladders.climbing import Climb
 from speedcore.ladders.findings import RungFinding, findings
 from speedcore.runs import Run
 from speedcore.statistics import Interval, effect_size, superiority
+from speedcore.studies.records import StudyRecord as Studied
 
 SCHEMA_VERSION = 1
 
@@ -28,6 +30,7 @@ def content(context: Context) -> dict:
         "runs": [_run(run) for run in context.results.runs],
         "claims": [_claim(claim) for claim in context.claims],
         "ladders": [_ladder(climbed) for climbed in inputs.ladders],
+        "studies": [_study(study) for study in inputs.studies],
         "shortcuts": [_shortcuts(study) for study in inputs.shortcuts],
         "missing": [{"dataset": m.dataset, "reason": m.reason, "remedy": m.remedy} for m in inputs.missing],
         # When and by which command line this process was started says nothing about the numbers.
@@ -88,6 +91,27 @@ def _rung(climbed: Climb, finding: RungFinding) -> dict:
         "reproduced": finding.reproduced, "sentence": finding.sentence,
         "runs": [run.record.key for run in climbed.runs[finding.rung.name]],
     }
+
+
+def _study(record: Studied) -> dict:
+    """The whole result, with the answers to the source's findings. A value that is no number is null."""
+    content = record.model_dump(mode="json", exclude={"recipe", "provenance", "version"})
+    return _finite({**content, "recipe": record.recipe.name, "recipe_hash": record.recipe.hash,
+                    "finished": record.provenance.get("finished"),
+                    "findings": [{"says": finding.question.says, "measure": finding.question.measure,
+                                  "verdict": finding.verdict, "bound": finding.question.bound,
+                                  "numbers": list(finding.question.numbers), "interval": _interval(finding.tested.interval),
+                                  "p_holm": finding.tested.p_holm, "p_equivalence_holm": finding.tested.p_equivalence_holm}
+                                 for finding in record.findings]})
+
+
+def _finite(value):
+    """JSON knows no infinity, and nothing that is no number: the loss of a training that failed is null."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _shortcuts(study: StudyRecord) -> dict:

@@ -32,6 +32,7 @@ def of(inputs: Inputs, formats: Sequence[str]) -> str:
         "ladders": [[c.ladder.model_dump(mode="json"), vars(c.scale), c.left_out,
                      {rung: [run.record.model_dump(mode="json") for run in runs] for rung, runs in c.runs.items()}]
                     for c in inputs.ladders],
+        "studies": [study.model_dump(mode="json") for study in inputs.studies],
         "shortcuts": [study.model_dump(mode="json") for study in inputs.shortcuts],
         "formats": sorted(formats), "code": _code(),
     }

@@ -1,15 +1,31 @@
-"""Which module writes the chapter of a climb: most are ladders, some are studies that were climbed like one."""
+"""Which module writes a chapter: most climbs are ladders, some are studies that were climbed like one; other studies have a
+result of their own."""
 
 from __future__ import annotations
 
 from types import ModuleType
 
-from reports.sections import ladder, search
+from reports.sections import (
+    compute,
+    dataset_sizes,
+    ladder,
+    lasting,
+    norm_scales,
+    range_test,
+    remembering,
+    search,
+)
 from speedcore.ladders.climbing import Climb
+from speedcore.studies.records import StudyRecord
 
-_STUDIES = {search.NAME: search}
+_STUDIES = {module.NAME: module for module in (search, lasting, dataset_sizes, remembering, norm_scales, compute, range_test)}
 
 
-def of(climbed: Climb) -> ModuleType:
-    """The module whose `section` and `headline` fit the climb."""
-    return _STUDIES.get(climbed.ladder.name, ladder)
+def name(found: Climb | StudyRecord) -> str:
+    """The ladder's or the study's name, as `--chapters` takes it."""
+    return found.ladder.name if isinstance(found, Climb) else found.study
+
+
+def of(found: Climb | StudyRecord) -> ModuleType:
+    """The module whose `section` and `headline` fit."""
+    return _STUDIES.get(name(found), ladder)

@@ -17,23 +17,26 @@ from speedcore.runs import Run
 
 def title(context: Context) -> str:
     seconds = context.results.inputs.budget_seconds
-    if context.results.inputs.ladders and not context.sets:
+    if context.results.chapters and not context.sets:
         return "What does each change do?"
     return f"Are {seconds:g} seconds enough?" if seconds else "How far does training get?"
 
 
 def subtitle(context: Context) -> str:
     names = f.listing([one.title for one in context.sets])
-    ladders = context.results.inputs.ladders
-    if not names and ladders:
-        return f"What each change does, rung by rung: {f.listing([climbed.ladder.name for climbed in ladders])}."
+    found = list(dict.fromkeys(chapters.name(one) for one in context.results.chapters))
+    if not names and found and not context.results.inputs.studies:
+        return f"What each change does, rung by rung: {f.listing(found)}."
+    if not names and found:
+        return f"Ladders and studies: {f.listing(found)}."
     if not names:
         return "No data set could be trained; this page says why and what to do."
     return f"Small networks on {names}: trained with and without augmentation, timed, tested once, and asked where they look."
 
 
 def status_text(context: Context) -> str:
-    runs = f.plural(len(context.results.runs) + len(set(run.path for run in context.results.climbed)), "run")
+    others = {run.record.key for run in context.results.climbed}.union(*(one.runs for one in context.results.inputs.studies))
+    runs = f.plural(len(context.results.runs) + len(others), "run")
     return {
         "complete": f"All planned runs are in this report: {runs}.",
         "partial": f"Some of what was asked for is not in this report ({runs} are); the limitations say what and why.",
@@ -46,8 +49,8 @@ def section(context: Context) -> Section:
     if context.sets:
         blocks.append(Tiles(tuple(_tile(one) for one in context.sets)))
         blocks.append(Prose(_answer(context)))
-    if context.results.inputs.ladders:
-        blocks.append(Bullets(tuple(chapters.of(climbed).headline(climbed) for climbed in context.results.inputs.ladders)))
+    if context.results.chapters:
+        blocks.append(Bullets(tuple(chapters.of(found).headline(found) for found in context.results.chapters)))
     if context.results.inputs.missing:
         missing = context.results.inputs.missing
         blocks.append(Bullets(tuple(f"**{title_of(m.dataset)} is missing.** {_stop(m.reason)} {_stop(m.remedy)}"

@@ -173,7 +173,7 @@ def regenerate(context: Context) -> Section:
                    Code(inputs.command, "Command that makes this report")]
     budget = f"{f.seconds(inputs.budget_seconds)} a run" if inputs.budget_seconds else "no limit a run"
     within = f"{f.duration(inputs.within_seconds)} for all of it" if inputs.within_seconds else "no limit for all of it"
-    if context.sets or not inputs.ladders:
+    if context.sets or not context.results.chapters:
         blocks.append(Prose(f"It was given {budget} and {within}."))
     if inputs.plan:
         blocks.append(_plan(context))

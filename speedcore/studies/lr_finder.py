@@ -6,7 +6,6 @@ beside it are bit-identical afterwards to what they would be had it never run.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,10 +15,15 @@ import torch
 from speedcore.data import batches as data_path
 from speedcore.data.dataset import Dataset
 from speedcore.errors import RecipeError
+from speedcore.ladders.scale import Scale
 from speedcore.recipe import Recipe
-from speedcore.runs import staged
+from speedcore.runs import RunStore
+from speedcore.studies import records
+from speedcore.studies.records import StudyRecord
 from speedcore.trainee import Trainee
 from speedcore.training import hold_out
+
+NAME = "lr-finder"
 
 
 @dataclass(frozen=True)
@@ -90,10 +94,21 @@ def drawing(result: RangeTest, height: int = 12, width: int = 70) -> list[str]:
             f"the loss falls fastest at {result.steepest:.3g}; {limit}; the recipe's peak is {result.peak:.3g}"]
 
 
-def save(result: RangeTest, root: Path) -> Path:
-    """Write the result as JSON into ROOT/studies and return its path."""
-    name = f"lr-finder-{result.dataset.replace(':', '-').replace('/', '-')}-{result.recipe_hash}-s{result.seed}"
-    folder = Path(root) / "studies" / name
-    with staged(folder) as scratch:
-        (scratch / "result.json").write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
-    return folder / "result.json"
+class RangeRecord(StudyRecord):
+    """result.json: the test with its provenance. Fields as in `RangeTest`."""
+
+    seed: int
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    peak: float
+    steepest: float
+    highest: float | None
+
+
+def save(result: RangeTest, dataset: Dataset, recipe: Recipe, store: RunStore, device: str = "cpu") -> Path:
+    """Write the result beside the runs and return its path. dataset, recipe: those that were tested."""
+    fields = RangeRecord.model_fields.keys() - {"dataset", "recipe"}
+    own = {name: value for name, value in asdict(result).items() if name in fields}
+    record = RangeRecord(**records.common(NAME, dataset, recipe, Scale(), device), **own)
+    asked = [recipe.hash, dataset.fingerprint, result.seed, len(result.rates), record.device]
+    return records.write(records.folder(store, NAME, asked), record)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import reports
-from reports.build import _ladders
+from reports.build import _chapters
 from reports.compose import compose
 from reports.model import Bullets, FigureSpec, Prose, Table
 from reports.results import Inputs, load
@@ -20,6 +20,7 @@ from speedcore.ladders.findings import findings
 from speedcore.ladders.scale import Scale
 from speedcore.recipe import Peek
 from speedcore.runs import RunStore
+from speedcore.studies import STUDIES
 from tests.speedcore import toys
 
 
@@ -113,9 +114,15 @@ def test_a_report_of_ladders_alone(climbed, tmp_path: Path, checkout: Path) -> N
 
 def test_chapters_are_the_climbs_beside_the_runs(climbed, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no ladder has been climbed"):
-        _ladders("all", RunStore(tmp_path))
+        _chapters("all", RunStore(tmp_path))
     found, store = climbed
-    assert _ladders(None, store) == ()
-    assert _ladders("all", store) == _ladders("toy-steps", store) == (found,)
-    with pytest.raises(UserError, match="'mnist-fast' has not been climbed.*climbed: toy-steps.*speedcore ladder mnist-fast"):
-        _ladders("toy-steps,mnist-fast", store)
+    assert _chapters(None, store) == ((), ())
+    assert _chapters("all", store) == _chapters("toy-steps", store) == ((found,), ())
+    with pytest.raises(UserError, match="'mnist-fast' has not been climbed.*there are: toy-steps.*speedcore ladder mnist-fast"):
+        _chapters("toy-steps,mnist-fast", store)
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_study_that_was_never_run_is_said_to_be_a_study(climbed, study: str) -> None:
+    with pytest.raises(UserError, match=f"the study '{study}' has not been run yet.*python -m speedcore study {study}$"):
+        _chapters(study, climbed[1])

@@ -1,0 +1,225 @@
+"""The compute bound: at the device's peak throughput, how long would a training take, and what share of the peak is reached?
+
+    python -m speedcore study compute-bound --data DIR --recipe page-baseline-no-repeat,page-tricks-no-cutout
+
+The series begins with it: 2.8e9 operations for an image forward and backward, 35 epochs and 125e12 operations a second make 40
+seconds, where its first training took 341. Here the operations are counted (`speedcore.flops`), and the peak is the best rate of
+large matrix multiplications that this device was seen to reach in the recipe's precision, with as many threads as torch uses. The
+highest one of all calls stands, since whatever else runs only slows them down.
+
+Recipes that are named are timed over a few steps; and every run beside is asked what share it reached, if it was trained on this
+device, by the `article` clock (training alone).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+
+from speedcore import flops, pricing, provenance, statistics, training
+from speedcore.clock import Stopwatch
+from speedcore.data.dataset import Dataset
+from speedcore.errors import RecipeError
+from speedcore.ladders.scale import Scale
+from speedcore.networks import build, parameter_counts
+from speedcore.recipe import Frozen, Recipe
+from speedcore.runs import Run, RunStore
+from speedcore.studies import records
+from speedcore.studies.records import StudyRecord
+
+NAME, DATASET = "compute-bound", "cifar10"
+RECIPES = ("page-baseline-no-repeat", "page-tricks-no-cutout")
+SOURCE = "How to train your ResNet, parts 1 and 8"
+# What the series says of itself: operations an image forward and backward, epochs, images, the device's operations a second.
+THE_SOURCES = {"operations": 2.8e9, "epochs": 35, "images": 50_000, "peak": 125e12, "seconds": 341.0}
+
+
+class Peak(Frozen):
+    """The best throughput seen: operations a second, multiplying square matrices of so many rows."""
+
+    throughput: float
+    side: int
+
+
+class Bound(Frozen):
+    """One recipe on one data set. forward, step: operations for an image; images: that the whole training sees.
+
+    seconds: each run's, or the pace of a few steps times their number (`timed`). Of all epochs.
+    """
+
+    dataset: str
+    recipe: str
+    recipe_hash: str
+    precision: str
+    parameters: int
+    forward: int
+    step: float
+    images: float
+    epochs: float
+    seconds: tuple[float, ...]
+    timed: bool
+    runs: tuple[str, ...] = ()
+
+    @property
+    def operations(self) -> float:
+        """Of the whole training."""
+        return self.step * self.images
+
+    def bound(self, peaks: dict[str, Peak]) -> float:
+        """Seconds that it would take at the peak."""
+        return self.operations / peaks[self.precision].throughput
+
+    def share(self, peaks: dict[str, Peak]) -> float:
+        """Of the peak, on average over runs."""
+        return self.bound(peaks) / statistics.mean(self.seconds)
+
+
+class BoundRecord(StudyRecord):
+    """result.json. machine: the device in words; threads: of torch; peaks: by precision, "fp32" or "bf16"."""
+
+    machine: str
+    threads: int
+    peaks: dict[str, Peak]
+    bounds: tuple[Bound, ...]
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        return tuple(key for bound in self.bounds for key in bound.runs)
+
+
+def peak(device: torch.device, precision: str, sides: Sequence[int] | None = None, seconds: float = 0.6) -> Peak:
+    """The best rate of a matrix multiplication on `device`: of each size, for about `seconds`, the fastest.
+
+    sides: rows of the square matrices; by the kind of device where None.
+    """
+    sides = sides or ((4096, 8192) if device.type == "cuda" else (1024, 2048))
+    dtype, wait, best = torch.bfloat16 if precision == "bf16" else torch.float32, training.synchroniser(device), None
+    for side in sides:
+        generator = torch.Generator().manual_seed(side)
+        a, b = (torch.randn(side, side, generator=generator).to(device, dtype) for _ in range(2))
+        out = a @ b  # the first one chooses kernels and buffers
+        wait()
+        watch, laps = Stopwatch(), 0
+        while laps < 2 or watch.seconds() < seconds:
+            lap = Stopwatch()
+            torch.mm(a, b, out=out)
+            wait()
+            found = Peak(throughput=2 * side**3 / lap.seconds(), side=side)
+            best = found if best is None or found.throughput > best.throughput else best
+            laps += 1
+    return best
+
+
+def study(dataset: Dataset, recipes: Iterable[Recipe], store: RunStore, device: str, scale: Scale,
+          sides: Sequence[int] | None = None) -> tuple[BoundRecord, Path]:
+    """Measure the peak, time the recipes and ask the runs beside; returns the result, which is kept, and where it lies.
+
+    dataset: as loaded, whole; the recipes are timed at `scale` on it. Raises RecipeError.
+    """
+    on, recipes = torch.device(device), list(recipes)
+    if not recipes:
+        raise RecipeError(f"study '{NAME}' needs at least one recipe; name some with --recipe.")
+    small = scale.dataset(dataset)
+    machine, threads = provenance.describe_device(on), torch.get_num_threads()
+    path = records.folder(store, NAME, [machine, threads, small.fingerprint, vars(scale), [r.hash for r in recipes]])
+    before = records.read(path, BoundRecord)
+    bounds = [timed(small, scale.recipe(recipe), on) for recipe in recipes] + reached(store, machine, threads)
+    peaks = dict(before.peaks) if before else {}
+    for precision in sorted({bound.precision for bound in bounds}):
+        found = peak(on, precision, sides)
+        if precision not in peaks or found.throughput > peaks[precision].throughput:
+            peaks[precision] = found
+    shared = records.common(NAME, small, recipes[0], scale, device)
+    record = BoundRecord(**shared, machine=machine, threads=threads, peaks=peaks, bounds=tuple(bounds))
+    return record, records.write(path, record)
+
+
+def timed(small: Dataset, recipe: Recipe, device: torch.device) -> Bound:
+    """A recipe at the pace of a few steps. Raises RecipeError if a batch is larger than the training split."""
+    steps = training.steps_per_epoch(small, recipe)
+    if steps < 1:
+        raise RecipeError(f"recipe '{recipe.name}': a batch of {recipe.batch_size} is larger than the training split of "
+                          f"{len(small.train)} images; choose a larger --scale or another recipe.")
+    seconds = training.full_steps(small, recipe) * pricing.measure(small, recipe, device).step_seconds
+    train, _ = training.hold_out(small.train, recipe.validation)
+    images = recipe.epochs * (len(train) if recipe.last_batch == "keep" else steps * recipe.batch_size)
+    return _bound(recipe, small.name, small.channels, small.size, len(small.classes), images, recipe.epochs, (seconds,))
+
+
+def reached(store: RunStore, machine: str, threads: int) -> list[Bound]:
+    """The runs beside that were trained on this machine with so many threads, by recipe, data set and number of steps."""
+    groups: dict[tuple, list[Run]] = {}
+    for run in store:
+        record = run.record
+        if (record.provenance.get("device"), record.provenance.get("threads")) == (machine, threads):
+            groups.setdefault((record.data.name, record.recipe.name, record.recipe_hash, record.steps), []).append(run)
+    found = []
+    for _, runs in sorted(groups.items()):
+        record, data = runs[0].record, runs[0].record.data
+        keeps = record.recipe.last_batch == "keep"
+        images = record.epochs * data.train_images if keeps else record.steps * record.recipe.batch_size
+        found.append(_bound(record.recipe, data.name, data.channels, (data.height, data.width), len(data.classes), images,
+                            record.epochs, tuple(run.record.clocks["article"] for run in runs),
+                            tuple(run.record.key for run in runs)))
+    return found
+
+
+def _bound(recipe: Recipe, dataset: str, channels: int, size: tuple[int, int], classes: int, images: float, epochs: float,
+           seconds: tuple[float, ...], runs: tuple[str, ...] = ()) -> Bound:
+    work = flops.of_recipe(recipe, channels, size, classes)
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        parameters = parameter_counts(build(recipe.network, channels, size, classes))
+    return Bound(dataset=dataset, recipe=recipe.name, recipe_hash=recipe.hash, precision=recipe.precision.partition("-")[0],
+                 parameters=parameters["trainable"], forward=work.forward, step=work.step, images=images, epochs=epochs,
+                 seconds=seconds, timed=not runs, runs=runs)
+
+
+def readings(record: BoundRecord) -> tuple[str, ...]:
+    """What was found, in sentences: of each recipe that was timed, of the runs beside, and of the source's own bound."""
+    said = []
+    for bound in record.bounds:
+        if bound.timed:
+            said.append(f"At 100 % efficiency {bound.recipe} ({bound.epochs:.3g} epochs of {bound.dataset}, "
+                        f"{bound.operations / 1e15:.3g} PFLOP in {bound.precision}) takes {_seconds(bound.bound(record.peaks))} "
+                        f"on this device; at the pace of a few steps {_seconds(statistics.mean(bound.seconds))}, "
+                        f"{100 * bound.share(record.peaks):.3g} % of the peak.")
+    shares = [bound.share(record.peaks) for bound in record.bounds if not bound.timed]
+    if shares:
+        runs = sum(len(bound.runs) for bound in record.bounds)
+        said.append(f"The {runs} {'run' if runs == 1 else 'runs'} beside reached {100 * min(shares):.3g} to "
+                    f"{100 * max(shares):.3g} % of the peak, by recipe.")
+    own = THE_SOURCES
+    seconds = own["operations"] * own["epochs"] * own["images"] / own["peak"]
+    said.append(f"The source’s own bound is {seconds:.3g} s on a V100 ({own['operations']:.2g} operations an image, "
+                f"{own['peak']:.3g} a second), where its first training took {own['seconds']:g} s: "
+                f"{100 * seconds / own['seconds']:.2g} % of the peak.")
+    return tuple(said)
+
+
+def _seconds(seconds: float) -> str:
+    return pricing.duration(seconds)
+
+
+def show(record: BoundRecord, out) -> None:
+    """Print the peaks, one row a recipe, and what was found."""
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("recipe", no_wrap=True)
+    table.add_column("data set")
+    for heading in ("epochs", "parameters", "MFLOP an image", "PFLOP", "bound s", "measured s", "share %", "n"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for bound in record.bounds:
+        table.add_row(bound.recipe, bound.dataset, f"{bound.epochs:.3g}", f"{bound.parameters:,}", f"{bound.step / 1e6:,.1f}",
+                      f"{bound.operations / 1e15:.3g}", f"{bound.bound(record.peaks):.3g}",
+                      f"{statistics.mean(bound.seconds):.3g}", f"{100 * bound.share(record.peaks):.3g}",
+                      "timed" if bound.timed else str(len(bound.seconds)))
+    out.print(f"{record.machine}, {record.threads} {'thread' if record.threads == 1 else 'threads'}; peak "
+              + ", ".join(f"{peak.throughput / 1e9:,.1f} GFLOP/s in {precision} (matrices of {peak.side} rows)"
+                          for precision, peak in record.peaks.items())
+              + f". Recipes were timed {record.scaled.text}.", markup=False, soft_wrap=True)
+    out.print(table)
+    for sentence in (*readings(record), *record.left_out):
+        out.print(sentence, markup=False, soft_wrap=True)

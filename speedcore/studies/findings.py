@@ -1,0 +1,84 @@
+"""Is a source's finding seen in runs of our own? One rule for all studies, computed from one number a seed.
+
+*seen* where the 95 % interval over seeds lies wholly where the source's finding has it, *contradicted* where it lies wholly where
+the finding does not, *cannot tell* otherwise, and always with a single seed. From six seeds on the exact sign-flip test of
+`speedcore.procedure` stands beside it, corrected by Holm for the findings of one study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from speedcore import procedure, statistics
+from speedcore.procedure import Tested
+
+Verdict = Literal["seen", "contradicted", "cannot tell"]
+RULE = ("seen: the 95 % interval over seeds lies wholly where the source’s finding has it; contradicted: wholly where it does "
+        "not; cannot tell: neither, or fewer than two seeds")
+_WORDS = {"seen": "Seen", "contradicted": "Contradicted", "cannot tell": "Cannot tell"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """A source's finding, and one number a seed that decides it.
+
+    says: the finding in a few words. measure: what the numbers are, in words that end in their unit. numbers: positive where
+    the finding has it; with a bound, the finding is that there is no difference, and holds where they lie within ±bound.
+    digits: after the decimal point.
+    """
+
+    says: str
+    measure: str
+    numbers: tuple[float, ...]
+    bound: float | None = None
+    digits: int = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A question and its answer."""
+
+    question: Question
+    tested: Tested
+
+    @property
+    def verdict(self) -> Verdict:
+        interval, bound = self.tested.interval, self.question.bound
+        if interval is None:
+            return "cannot tell"
+        low, high = (0.0, float("inf")) if bound is None else (-bound, bound)
+        if low < interval.low and interval.high < high:
+            return "seen"
+        return "contradicted" if interval.high < low or interval.low > high else "cannot tell"
+
+    @property
+    def sentence(self) -> str:
+        """The verdict, the finding, the number with its interval and its test."""
+        q, t = self.question, self.tested
+        if not t.n:
+            return f"Cannot tell whether {q.says}: no seed has all the runs that this takes."
+        between = f", 95 % interval {t.interval.low:+.{q.digits}f} to {t.interval.high:+.{q.digits}f}" if t.interval else ""
+        within = "" if q.bound is None else f"; within ±{q.bound:g} counts as none"
+        measure = q.measure[:1].upper() + q.measure[1:]
+        return (f"{_WORDS[self.verdict]}: {q.says}. {measure}: {t.difference:+.{q.digits}f}{between}, "
+                f"{t.n} {'seed' if t.n == 1 else 'seeds'}{within}; {self._test}.")
+
+    @property
+    def _test(self) -> str:
+        p = self.tested.p_holm if self.question.bound is None else self.tested.p_equivalence_holm
+        if p is None:
+            return f"too few seeds for an exact test, which needs {statistics.pairs_needed()}"
+        return f"exact sign-flip test p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
+
+
+def answer(questions: Sequence[Question]) -> tuple[Finding, ...]:
+    """The answers, in the order of the questions: differences are one family of tests, equalities another."""
+    tested: dict[Question, Tested] = {}
+    for family in ([q for q in questions if q.bound is None], [q for q in questions if q.bound is not None]):
+        if family:
+            bounds = None if family[0].bound is None else {str(i): q.bound for i, q in enumerate(family)}
+            judged = procedure.judge({str(i): q.numbers for i, q in enumerate(family)}, bounds)
+            tested |= {q: judged[str(i)] for i, q in enumerate(family)}
+    return tuple(Finding(q, tested[q]) for q in questions)
