@@ -41,7 +41,7 @@ def said(findings: tuple[Finding, ...], readings: tuple[str, ...] = (), left_out
 def strong(finding: Finding) -> str:
     """The finding's sentence, its verdict in strong words; minus signs as print has them."""
     verdict, rest = finding.sentence.split(":", 1) if ":" in finding.sentence[:14] else ("", finding.sentence)
-    text = rest.replace("+-", "±").replace(" -", f" {f.MINUS}")
+    text = rest.replace(" -", f" {f.MINUS}")
     return f"**{verdict}:**{text}" if verdict else text
 
 

@@ -13,7 +13,7 @@ import torch
 from speedcore.augment import Normalise
 from speedcore.data.batches import Batches
 from speedcore.data.dataset import Dataset, Provenance, Split
-from speedcore.recipe import SGD, Augment
+from speedcore.recipe import SGD, Augment, Recipe
 from speedcore.runs import RunStore
 from speedcore.studies import lr_finder
 from speedcore.studies.lr_finder import RangeTest, drawing, range_test, save
@@ -129,13 +129,14 @@ def test_the_drawing_shows_the_whole_curve(count: int) -> None:
 
 
 def test_the_result_is_saved_beside_the_runs(store: RunStore) -> None:
-    result = result_of([2.0, 1.0])
-    path = save(result, store.root)
+    result, data, recipe = result_of([2.0, 1.0]), toys.dataset(), toys.recipe()
+    path = save(result, data, recipe, store)
     assert path.parent.parent == store.root / "studies"
     content = json.loads(path.read_text())
-    assert content["losses"] == [2.0, 1.0] and content["recipe_hash"] == "abc"
+    assert content["losses"] == [2.0, 1.0] and content["provenance"]["threads"] == 1
+    assert Recipe.model_validate(content["recipe"]).hash == recipe.hash and content["fingerprint"] == data.fingerprint
     assert list(store) == []
-    assert save(result, store.root) == path  # again, over the old one
+    assert save(result, data, recipe, store) == path  # again, over the old one
 
 
 def test_batches_of_the_test_are_its_own() -> None:
