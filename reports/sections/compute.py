@@ -9,6 +9,8 @@ from reports.sections.studies import command, name_of
 from speedcore import statistics
 from speedcore.studies.compute_bound import DATASET, NAME, RECIPES, SOURCE, THE_SOURCES, Bound, BoundRecord, readings
 
+_BARS = 16
+
 
 def section(record: BoundRecord, number: int) -> Section:
     """The chapter; `number` tells several devices apart."""
@@ -31,18 +33,22 @@ def headline(record: BoundRecord) -> str:
 
 
 def _label(bound: Bound) -> str:
-    return f"{bound.recipe}, {bound.dataset}" + (" (timed)" if bound.timed else "")
+    size = f"{bound.parameters / 1e6:.2f} M" if bound.parameters >= 1e5 else f"{bound.parameters / 1e3:.1f} k"
+    return f"{bound.recipe}, {size}, {bound.dataset}" + (" (timed)" if bound.timed else "")
 
 
 def _figure(name: str, record: BoundRecord) -> FigureSpec:
     own = THE_SOURCES
-    bars = [Share(_label(bound), 100 * bound.share(record.peaks)) for bound in record.bounds]
+    most = sorted(record.bounds, key=lambda bound: (not bound.timed, -bound.operations))[:_BARS]
+    bars = [Share(_label(bound), 100 * bound.share(record.peaks)) for bound in record.bounds if bound in most]
     bars.append(Share("the source’s first training, V100", 100 * own["operations"] * own["epochs"] * own["images"] / own["peak"]
                       / own["seconds"], quiet=True))
     alt = "Share of the device's peak throughput that was reached. " + "; ".join(
         f"{bar.label}: {bar.per_cent:.3g} %" for bar in bars) + "."
     return FigureSpec(name + "-figure", shares("Share of the peak", bars, "share of the peak that was reached (%)"), alt,
-                      "What share of the measured peak training reached, by recipe and data set; grey: as the source has it.",
+                      f"What share of the measured peak training reached, by recipe, trainable parameters and data set"
+                      f"{', those with the most operations' if len(most) < len(record.bounds) else ''}; grey: as the source has "
+                      f"it.",
                       {bar.label: bar.per_cent for bar in bars})
 
 

@@ -44,14 +44,14 @@ class Peak(Frozen):
 
 
 class Bound(Frozen):
-    """One recipe on one data set. forward, step: operations for an image; images: that the whole training sees.
+    """One network in one recipe's hands, on one data set. forward, step: operations for an image.
 
-    seconds: each run's, or the pace of a few steps times their number (`timed`). Of all epochs.
+    images: that all runs together saw, or one training would (`timed`). epochs: of a run, on average. seconds: each run's, or the
+    pace of a few steps times their number.
     """
 
     dataset: str
     recipe: str
-    recipe_hash: str
     precision: str
     parameters: int
     forward: int
@@ -64,11 +64,11 @@ class Bound(Frozen):
 
     @property
     def operations(self) -> float:
-        """Of the whole training."""
-        return self.step * self.images
+        """Of one training, on average over runs."""
+        return self.step * self.images / len(self.seconds)
 
     def bound(self, peaks: dict[str, Peak]) -> float:
-        """Seconds that it would take at the peak."""
+        """Seconds that one training would take at the peak."""
         return self.operations / peaks[self.precision].throughput
 
     def share(self, peaks: dict[str, Peak]) -> float:
@@ -149,21 +149,31 @@ def timed(small: Dataset, recipe: Recipe, device: torch.device) -> Bound:
 
 
 def reached(store: RunStore, machine: str, threads: int) -> list[Bound]:
-    """The runs beside that were trained on this machine with so many threads, by recipe, data set and number of steps."""
+    """The runs beside that were trained on this machine with so many threads.
+
+    Together are those of one data set whose recipes share a name, a network, its precision and the batch: what differs in rates
+    or in the number of images does not change how fast a step is.
+    """
     groups: dict[tuple, list[Run]] = {}
     for run in store:
-        record = run.record
+        record, recipe = run.record, run.record.recipe
         if (record.provenance.get("device"), record.provenance.get("threads")) == (machine, threads):
-            groups.setdefault((record.data.name, record.recipe.name, record.recipe_hash, record.steps), []).append(run)
+            key = (record.data.name, recipe.name, recipe.network.model_dump_json(), recipe.precision, recipe.batch_size)
+            groups.setdefault(key, []).append(run)
     found = []
     for _, runs in sorted(groups.items()):
         record, data = runs[0].record, runs[0].record.data
-        keeps = record.recipe.last_batch == "keep"
-        images = record.epochs * data.train_images if keeps else record.steps * record.recipe.batch_size
-        found.append(_bound(record.recipe, data.name, data.channels, (data.height, data.width), len(data.classes), images,
-                            record.epochs, tuple(run.record.clocks["article"] for run in runs),
-                            tuple(run.record.key for run in runs)))
+        found.append(_bound(record.recipe, data.name, data.channels, (data.height, data.width), len(data.classes),
+                            sum(_images(run) for run in runs), statistics.mean([run.record.epochs for run in runs]),
+                            tuple(run.record.clocks["article"] for run in runs), tuple(run.record.key for run in runs)))
     return found
+
+
+def _images(run: Run) -> float:
+    """That a run's training saw, each as often as it was seen."""
+    record = run.record
+    keeps = record.recipe.last_batch == "keep"
+    return record.epochs * record.data.train_images if keeps else record.steps * record.recipe.batch_size
 
 
 def _bound(recipe: Recipe, dataset: str, channels: int, size: tuple[int, int], classes: int, images: float, epochs: float,
@@ -171,7 +181,7 @@ def _bound(recipe: Recipe, dataset: str, channels: int, size: tuple[int, int], c
     work = flops.of_recipe(recipe, channels, size, classes)
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         parameters = parameter_counts(build(recipe.network, channels, size, classes))
-    return Bound(dataset=dataset, recipe=recipe.name, recipe_hash=recipe.hash, precision=recipe.precision.partition("-")[0],
+    return Bound(dataset=dataset, recipe=recipe.name, precision=recipe.precision.partition("-")[0],
                  parameters=parameters["trainable"], forward=work.forward, step=work.step, images=images, epochs=epochs,
                  seconds=seconds, timed=not runs, runs=runs)
 

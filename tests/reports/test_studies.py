@@ -119,7 +119,9 @@ def test_bound(made) -> None:
     record = made[0]["compute-bound"]
     section = chapter(record)
     (table,), (figure,) = parts(section, Table), parts(section, FigureSpec)
-    assert len(record.bounds) == len(cells(table)) == len(figure.data) - 1
+    assert len(record.bounds) == len(cells(table)) == len(figure.data) - 1 == 2  # timed, and all the runs of other studies
+    # Two seeds of six runs and of three, of which the lower rate of forgetting is one of the six.
+    assert len(record.bounds[1].runs) == int(cells(table)[1][-1]) == 2 * (6 + 3 - 1)
     timed = record.bounds[0]
     assert cells(table)[0][6] == plain(reports.formats.seconds(timed.operations / 1e11)) and cells(table)[0][-1] == "timed"
     assert f"{100 * timed.share(record.peaks):.3g} %" in figure.alt

@@ -364,10 +364,10 @@ def test_nothing_to_watch_is_said(store: RunStore, changes: dict, said: str) -> 
 # --- compute bound -----------------------------------------------------------------------------------------------------
 
 def test_the_bound_by_hand() -> None:
-    bound = Bound(dataset="d", recipe="r", recipe_hash="h", precision="bf16", parameters=1, forward=1, step=2.0e9, images=50_000,
-                  epochs=1, seconds=(8.0, 12.0), timed=False)
-    peaks = {"bf16": Peak(throughput=5e13, side=64), "fp32": Peak(throughput=1e9, side=64)}
-    assert bound.operations == 1e14
+    bound = Bound(dataset="d", recipe="r", precision="bf16", parameters=1, forward=1, step=2.0e9, images=50_000, epochs=1,
+                  seconds=(8.0, 12.0), timed=False)
+    peaks = {"bf16": Peak(throughput=2.5e13, side=64), "fp32": Peak(throughput=1e9, side=64)}
+    assert bound.operations == 5e13  # of each of both runs
     assert bound.bound(peaks) == pytest.approx(2.0) and bound.share(peaks) == pytest.approx(0.2)
 
 
@@ -382,10 +382,13 @@ def test_the_peak_is_the_fastest_lap(monkeypatch) -> None:
 
 def test_runs_beside_are_asked_if_they_are_of_this_machine(store: RunStore) -> None:
     data, recipe = toys.dataset(), toys.recipe(last_batch="keep", batch_size=60)
-    runs = [executors.whole_run(data, recipe, "with", seed, store).record for seed in (0, 1)]
+    # Another rate and other epochs do not change what a step takes; the records come in the order of their names.
+    runs = sorted((executors.whole_run(data, one, "with", 0, store).record for one in (
+        recipe, recipe.changed(epochs=1, optimizer=SGD(lr=0.1).model_dump()))), key=lambda record: record.key)
     machine, threads = provenance.describe_device("cpu"), torch.get_num_threads()
     (bound,) = compute_bound.reached(store, machine, threads)
-    assert bound.images == 3 * 160 and bound.seconds == tuple(run.clocks["article"] for run in runs)
+    assert bound.images == (3 + 1) * 160 and bound.epochs == 2
+    assert bound.seconds == tuple(run.clocks["article"] for run in runs) and bound.runs == tuple(run.key for run in runs)
     assert bound.parameters == runs[0].parameters["trainable"] and not bound.timed
     assert compute_bound.reached(store, "another", threads) == compute_bound.reached(store, machine, threads + 1) == []
 
