@@ -156,6 +156,15 @@ def test_a_first_round_stops_where_time_has_run_out_and_what_stands_is_taken(mon
     assert said == [("b was left out because the time ran out; the same command continues.",)]
 
 
+def test_a_training_stands_once_it_is_done(store: RunStore) -> None:
+    task = rounds.Training(toys.dataset(), toys.recipe(), store, "cpu")
+    assert not task.stands(0)
+    run = task.do(0)
+    assert task.stands(0) and not task.stands(1) and task.do(0) == run
+    ledger = run.record.ledger
+    assert task.seconds(run) == pytest.approx(sum(ledger.values()) - ledger.get("load", 0) - ledger.get("provision", 0))
+
+
 def test_a_constant_rate() -> None:
     recipe = at_constant_rate(recipes.get("page-baseline-main-thread", "cifar10"), 4.0)
     assert recipe.schedule.knots == ((0.0, 0.0), (5 / 30, 4.0), (1.0, 4.0)) and recipe.epochs == 30
