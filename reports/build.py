@@ -70,11 +70,14 @@ def build(
     if names and not loaded:
         raise UserError("no data set can be had, so there is nothing to report:\n"
                         + "\n".join(f"{m.dataset}: {m.reason}" for m in missing))
-    plan = planning.make_plan(list(loaded.values()), request, store, watch.seconds() + planning.RENDERING, screen.print, replan)
-    screen.print()
     if loaded:
+        spent = watch.seconds() + planning.RENDERING
+        plan = planning.make_plan(list(loaded.values()), request, store, spent, screen.print, replan)
+        screen.print()
         show_plan(plan, request, store, screen)
-    screen.print(f"estimate for everything, nothing reused: {planning.duration(plan.estimate)}\n")
+        screen.print(f"estimate for everything, nothing reused: {planning.duration(plan.estimate)}\n")
+    else:
+        plan = planning.Plan(request="", courses=())  # a report of chapters alone trains nothing
     explaining = sum(2 * c.seeds * c.explain_seconds for c in plan.courses)
 
     def left() -> float:

@@ -78,10 +78,14 @@ class SizeRecord(StudyRecord):
         return tuple(p for p in self.points if (p.images, p.factor) == (images, factor))
 
     def best(self, images: int) -> dict[int, float]:
-        """seed -> log2 of the factor at which a set of that size is left with the least test loss, of seeds with all factors."""
-        found = {}
+        """seed -> log2 of the factor at which a set of that size is left with the least test loss, of seeds with all factors.
+
+        Losses far beyond guessing's count as twice its: how far a training failed says nothing about where the least one is.
+        """
+        found, most = {}, 2 * math.log(self.classes)
         for seed in sorted({p.seed for p in self.points}):
-            losses = [p.test_loss for factor in self.factors for p in self.at(images, factor) if p.seed == seed]
+            losses = [min(p.test_loss, most) if math.isfinite(p.test_loss) else most
+                      for factor in self.factors for p in self.at(images, factor) if p.seed == seed]
             if len(losses) == len(self.factors):
                 found[seed] = least(self.factors, losses)
         return found
@@ -138,13 +142,12 @@ def _point(run: Run, images: int, factor: float) -> Point:
 def least(factors: Sequence[float], losses: Sequence[float]) -> float:
     """log2 of the factor of least loss: the vertex of the parabola through the least one and its neighbours.
 
-    The least one itself where it stands at an end or beside a loss that is no number.
+    The least one itself where it stands at an end.
     """
-    known = [loss if math.isfinite(loss) else math.inf for loss in losses]
-    x, i = [math.log2(factor) for factor in factors], known.index(min(known))
-    if not 0 < i < len(x) - 1 or math.inf in known[i - 1:i + 2]:
+    x, i = [math.log2(factor) for factor in factors], losses.index(min(losses))
+    if not 0 < i < len(x) - 1:
         return x[i]
-    curvature, slope, _ = np.polyfit(np.subtract(x[i - 1:i + 2], x[i]), known[i - 1:i + 2], 2)
+    curvature, slope, _ = np.polyfit(np.subtract(x[i - 1:i + 2], x[i]), losses[i - 1:i + 2], 2)
     return x[i] - slope / (2 * curvature) if curvature > 1e-12 else x[i]
 
 
@@ -174,14 +177,14 @@ def readings(record: SizeRecord) -> tuple[str, ...]:
 
 
 def loss_text(points: Sequence[Point]) -> str:
-    """Mean ± sd of the test loss over seeds."""
+    """Mean ± sd of the test loss over seeds; of losses far beyond guessing's only how large."""
     losses = [p.test_loss for p in points]
     if not losses:
         return "–"
     if not all(map(math.isfinite, losses)):
         return "no number"
-    spread = statistics.sd(losses)
-    return f"{statistics.mean(losses):.3f}" + ("" if spread is None else f" ± {spread:.3f}")
+    mean, spread = statistics.mean(losses), statistics.sd(losses)
+    return f"{mean:.1e}" if mean >= 100 else f"{mean:.3f}" + ("" if spread is None else f" ± {spread:.3f}")
 
 
 def show(record: SizeRecord, out) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import xml.etree.ElementTree as xml
 from pathlib import Path
 
@@ -167,6 +168,19 @@ def test_a_report_of_studies_alone(made, tmp_path: Path, checkout: Path) -> None
     stamp = (tmp_path / ".rendered.json").read_text()
     reports.render(Inputs({}, (), ladders=(climbed,), command=inputs.command), tmp_path, ("html",))
     assert (tmp_path / ".rendered.json").read_text() != stamp
+
+
+def test_a_build_of_chapters_alone_trains_nothing(tmp_path: Path, monkeypatch, capsys) -> None:
+    from reports.build import app
+    from speedcore.console import run_app
+
+    store, data, recipe = RunStore(tmp_path / "runs"), toys.dataset(), toys.recipe()
+    lr_finder.save(lr_finder.range_test(data, recipe, steps=10), data, recipe, store)
+    monkeypatch.setattr(sys, "argv", ["build", "--chapters", "lr-finder", "--runs", str(store.root), "--out",
+                                      str(tmp_path / "out"), "--formats", "html"])
+    assert run_app(app) == 0, capsys.readouterr().err
+    assert 'id="study-lr-finder"' in (tmp_path / "out" / "report.html").read_text()
+    assert list(store) == []
 
 
 DRAWN = {

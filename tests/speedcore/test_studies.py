@@ -180,14 +180,14 @@ def test_the_least_loss_by_the_parabola_through_its_neighbours() -> None:
     factors = (0.5, 1.0, 2.0, 4.0)  # log2: -1, 0, 1, 2
     assert least(factors, [(x - 0.3) ** 2 + 1 for x in (-1, 0, 1, 2)]) == pytest.approx(0.3)
     assert least(factors, [3, 2, 1, 0.5]) == 2.0                 # the end is the least
-    assert least(factors, [3, 1, math.nan, 5]) == 0.0            # a neighbour is no number
+    assert least(factors, [3, 1, 2, math.inf]) == pytest.approx(1 / 6)  # 1.5 x² − 0.5 x + 1; what is farther does not count
     assert least(factors, [1, 1, 1, 1]) == -1.0
 
 
 def size_record(best: dict[int, tuple[float, ...]], factors=(0.25, 0.5, 1.0, 2.0, 4.0), train_loss: float = 0.5) -> SizeRecord:
     """images -> log2 of the best factor, a seed each; losses are parabolas about them."""
     points = tuple(Point(images=images, factor=factor, seed=seed, run=f"r{images}-{factor}-{seed}", train_loss=train_loss,
-                         test_loss=1 + (math.log2(factor) - x) ** 2, accuracy=0.5)
+                         test_loss=1 + (math.log2(factor) - x) ** 2 / 4, accuracy=0.5)
                    for images, xs in best.items() for seed, x in enumerate(xs) for factor in factors)
     return SizeRecord(study=lr_by_dataset_size.NAME, dataset="toy", fingerprint="f", official=False, classes=4, train_images=400,
                       recipe=toys.recipe(), scale=vars(Scale()), device="cpu", provenance={}, rate=0.05, factors=factors,
@@ -203,6 +203,13 @@ def test_the_slope_over_sizes_by_hand() -> None:
     assert flat.findings[0].question.numbers == pytest.approx((0.0,))
     assert "2 times the rate for 100 images, 2 times the rate for 200 images" in lr_by_dataset_size.readings(flat)[0]
     assert "No run up to 4 times the rate" in lr_by_dataset_size.readings(flat)[1]
+    wild = flat.model_copy(update={"points": tuple(
+        p.model_copy(update={"test_loss": {4.0: math.nan, 0.25: 1e9}.get(p.factor, p.test_loss)}) for p in flat.points)})
+    # Losses of 1.25, 1 and, for the one that is no number, twice that of guessing among four.
+    third = 2 * math.log(4)
+    assert wild.best(100)[0] == pytest.approx(1 + (1.25 - third) / (2 * (1.25 + third - 2)))
+    assert lr_by_dataset_size.loss_text(wild.at(100, 4.0)) == "no number"
+    assert lr_by_dataset_size.loss_text(wild.at(100, 0.25)) == "1.0e+09"
     failed = size_record({100: (1.0,), 200: (1.0,)}, train_loss=math.log(4) + 0.01)
     assert "2 of 2 runs at 0.25 times the rate" in lr_by_dataset_size.readings(failed)[1]
 
