@@ -86,7 +86,7 @@ def _plot(ax, plot: Plot, handles: dict) -> None:
     ax.set_ylabel(plot.ylabel)
     if plot.log:
         ax.set_xscale("log", base=plot.log)
-        ax.xaxis.set_major_formatter(lambda value, _: _short(value))
+        ax.xaxis.set_major_formatter(lambda value, _: _multiple(value) if plot.log == 2 else f"{value:g}")
         ax.xaxis.set_minor_formatter(lambda value, _: "")
     if plot.ticks:
         ax.set_xticks(plot.ticks)
@@ -98,7 +98,7 @@ def _plot(ax, plot: Plot, handles: dict) -> None:
                     va="top", fontsize=7, color="#555555")
 
 
-def _short(value: float) -> str:
+def _multiple(value: float) -> str:
     """1/8 for an eighth: rates are read as multiples."""
     inverse = round(1 / value) if 0 < value < 1 else 0
     return f"1/{inverse}" if 1 < inverse <= 64 and abs(inverse * value - 1) < 1e-9 else f"{value:g}"

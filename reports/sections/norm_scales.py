@@ -37,7 +37,8 @@ def _figure(name: str, record: ScalesRecord, kind: str) -> FigureSpec:
         curves = [Curve("median of the channels, with 10 to 90 %", epochs, median, 0, low, high, band=True, marks=False)]
         if kind == "scales":
             curves.append(Curve("weight decay alone", epochs, record.watched[0].decay[:shortest], 1, dashed=True))
-        contents.append(Plot(layer.removesuffix(".norm"), "epoch", {"scales": "scale", "biases": "bias"}[kind], tuple(curves)))
+        title = layer.removesuffix(".norm").replace(".residual", "")
+        contents.append(Plot(title, "epoch", {"scales": "scale", "biases": "bias"}[kind], tuple(curves)))
         data[layer] = {"low": list(low), "median": list(median), "high": list(high)}
     alt = f"{_WORDS[kind]}, a panel a layer, {record.scaled.text}. " + " ".join(
         f"{plot.title}: the median goes from {plot.curves[0].y[0]:.2f} to {plot.curves[0].y[-1]:.2f}." for plot in contents)

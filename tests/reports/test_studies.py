@@ -112,7 +112,7 @@ def test_scales(made) -> None:
         assert row[2] == f"{record.watched[0].scales[layer].mean[-1]:.3f}"
     assert [figure.id.rpartition("-")[2] for figure in figures] == ["scales", "biases"]
     assert "weight decay alone" in figures[0].svg and "weight decay alone" not in figures[1].svg
-    assert figures[0].svg.count("layer3.residual.res2") == 1
+    assert figures[0].svg.count(">layer3.res2<") == 1
     assert "In the middle of training" in bullets(section) and "Cannot tell: scales move largely" in bullets(section)
 
 
