@@ -35,7 +35,8 @@ def _figure(name: str, record: RangeRecord) -> FigureSpec:
     if record.highest is not None:
         marks.append((record.highest, "turns up"))
     plot = Plot("", "learning rate", "training loss (nats), smoothed", (Curve("loss", record.rates, record.losses, marks=False),),
-                log=10, top=min(2 * record.losses[0], 1.05 * max(record.losses)), lines=tuple(mark for mark in marks if mark[0] <= record.rates[-1]))
+                log=10, top=min(2 * record.losses[0], 1.05 * max(record.losses)),
+                lines=tuple(mark for mark in marks if mark[0] <= record.rates[-1]))
     alt = (f"Training loss against a learning rate that rises from {record.rates[0]:.2g} to {record.rates[-1]:.2g}: from "
            f"{record.losses[0]:.3f} to at least {min(record.losses):.3f}. {_reading(record)}")
     return FigureSpec(name + "-figure", plots("Range test", [plot], legend=False), alt,
