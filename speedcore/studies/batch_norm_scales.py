@@ -34,6 +34,7 @@ from speedcore.studies import records
 from speedcore.studies.findings import RULE, Finding, Question, answer
 from speedcore.studies.records import StudyRecord
 from speedcore.studies.rounds import check_steps, in_rounds
+from speedcore.trainee import Trainee, synchroniser
 
 NAME, RECIPE, DATASET = "batch-norm-scales", "page-tricks-ghost", "cifar10"
 SAMPLES = 60
@@ -130,10 +131,10 @@ def watch(dataset: Dataset, recipe: Recipe, seed: int, device: str, say: Say = l
         raise RecipeError(f"study '{NAME}' knows what weight decay alone does under SGD with the rate inside the momentum "
                           f"buffer; recipe '{recipe.name}' has another optimiser, choose for example {RECIPE}.")
     on = torch.device(device)
-    ledger = Ledger(training.synchroniser(on))
+    ledger = Ledger(synchroniser(on))
     train, _ = training.hold_out(dataset.train, recipe.validation)
     batches = data_path.of_recipe(recipe, train.to(on), seed, Normalise.of(dataset))
-    trainee = training.Trainee(dataset, recipe, seed, on)
+    trainee = Trainee(dataset, recipe, seed, on)
     samples = Samples(trainee.network)
     if not samples:
         raise RecipeError(f"recipe '{recipe.name}' trains no batch-norm scales, so there is nothing to watch; choose for example "

@@ -28,6 +28,7 @@ from speedcore.recipe import Frozen, Recipe
 from speedcore.runs import Run, RunStore
 from speedcore.studies import records
 from speedcore.studies.records import StudyRecord
+from speedcore.trainee import synchroniser
 
 NAME, DATASET = "compute-bound", "cifar10"
 RECIPES = ("page-baseline-no-repeat", "page-tricks-no-cutout")
@@ -95,7 +96,7 @@ def peak(device: torch.device, precision: str, sides: Sequence[int] | None = Non
     sides: rows of the square matrices; by the kind of device where None.
     """
     sides = sides or ((4096, 8192) if device.type == "cuda" else (1024, 2048))
-    dtype, wait, best = torch.bfloat16 if precision == "bf16" else torch.float32, training.synchroniser(device), None
+    dtype, wait, best = torch.bfloat16 if precision == "bf16" else torch.float32, synchroniser(device), None
     for side in sides:
         generator = torch.Generator().manual_seed(side)
         a, b = (torch.randn(side, side, generator=generator).to(device, dtype) for _ in range(2))

@@ -36,7 +36,8 @@ from speedcore.studies.constant_rate import at_constant_rate
 from speedcore.studies.findings import RULE, Finding, Question, answer
 from speedcore.studies.records import StudyRecord
 from speedcore.studies.rounds import Training, check_steps, in_rounds
-from speedcore.training import Trainee, hold_out
+from speedcore.trainee import Trainee
+from speedcore.training import hold_out
 
 NAME, RECIPE, DATASET = "forgetting", "page-baseline-main-thread", "cifar10"
 HIGH, LOW = 4.0, 1.0
