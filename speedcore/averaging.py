@@ -22,17 +22,27 @@ class WeightAverage:
         self._tensors = [t for t in network.state_dict().values() if t.is_floating_point()]
         self._averages = [t.detach().clone() for t in self._tensors] if spec.initial else None
         self._phase = 1 % spec.every if spec.initial else 0
+        self._updates = 0
 
     @torch.no_grad()
     def update(self, step: int, progress: float) -> None:
         """Call after each optimiser step (counted from 1)."""
         if step % self._spec.every != self._phase or progress < self._spec.start:
             return
+        self._updates += 1
         if self._averages is None:
             self._averages = [t.detach().clone() for t in self._tensors]
         else:
+            torch._foreach_lerp_(self._averages, self._tensors, self._newest)
+
+    @property
+    def _newest(self) -> float:
+        """What the newest weights count."""
+        power = self._spec.power
+        if power is None:
             # `every` steps at once: the old average keeps decay^every of its weight.
-            torch._foreach_lerp_(self._averages, self._tensors, 1 - self._spec.decay**self._spec.every)
+            return 1 - self._spec.decay**self._spec.every
+        return (power + 1) / (self._updates + power)
 
     @torch.no_grad()
     def install(self) -> None:

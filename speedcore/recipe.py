@@ -47,7 +47,8 @@ __all__ = [
 
 # Fields that came after the first runs had been published. At their defaults they stay out of the hash, so that a recipe
 # that does not use them keeps its name, and its finished runs stay findable.
-_LATER = ("order", "last_batch", "peek", "loader", "loss", "norm_precision", "augment.groups", "average.initial")
+_LATER = ("order", "last_batch", "peek", "loader", "loss", "norm_precision", "augment.groups", "average.initial",
+          "average.power", "network.depth")
 
 
 class Recipe(Part):
@@ -121,7 +122,7 @@ class Recipe(Part):
             part, table = self, content
             for name in parts:
                 part, table = getattr(part, name), table[name]
-            if part is not None and getattr(part, field) == type(part).model_fields[field].default:
+            if part is not None and field in table and getattr(part, field) == type(part).model_fields[field].default:
                 del table[field]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -37,26 +37,32 @@ def _conv(inputs: int, outputs: int) -> nn.Conv2d:
 
 
 class Stage(nn.Module):
-    """conv-pool-norm-activation-conv-norm-activation. Pooling comes first: a quarter of the work for what follows."""
+    """conv-pool-norm-activation-conv-norm-activation. Pooling comes first: a quarter of the work for what follows.
 
-    def __init__(self, inputs: int, outputs: int, activation: type[nn.Module], momentum: float, eps: float):
+    With a depth of three a third convolution follows, with what the other two were given added to its response.
+    """
+
+    def __init__(self, inputs: int, outputs: int, depth: int, activation: type[nn.Module], momentum: float, eps: float):
         super().__init__()
         self.conv1 = _conv(inputs, outputs)
         self.pool = nn.MaxPool2d(2)
         self.norm1 = FrozenScaleNorm(outputs, momentum, eps)
         self.conv2 = _conv(outputs, outputs)
         self.norm2 = FrozenScaleNorm(outputs, momentum, eps)
+        self.conv3 = _conv(outputs, outputs) if depth == 3 else None
+        self.norm3 = FrozenScaleNorm(outputs, momentum, eps) if depth == 3 else None
         self.activation = activation()
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
         x = self.activation(self.norm1(self.pool(self.conv1(x))))
-        return self.activation(self.norm2(self.conv2(x)))
+        y = self.activation(self.norm2(self.conv2(x)))
+        return y if self.conv3 is None else self.activation(x + self.norm3(self.conv3(y)))
 
 
 class RecordNet(nn.Module):
     """Whitening, a stage for each of `widths`, global max-pool, linear head without bias. Needs images of at least 16×16."""
 
-    def __init__(self, channels: int, size: tuple[int, int], classes: int, widths: tuple[int, ...],
+    def __init__(self, channels: int, size: tuple[int, int], classes: int, widths: tuple[int, ...], depth: int,
                  whiten_kernel: int, whiten_stride: int, activation: str, logit_scale: float, norm_momentum: float,
                  norm_eps: float, head_std: float):
         super().__init__()
@@ -76,7 +82,7 @@ class RecordNet(nn.Module):
         act = _ACTIVATIONS[activation]
         self.activation = act()
         ins = (2 * patch, *widths[:-1])
-        self.stages = nn.Sequential(*(Stage(i, o, act, norm_momentum, norm_eps) for i, o in zip(ins, widths, strict=True)))
+        self.stages = nn.Sequential(*(Stage(i, o, depth, act, norm_momentum, norm_eps) for i, o in zip(ins, widths, strict=True)))
         self.explain_layers = {"middle": "stages.0", "last": f"stages.{len(widths) - 1}"}
         self.head = nn.Linear(widths[-1], classes, bias=False)
         nn.init.normal_(self.head.weight, std=head_std)

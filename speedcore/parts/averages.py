@@ -12,6 +12,8 @@ from speedcore.parts.base import Part
 class Average(Part):
     """Exponential moving average of weights and buffers: `decay` a step, applied every `every` steps.
 
+    power: instead of a decay, an average that looks back over the same share of the run however long that is: in the k-th
+    update the new weights count (power + 1) / (k + power). 0 is the mean of all of them; the higher, the more the latest count.
     initial: it begins at the untrained weights and is updated after steps 1, 1 + every, ..., as the series' code has it;
     else it begins at the weights of its first update, after step `every`.
     """
@@ -21,9 +23,12 @@ class Average(Part):
     # The average runs on to the end over weights that no longer move much; before `start` it would hold old ones.
     start: Annotated[float, Field(ge=0, lt=1)] = 0.0
     initial: bool = False
+    power: NonNegativeFloat | None = None
 
     @model_validator(mode="after")
     def _one_beginning(self) -> Average:
+        if self.power is not None and (self.initial or "decay" in self.model_fields_set and self.decay != 0.99):
+            raise ValueError("power takes the place of decay and of initial; leave these out")
         if self.initial and self.start:
             raise ValueError("initial begins with the run and start later; leave one of them out")
         return self

@@ -22,10 +22,14 @@ class DavidNet(Part):
 
 
 class RecordNet(Part):
-    """A whitened convolutional network (`speedcore.networks.recordnet`): a stage for each of `widths`."""
+    """A whitened convolutional network (`speedcore.networks.recordnet`): a stage of `depth` convolutions for each of `widths`.
+
+    With three convolutions a stage the second and third lie beside an identity.
+    """
 
     kind: Literal["recordnet"] = "recordnet"
     widths: Annotated[tuple[PositiveInt, ...], Field(min_length=2, max_length=4)] = (64, 256, 256)
+    depth: Literal[2, 3] = 2
     whiten_kernel: Literal[2, 3, 4] = 2
     whiten_stride: Literal[1, 2] = 1
     activation: Literal["gelu", "silu", "relu"] = "gelu"

@@ -40,24 +40,35 @@ def test_the_articles_number_is_trainable_and_statistics_together() -> None:
     assert sum(davidnet_by_hand(3)) == 6_577_600
 
 
-def recordnet_by_hand(channels: int, kernel: int, widths: tuple[int, ...], classes: int) -> dict[str, int]:
+def recordnet_by_hand(channels: int, kernel: int, widths: tuple[int, ...], classes: int, depth: int) -> dict[str, int]:
     patch = channels * kernel**2
     ins = (2 * patch, *widths[:-1])
-    filters = sum(9 * (i * o + o * o) for i, o in zip(ins, widths, strict=True))
-    norms = 2 * sum(widths)  # biases are trained, scales are frozen at 1
+    filters = sum(9 * (i * o + (depth - 1) * o * o) for i, o in zip(ins, widths, strict=True))
+    norms = depth * sum(widths)  # biases are trained, scales are frozen at 1
     return {"trainable": 2 * patch + filters + norms + widths[-1] * classes,  # the whitening's bias is trained
             "frozen": 2 * patch * patch + norms, "buffers": 2 * norms}
 
 
-@pytest.mark.parametrize(("channels", "kernel", "widths"), [(3, 2, (64, 256, 256)), (1, 3, (32, 64, 128)), (1, 4, (16, 64))])
-def test_recordnets_size_by_hand(channels: int, kernel: int, widths: tuple) -> None:
-    spec = RecordNetSpec(widths=widths, whiten_kernel=kernel)
-    assert counts(spec, channels) == recordnet_by_hand(channels, kernel, widths, 10)
+@pytest.mark.parametrize(("channels", "kernel", "widths", "depth"), [
+    (3, 2, (64, 256, 256), 2), (1, 3, (32, 64, 128), 2), (1, 4, (16, 64), 2), (3, 2, (48, 192, 192), 3)])
+def test_recordnets_size_by_hand(channels: int, kernel: int, widths: tuple, depth: int) -> None:
+    spec = RecordNetSpec(widths=widths, whiten_kernel=kernel, depth=depth)
+    assert counts(spec, channels) == recordnet_by_hand(channels, kernel, widths, 10, depth)
+
+
+def test_a_third_convolution_lies_beside_an_identity() -> None:
+    torch.manual_seed(0)
+    stage = build(RecordNetSpec(widths=(4, 4), depth=3, activation="relu"), 3, (16, 16), 2).stages[1].eval()
+    with torch.no_grad():
+        stage.conv3.weight.zero_()
+        image = torch.rand(2, 4, 7, 7)
+        before = torch.relu(stage.norm1(stage.pool(stage.conv1(image))))
+        assert torch.equal(stage(image), before)  # nothing from the branch: what entered it, which no ReLU changes again
 
 
 @pytest.mark.parametrize("size", [(28, 28), (32, 32), (20, 30), (40, 36)])
 @pytest.mark.parametrize("spec", [DavidNetSpec(width=1 / 16), RecordNetSpec(widths=(4, 4, 4)),
-                                  RecordNetSpec(widths=(4, 4, 4), whiten_kernel=3),
+                                  RecordNetSpec(widths=(4, 4, 4), whiten_kernel=3, depth=3),
                                   RecordNetSpec(widths=(4, 4), whiten_kernel=4, whiten_stride=2)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_networks_take_images_of_any_size_and_name_layers_to_explain(size, spec, channels: int) -> None:

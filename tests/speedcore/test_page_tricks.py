@@ -363,6 +363,27 @@ def test_the_average_begins_at_the_untrained_weights_and_is_updated_after_steps_
         Average(initial=True, start=0.5)
 
 
+@pytest.mark.parametrize("power", [0, 1, 3])
+def test_an_average_by_power_counts_what_is_late(power: int) -> None:
+    """The weights of the k-th of n updates are in proportion to (k)(k + 1)...(k + power - 1): all the same for 0, k for 1."""
+    network = nn.BatchNorm2d(1)
+    average, n = WeightAverage(network, Average(power=power, every=2)), 7
+    values = torch.randn(n, generator=torch.Generator().manual_seed(power)).tolist()
+    for step in range(1, 2 * n + 1):
+        with torch.no_grad():
+            network.weight.fill_(99.0 if step % 2 else values[step // 2 - 1])
+        average.update(step, step / (2 * n))
+    average.install()
+    shares = [math.prod(range(k, k + power)) for k in range(1, n + 1)]
+    assert network.weight.item() == pytest.approx(sum(s * v for s, v in zip(shares, values, strict=True)) / sum(shares), rel=1e-5)
+
+
+def test_power_takes_the_place_of_decay() -> None:
+    for wrong in ({"decay": 0.9}, {"initial": True}):
+        with pytest.raises(ValueError, match="power takes the place"):
+            Average(power=1, **wrong)
+
+
 # --- groups that share a choice --------------------------------------------------------------------------------------
 
 def test_groups_of_equal_size_share_a_choice_that_no_other_has() -> None:
@@ -458,8 +479,9 @@ def test_recipes_that_do_not_use_the_new_fields_keep_their_names(name: str) -> N
 def test_new_fields_are_part_of_the_name_where_they_are_used() -> None:
     plain = toys.recipe(average=Average())
     others = [plain.changed(average=Average(initial=True).model_dump()), plain.changed(loss="sum"),
-              plain.changed(augment=plain.augment.model_copy(update={"groups": 8}).model_dump())]
-    assert len({plain.hash, *(other.hash for other in others)}) == 4
+              plain.changed(augment=plain.augment.model_copy(update={"groups": 8}).model_dump()),
+              plain.changed(average=Average(power=0).model_dump())]
+    assert len({plain.hash, *(other.hash for other in others)}) == 5
 
 
 def test_the_last_rung_trains_to_the_bit_twice(store) -> None:
