@@ -17,8 +17,8 @@ def table(context: Context) -> Table | None:
     for name, method in methods().items():
         users = [user for user, used in recipes.items() if any(method.used_by(recipe) for recipe in used)]
         if users:
-            rows.append((Cell(method.title), Cell(method.summary), Cell(", ".join(users)), Cell(f"docs/methods/{name}.md")))
-    columns = (Column("Method"), Column("In a line"), Column("Used by"), Column("Card"))
+            rows.append((Cell(method.title), Cell(method.summary), Cell(", ".join(users)), Cell(f"{name}.md")))
+    columns = (Column("Method"), Column("In a line"), Column("Used by"), Column("Card in docs/methods"))
     return Table("methods", "Methods that the recipes of this report use", columns, tuple(rows),
                  note="A card says what a method is, why it works, what it costs, how a recipe asks for it, and what effect was "
                       "measured; `docs/methods/README.md` in the project's checkout lists all of them. What ladders of this "

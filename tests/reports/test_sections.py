@@ -50,7 +50,7 @@ def test_the_appendix_names_the_cards_of_the_methods_that_are_used(whole, checko
     assert {"Cutout", "Pad and crop", "Random flip", "The rate inside the momentum buffer"} <= set(found)
     assert not {"Muon", "Alternating flip", "Label smoothing", "bf16"} & set(found)
     assert found["Cutout"]["Used by"] == "tiny"
-    assert all((checkout / row["Card"]).is_file() for row in found.values())
+    assert all((checkout / "docs" / "methods" / row["Card in docs/methods"]).is_file() for row in found.values())
 
 
 def test_accuracy_rows(whole) -> None:
