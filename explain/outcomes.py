@@ -12,11 +12,13 @@ from explain.preregistration import NORMALISED_MASS, Outcome
 from speedcore.runs import Run
 
 
-def normalised_mass(explanation: Explanation, outcome: Outcome, rows: np.ndarray | None = None) -> float | None:
+def normalised_mass(explanation: Explanation, outcome: Outcome, rows: np.ndarray | None = None,
+                    kind: str = "true") -> float | None:
     """Normalised mass of the true-class maps on the object (`explain.metrics.Score`), over the measured images.
 
-    rows: bool, which of the measured images count; None: all. None is returned where the explanation is not of the outcome's
-    method, has no masks, or where no map can be scored. Raises ExplainError for an outcome that is not this one.
+    rows: bool, which of the measured images count; None: all. kind: "true", or a null control that the explanation has. None is
+    returned where the explanation is not of the outcome's method, has no masks, or where no map can be scored. Raises
+    ExplainError for an outcome that is not this one.
     """
     if outcome.measure != NORMALISED_MASS or outcome.target != "true":
         raise ExplainError(f"outcome '{outcome.name}' ({outcome.measure}, {outcome.target} class) is not stored with "
@@ -25,8 +27,8 @@ def normalised_mass(explanation: Explanation, outcome: Outcome, rows: np.ndarray
     if explanation.record.method != outcome.method or layer is None or layer.score is None:
         return None
     if rows is None:
-        return layer.score.score
-    names = (f"{outcome.layer}_mass_true", "foreground", f"{outcome.layer}_ceiling")
+        return (layer.score if kind == "true" else layer.controls[kind]).score
+    names = (f"{outcome.layer}_mass_{kind}", "foreground", f"{outcome.layer}_ceiling")
     return Score.of(*(torch.from_numpy(explanation.arrays[name][rows]) for name in names)).score
 
 

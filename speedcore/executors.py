@@ -80,11 +80,17 @@ def _run(job: training.Job, standing: Run | None, dataset: Dataset, store: RunSt
     return run, standing is not None
 
 
+def whole_key(dataset: Dataset, recipe: Recipe, arm: str, seed: int, device: str = "cpu") -> str:
+    """The name under which `whole_run` keeps its run."""
+    budget = planning.Budget(float("inf"), planning.POLICIES["article"])
+    return planning.run_key(recipe, dataset.name, dataset.fingerprint, arm, seed, budget, budget.seconds, device)
+
+
 def whole_run(dataset: Dataset, recipe: Recipe, arm: str, seed: int, store: RunStore, device: str = "cpu",
               watcher: Watcher | None = None) -> Run:
     """Train all the epochs of `recipe` as it stands, whatever time that takes, or find the run that did."""
     budget, steps = planning.Budget(float("inf"), planning.POLICIES["article"]), training.full_steps(dataset, recipe)
-    key = planning.run_key(recipe, dataset.name, dataset.fingerprint, arm, seed, budget, budget.seconds, device)
+    key = whole_key(dataset, recipe, arm, seed, device)
     job = training.Job(key, recipe, arm, seed, budget, budget.seconds, steps, steps)
     return _run(job, store.find(key), dataset, store, torch.device(device), watcher or Watcher())[0]
 

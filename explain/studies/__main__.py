@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from speedcore.console import console, device_of, live, run_app
+from speedcore.console import console, device_of, live, run_app, seconds_of
 from speedcore.errors import UserError
 
 app = typer.Typer(help="Experiments that train networks in order to question their heatmaps.", add_completion=False,
@@ -31,13 +33,16 @@ def shortcuts(
     train: Annotated[int | None, typer.Option(min=100, help="Training images; 10,000 without it.")] = None,
     test: Annotated[int | None, typer.Option(min=10, help="Test images; 2,000 without it.")] = None,
     images_per_class: Annotated[int, typer.Option(min=1, help="Test images of each class whose maps are measured.")] = 100,
+    within: Annotated[str, typer.Option(help="Time for the whole study (20m, 1h, 90s), or none.")] = "none",
     runs: Annotated[Path | None, typer.Option(help="Where runs are kept (else SPEEDCORE_RUNS, else runs/).")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Plant a shortcut, measure how far networks rely on it, and see whether their heatmaps show that much.
 
-    Finished networks are reused; after Ctrl-C the same command continues.
+    Finished networks are reused; after Ctrl-C, or when the time ran out, the same command continues.
     """
+    left = _clock(within)
+
     from explain.studies import shortcuts as planted
     from speedcore import recipes
     from speedcore.data.shapes import TEST, TRAIN
@@ -48,21 +53,24 @@ def shortcuts(
         chosen = chosen.changed(epochs=epochs, min_epochs=min(epochs, chosen.min_epochs))
     kinds, sides, shares = _names(shortcut), _names(arms), _shares(correlations)
     with live("shortcuts", len(kinds) * len(set(shares)) * len(sides) * seeds, console()) as watcher:
-        found, path = planted.study(chosen, RunStore(runs), device_of(device), kinds, shares, seeds, sides, train or TRAIN,
-                                    test or TEST, images_per_class, watcher)
+        found = planted.study(chosen, RunStore(runs), device_of(device), kinds, shares, seeds, sides, train or TRAIN,
+                              test or TEST, images_per_class, watcher, left)
     out = console(stderr=False)
-    _show(found, out)
-    typer.echo(path)
+    _show(found.record, out)
+    _end(found, out)
 
 
 @app.command()
 def claim(
-    datasets: Annotated[str, typer.Option(help="Registered data sets, with commas.")] = "shapes,mnist",
-    recipe: Annotated[str, typer.Option(help="A built-in name, or a TOML file.")] = "sprint",
+    datasets: Annotated[str, typer.Option(help="Registered data sets, with commas; of each seed they are done in this "
+                                               "order.")] = "shapes,mnist",
+    recipe: Annotated[str, typer.Option(help="A built-in name or a TOML file, or DATASET=RECIPE with commas.")] = "sprint",
     seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="Pairs; as many as are registered without it.")] = None,
-    epochs: Annotated[float | None, typer.Option(min=0.01, help="Other than the recipe's.")] = None,
-    parts: Annotated[bool, typer.Option("--parts/--no-parts", help="Also crop, flip, cutout and all, each by itself.")] = True,
+    epochs: Annotated[str | None, typer.Option(help="Other than the recipe's: a number, or DATASET=NUMBER with commas.")] = None,
+    parts: Annotated[str, typer.Option(help="Parts of the augmentation by themselves, done last: all, none, or names with "
+                                            "commas.")] = "all",
     match: Annotated[bool, typer.Option("--match/--no-match", help="Also checkpoints of equal accuracy.")] = True,
+    within: Annotated[str, typer.Option(help="Time for the whole study (20m, 1h, 90s), or none.")] = "none",
     images_per_class: Annotated[int, typer.Option(min=1, help="Test images of each class whose maps are measured.")] = 100,
     data: Annotated[Path | None, typer.Option(help="Where to look for data first (else SPEEDCORE_DATA).")] = None,
     runs: Annotated[Path | None, typer.Option(help="Where runs are kept (else SPEEDCORE_RUNS, else runs/).")] = None,
@@ -70,30 +78,77 @@ def claim(
 ) -> None:
     """Run the preregistered claim: arms paired by seed, every registered outcome, and the verdicts.
 
-    Finished runs are reused; after Ctrl-C the same command continues.
+    First the pairs that decide it, a seed of every data set before the next seed; then checkpoints of equal accuracy; then the
+    parts of the augmentation. Finished runs are reused; after Ctrl-C, or when the time ran out, the same command continues.
     """
+    left = _clock(within)
+
     from explain.preregistration import preregistration
     from explain.studies import claim as registered
+    from explain.studies.verdicts import verdicts
     from speedcore.data import load
     from speedcore.runs import RunStore
 
     plan, names = preregistration(), _names(datasets)
     if wrong := [name for name in names if name not in plan.datasets]:
         raise UserError(f"--datasets: {', '.join(wrong)} is not in the preregistration, which has {', '.join(plan.datasets)}.")
+    chosen = {"all": True, "none": False}.get(parts) if parts in ("all", "none") else _names(parts)
+    wanted = {"recipe": _by_dataset(recipe, names, "--recipe"), "epochs": _epochs(epochs, names), "parts": chosen}
     loaded = [load(name, data) for name in names]
     count = seeds or plan.pairs.planned
-    arms = sum(2 + (len(plan.datasets[name].parts) if parts else 0) for name in names)
-    with live("claim", count * arms, console()) as watcher:
-        record, path = registered.study(plan, loaded, RunStore(runs), recipe, epochs, count, parts, match, device_of(device),
-                                        images_per_class, watcher)
-    _show_claim(registered.verdicts(record), count, plan.pairs.planned, console(stderr=False))
-    typer.echo(path)
+    bases = registered.bases(plan, loaded, wanted["recipe"], wanted["epochs"])
+    arms = sum(len(registered.arms(plan, name, base, chosen)) for name, base in bases.items())
+    most = count * (arms + (registered.TRIALS * len(names) if match else 0))
+    with live("claim", most, console()) as watcher:
+        found = registered.study(plan, loaded, RunStore(runs), **wanted, seeds=count, match=match, device=device_of(device),
+                                 images_per_class=images_per_class, watcher=watcher, seconds_left=left)
+    out = console(stderr=False)
+    _show_claim(verdicts(found.record), found.record.planned, plan.pairs.planned, out)
+    _end(found, out)
 
 
-def _show_claim(found, count: int, planned: int, out) -> None:
+def _end(found, out) -> None:
+    """What was left out, and where the result lies."""
+    for line in found.left_out:
+        out.print(line, markup=False, soft_wrap=True)
+    typer.echo(found.path)
+
+
+def _clock(within: str) -> Callable[[], float]:
+    """Seconds left of the time given, from now on."""
+    from speedcore.clock import Stopwatch
+
+    limit, watch = seconds_of(within, "--within"), Stopwatch()
+    return lambda: math.inf if limit is None else limit - watch.seconds()
+
+
+def _by_dataset(text: str, names: Sequence[str], option: str) -> str | dict[str, str]:
+    """One for all ("sprint"), or by data set ("shapes=sprint,mnist=dash"). Raises UserError naming `option`."""
+    if "=" not in text:
+        return text
+    pairs = [part.partition("=") for part in _names(text)]
+    if wrong := [name for name, sign, _ in pairs if name not in names or not sign]:
+        raise UserError(f"{option}: '{wrong[0]}' is none of the data sets {', '.join(names)}; write DATASET=VALUE with commas.")
+    return {name: value for name, _, value in pairs}
+
+
+def _epochs(text: str | None, names: Sequence[str]) -> float | dict[str, float] | None:
+    if text is None:
+        return None
+    given = _by_dataset(text, names, "--epochs")
+    try:
+        found = {name: float(value) for name, value in ({"": given} if isinstance(given, str) else given).items()}
+    except ValueError:
+        found = {"": math.nan}
+    if not all(0.01 <= value < math.inf for value in found.values()):
+        raise UserError(f"--epochs '{text}': write a number of epochs from 0.01 on, or DATASET=NUMBER with commas.")
+    return found.get("", found) if isinstance(given, str) else found
+
+
+def _show_claim(found, planned: bool, count: int, out) -> None:
     from rich.table import Table
 
-    from explain.studies.claim import rows
+    from explain.studies.verdicts import rows
 
     made = rows(found)
     table = Table(*made[0], box=None, header_style="bold", pad_edge=False)
@@ -107,8 +162,9 @@ def _show_claim(found, count: int, planned: int, out) -> None:
         for name, tested in one.primary.items():
             more = ", and the opposite was shown" if tested.opposite else ""
             out.print(f"{name}: “{one.claim.text}”: {tested.verdict}{more}", markup=False, soft_wrap=True)
-    if count != planned:
-        out.print(f"{planned} pairs are registered; with {count} these verdicts are exploratory.", markup=False)
+    if not planned:
+        out.print(f"{count} pairs are registered for every data set; with other numbers the verdicts are exploratory.",
+                  markup=False)
 
 
 def _names(text: str) -> tuple[str, ...]:

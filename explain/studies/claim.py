@@ -1,7 +1,9 @@
 """The claim, run as it was preregistered: none against the recipe's augmentation, and against each of its parts.
 
 Every arm of a seed is a whole run of the same recipe but for its augmentation: the same initial weights, order of images and
-number of steps. Runs are stored like all runs, outcomes beside them; what stands is reused.
+number of steps. What decides the claim comes first: the pairs (none, with), seeds outermost, so that whatever time allows is
+balanced over the data sets; then checkpoints of equal accuracy; then the parts of the augmentation by themselves. Runs are
+stored like all runs, outcomes beside them; what stands is reused, and after each seed the result is put together anew.
 
     RUNS/studies/claim-…/result.json   which runs, and each outcome of each (`ClaimRecord`); verdicts follow from it alone
 """
@@ -10,90 +12,123 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
 import torch
 
 from explain.models import ExplainError
-from explain.preregistration import Claim, Kind, Outcome, Preregistration
-from explain.studies.measuring import value
+from explain.preregistration import Outcome, Preregistration
+from explain.studies.measuring import nulls, value
+from explain.studies.verdicts import NONE, WITH, ClaimRecord, DatasetRecord, read
 from speedcore import executors, provenance, recipes
+from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset
 from speedcore.executors import Watcher
-from speedcore.procedure import Tested, judge
-from speedcore.recipe import Frozen, Recipe, Views
+from speedcore.recipe import Recipe, Views
 from speedcore.runs import Run, RunStore, staged
 
-NONE, WITH = "none", "with"
-_TRIALS = 4  # halvings of the epochs' range in the search for a checkpoint of equal accuracy
+MATCHED = "matched"
+TRIALS = 4  # halvings of the epochs' range in the search for a checkpoint of equal accuracy
 
 
-class DatasetRecord(Frozen):
-    """One data set. runs: keys by arm, in order of the seeds. values: outcome -> contrast (an arm) -> pairs (none, arm), None
-    where a side could not be scored or matched."""
+class Study(NamedTuple):
+    """The record, where it lies, and what was left out for want of time, in sentences."""
 
-    recipe: Recipe
-    runs: dict[str, tuple[str, ...]]
-    values: dict[str, dict[str, tuple[tuple[float | None, float | None], ...]]]
-
-
-class ClaimRecord(Frozen):
-    """result.json."""
-
-    version: Literal[1] = 1
-    preregistration: Preregistration
-    images_per_class: int
-    device: str
-    datasets: dict[str, DatasetRecord]
-    provenance: dict
+    record: ClaimRecord
+    path: Path
+    left_out: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Verdicts:
-    """What the record says. primary: data set -> test of the claim. secondary: data set -> outcome -> test, corrected within
-    the data set. parts: "data set: part" -> test of the primary outcome, corrected over all of them."""
+def study(plan: Preregistration, datasets: Sequence[Dataset], store: RunStore, recipe: str | Mapping[str, str] = "sprint",
+          epochs: float | Mapping[str, float] | None = None, seeds: int | None = None, parts: bool | Sequence[str] = True,
+          match: bool = True, device: str = "cpu", images_per_class: int = 100, watcher: Watcher | None = None,
+          seconds_left: Callable[[], float] = lambda: float("inf")) -> Study:
+    """Train what is missing, measure every registered outcome, and keep the result.
 
-    kind: Kind
-    claim: Claim
-    primary: dict[str, Tested]
-    secondary: dict[str, dict[str, Tested]]
-    parts: dict[str, Tested]
-
-
-def study(plan: Preregistration, datasets: Sequence[Dataset], store: RunStore, recipe: str = "sprint",
-          epochs: float | None = None, seeds: int | None = None, parts: bool = True, match: bool = True, device: str = "cpu",
-          images_per_class: int = 100, watcher: Watcher | None = None) -> tuple[ClaimRecord, Path]:
-    """Train what is missing, measure every registered outcome, and keep the result; returns it and where it lies.
-
-    seeds: None takes as many pairs as are registered. epochs: other than the recipe's. parts: also each part of the
-    augmentation by itself. match: also the outcomes on checkpoints of equal accuracy, which take up to four more runs a
-    pair. Raises ExplainError for a data set that is not registered.
+    recipe, epochs: one for all, or by data set (one that is not named takes "sprint", and the recipe's own epochs). seeds: None
+    takes as many pairs as are registered. parts: also each part of the augmentation by itself, or those named, in that order.
+    match: also the outcomes on checkpoints of equal accuracy, which take up to four more runs a pair. seconds_left: asked before
+    each pair, match and part; what no longer fits is left out, except a data set's first pair. What an earlier call measured
+    stays on record. Raises ExplainError for a data set that is not registered, for a part that is not, and for a recipe that
+    augments nothing.
     """
-    missing = [d.name for d in datasets if plan.of(d.name) is None]
+    chosen = bases(plan, datasets, recipe, epochs)
+    works = [_Work(plan, dataset, chosen[dataset.name], store, device, images_per_class, watcher, parts) for dataset in datasets]
+    asked = json.dumps([plan.model_dump(mode="json"), images_per_class, torch.device(device).type, torch.get_num_threads(),
+                        {w.dataset.name: [w.dataset.fingerprint, w.base.hash] for w in works}], sort_keys=True)
+    path = store.root / "studies" / f"claim-{hashlib.sha256(asked.encode()).hexdigest()[:10]}" / "result.json"
+    before = read(path).datasets if path.exists() else {}
+    count = seeds or plan.pairs.planned
+
+    def keep() -> ClaimRecord:
+        found = {w.dataset.name: w.record(before.get(w.dataset.name)) for w in works}
+        record = ClaimRecord(preregistration=plan, images_per_class=images_per_class, device=torch.device(device).type,
+                             datasets=found, provenance=provenance.collect(device))
+        with staged(path.parent) as folder:
+            (folder / path.name).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        return record
+
+    for stage in _stages(match):
+        for seed in range(count):
+            for work in works:
+                for what in stage(work):
+                    work.do(what, seed, seconds_left)
+            record = keep()
+    return Study(record, path, tuple(
+        f"{work.dataset.name}: {done} of {count} {_NAMES.get(what, what + ' pairs')} stand; the others were left out because "
+        f"the time ran out, and the same command continues." for work in works for what, done in work.stopped.items()))
+
+
+_NAMES = {WITH: "pairs", MATCHED: "matched pairs"}
+
+
+def _stages(match: bool) -> list[Callable[[_Work], Sequence[str]]]:
+    """What is done in turn, each for all seeds and data sets before the next begins."""
+    stages = [lambda work: (WITH,), lambda work: (MATCHED,) if work.matched else (), lambda work: work.parts]
+    return stages if match else [stages[0], stages[2]]
+
+
+def bases(plan: Preregistration, datasets: Sequence[Dataset], recipe: str | Mapping[str, str],
+          epochs: float | Mapping[str, float] | None) -> dict[str, Recipe]:
+    """The recipe of each data set, augmented, for its epochs."""
+    names = [dataset.name for dataset in datasets]
+    missing = [name for name in names if plan.of(name) is None]
     if missing or not datasets:
         raise ExplainError(f"{', '.join(missing) or 'no data set'} is not in the preregistration, which has "
                            f"{', '.join(plan.datasets)}; what it does not name cannot be claimed.")
-    count, found = seeds or plan.pairs.planned, {}
-    for dataset in datasets:
-        base = recipes.get(recipe, dataset.name).changed(test_time=Views())
-        if epochs is not None:
-            base = base.changed(epochs=epochs, min_epochs=min(epochs, base.min_epochs))
-        found[dataset.name] = _dataset(_Work(plan, dataset, base, store, device, images_per_class, watcher), count, parts, match)
-    record = ClaimRecord(preregistration=plan, images_per_class=images_per_class, device=torch.device(device).type,
-                         datasets=found, provenance=provenance.collect(device))
-    asked = json.dumps([plan.model_dump(mode="json"), images_per_class, record.device, count, parts, match,
-                        {d.name: [d.fingerprint, found[d.name].recipe.hash] for d in datasets}], sort_keys=True)
-    path = store.root / "studies" / f"claim-{hashlib.sha256(asked.encode()).hexdigest()[:10]}"
-    with staged(path) as folder:
-        (folder / "result.json").write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    return record, path / "result.json"
+    made = {}
+    for name in names:
+        base = recipes.get(recipe if isinstance(recipe, str) else recipe.get(name, "sprint"), name).changed(test_time=Views())
+        wanted = epochs.get(name) if isinstance(epochs, Mapping) else epochs
+        if wanted is not None:
+            base = base.changed(epochs=wanted, min_epochs=min(wanted, base.min_epochs))
+        if not base.augment.any:
+            raise ExplainError(f"recipe '{base.name}' augments nothing on {name}, so its two arms are one; choose one that does, "
+                               f"such as sprint or record.")
+        made[name] = base
+    return made
 
 
-@dataclass(frozen=True)
+def arms(plan: Preregistration, dataset: str, base: Recipe, parts: bool | Sequence[str] = True) -> dict[str, Recipe]:
+    """The recipe of each arm: none, with, and the registered parts. Arms that are the same are one run under two names."""
+    registered = plan.datasets[dataset].parts
+    chosen = tuple(registered if parts is True else parts or ())
+    if wrong := [part for part in chosen if part not in plan.parts or part == NONE]:
+        raise ExplainError(f"'{wrong[0]}' is no registered part of the augmentation; there are "
+                           f"{', '.join(part for part in plan.parts if part != NONE)}.")
+    made = {NONE: base.without_augmentation(), WITH: base}
+    # A part that does not fit a data set (flips of digits) is passed over there.
+    return made | {part: base.changed(augment=plan.part(part, dataset).model_dump()) for part in chosen if part in registered}
+
+
+@dataclass
 class _Work:
+    """One data set in the making: its arms, and what was measured of them so far. stopped: what -> how many stand, for what
+    time ran out for."""
+
     plan: Preregistration
     dataset: Dataset
     base: Recipe
@@ -101,112 +136,117 @@ class _Work:
     device: str
     images_per_class: int
     watcher: Watcher | None
+    wanted: bool | Sequence[str] = True
+    runs: dict[str, list[Run]] = field(default_factory=dict)
+    values: dict[str, dict[str, list[tuple]]] = field(default_factory=dict)
+    nulls: dict[str, dict[str, list[tuple]]] = field(default_factory=dict)
+    stopped: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
-    def run(self, arm: str, recipe: Recipe, seed: int) -> Run:
-        return executors.whole_run(self.dataset, recipe, arm, seed, self.store, self.device, self.watcher)
+    def __post_init__(self) -> None:
+        self.arms = arms(self.plan, self.dataset.name, self.base, self.wanted)
+        self.claim = self.plan.of(self.dataset.name)
+        self.parts = [arm for arm in self.arms if arm not in (NONE, WITH)]
+        self.matched = [o for o in self.claim.secondary if o.subset == "accuracy matched"]
 
-    def value(self, run: Run, pair: tuple[Run, Run], outcome: Outcome) -> float | None:
-        return value(run, pair, self.dataset, outcome, self.store, self.device, self.images_per_class)
+    def do(self, what: str, seed: int, seconds_left: Callable[[], float]) -> None:
+        """One seed of the pair (none, with), of its match, or of a part, unless time ran out for it or for its pair."""
+        if what in self.stopped or seed >= len(self.runs.get(WITH, ())) and what != WITH:
+            return
+        if not self._stands(what, seed) and (seed > 0 or what != WITH) and seconds_left() < self._estimate(what):
+            self.stopped[what] = seed
+            return
+        watch = Stopwatch()
+        fresh = not self._stands(what, seed)
+        {WITH: self._pair, MATCHED: self._match}.get(what, lambda seed: self._part(what, seed))(seed)
+        if fresh:
+            self.seconds[what] = watch.seconds()
+
+    def record(self, before: DatasetRecord | None) -> DatasetRecord:
+        """What stands now; where an earlier record has more pairs, those."""
+        def longer(mine: Mapping, theirs: Mapping) -> dict:
+            return {key: max(tuple(mine.get(key, ())), theirs.get(key, ()), key=len) for key in {**mine, **theirs}}
+
+        found = DatasetRecord(recipe=self.base, values=self.values, nulls=self.nulls,
+                              runs={arm: tuple(run.record.key for run in runs) for arm, runs in self.runs.items()},
+                              accuracies={arm: tuple(map(_accuracy, runs)) for arm, runs in self.runs.items()})
+        if before is None:
+            return found
+        tables = {name: {key: longer(mine.get(key, {}), theirs.get(key, {})) for key in {**mine, **theirs}}
+                  for name, mine, theirs in (("values", found.values, before.values), ("nulls", found.nulls, before.nulls))}
+        return DatasetRecord(recipe=self.base, runs=longer(found.runs, before.runs),
+                             accuracies=longer(found.accuracies, before.accuracies), **tables)
+
+    # --- one seed ------------------------------------------------------------------------------------------------------
+
+    def _pair(self, seed: int) -> None:
+        pair = tuple(self._run(arm, seed) for arm in (NONE, WITH))
+        for outcome in (self.claim.primary, *(o for o in self.claim.secondary if o not in self.matched)):
+            self._measure(outcome, WITH, pair)
+            found = [nulls(run, pair, self.dataset, outcome, self.store, self.device, self.images_per_class) for run in pair]
+            for control in found[0]:
+                self.nulls.setdefault(outcome.name, {}).setdefault(control, []).append((found[0][control], found[1][control]))
+
+    def _match(self, seed: int) -> None:
+        pair = self._equally_accurate(self.runs[NONE][seed], self.runs[WITH][seed])
+        for outcome in self.matched:
+            self._measure(outcome, WITH, pair)
+
+    def _part(self, arm: str, seed: int) -> None:
+        self._measure(self.claim.primary, arm, (self.runs[NONE][seed], self._run(arm, seed)))
+
+    def _measure(self, outcome: Outcome, arm: str, pair: tuple[Run, Run] | None) -> None:
+        found = (None, None) if pair is None else tuple(
+            value(run, pair, self.dataset, outcome, self.store, self.device, self.images_per_class) for run in pair)
+        self.values.setdefault(outcome.name, {}).setdefault(arm, []).append(found)
+
+    def _run(self, arm: str, seed: int) -> Run:
+        run = self._trained(self._name(arm), self.arms[arm], seed)
+        self.runs.setdefault(arm, []).append(run)
+        return run
+
+    def _trained(self, name: str, recipe: Recipe, seed: int) -> Run:
+        return executors.whole_run(self.dataset, recipe, name, seed, self.store, self.device, self.watcher)
+
+    def _name(self, arm: str) -> str:
+        """Of arms with one recipe the first gives its name to the runs."""
+        return next(first for first, other in self.arms.items() if other.hash == self.arms[arm].hash)
+
+    def _equally_accurate(self, without: Run, augmented: Run) -> tuple[Run, Run] | None:
+        """The pair, its more accurate side trained anew for fewer epochs until the accuracies match; None if none of four did.
+
+        The range of epochs is halved towards the other side's accuracy: the first trial takes half of the recipe's epochs.
+        """
+        limit, seed = self.plan.pairs.accuracy_match, without.record.seed
+        if abs(_accuracy(without) - _accuracy(augmented)) <= limit:
+            return without, augmented
+        arm, other = (WITH, without) if _accuracy(augmented) > _accuracy(without) else (NONE, augmented)
+        low, high = 0.0, self.arms[arm].epochs
+        for _ in range(TRIALS):
+            epochs = (low + high) / 2
+            trial = self.arms[arm].changed(epochs=epochs, min_epochs=min(epochs, self.arms[arm].min_epochs))
+            run = self._trained(f"{arm}-matched", trial, seed)
+            if abs(_accuracy(run) - _accuracy(other)) <= limit:
+                return (other, run) if arm == WITH else (run, other)
+            low, high = (epochs, high) if _accuracy(run) < _accuracy(other) else (low, epochs)
+        return None
+
+    # --- time ----------------------------------------------------------------------------------------------------------
+
+    def _stands(self, what: str, seed: int) -> bool:
+        """Whether its runs need no training; what is then left to do takes seconds. Of a match nobody knows beforehand."""
+        wanted = {WITH: (NONE, WITH), MATCHED: ()}.get(what, (what,))
+        keys = [executors.whole_key(self.dataset, self.arms[arm], self._name(arm), seed, self.device) for arm in wanted]
+        return what != MATCHED and all(self.store.path_of(key).exists() for key in keys)
+
+    def _estimate(self, what: str) -> float:
+        """Seconds that one more seed will take: as many as the last, or what the ledgers of the runs that stand say."""
+        if what in self.seconds:
+            return self.seconds[what]
+        runs = [runs[-1] for arm in (NONE, WITH) if (runs := self.runs.get(arm))]
+        pair = sum(seconds for run in runs for phase, seconds in run.record.ledger.items() if phase not in ("provision", "load"))
+        return pair if what in (WITH, MATCHED) else pair / 2
 
 
-def arms(plan: Preregistration, dataset: str, base: Recipe, parts: bool) -> dict[str, Recipe]:
-    """The recipe of each arm: none, with, and the registered parts. Arms that are the same are one run under two names."""
-    made = {NONE: base.without_augmentation(), WITH: base}
-    if parts:
-        made |= {part: base.changed(augment=plan.part(part, dataset).model_dump()) for part in plan.datasets[dataset].parts}
-    return made
-
-
-def _dataset(work: _Work, seeds: int, parts: bool, match: bool) -> DatasetRecord:
-    claim, runs = work.plan.of(work.dataset.name), {}
-    made = arms(work.plan, work.dataset.name, work.base, parts)
-    # Of arms with one recipe the first gives its name to the runs.
-    names = {arm: next(first for first, other in made.items() if other.hash == recipe.hash) for arm, recipe in made.items()}
-    for seed in range(seeds):
-        for arm, recipe in made.items():
-            runs.setdefault(arm, []).append(work.run(names[arm], recipe, seed))
-    outcomes = [o for o in (claim.primary, *claim.secondary) if match or o.subset != "accuracy matched"]
-    values: dict[str, dict[str, tuple]] = {}
-    for outcome in outcomes:
-        contrasts = [arm for arm in made if arm != NONE] if outcome is claim.primary else [WITH]
-        values[outcome.name] = {arm: tuple(_pair(work, made[arm], outcome, runs[NONE][seed], runs[arm][seed])
-                                           for seed in range(seeds)) for arm in contrasts}
-    return DatasetRecord(recipe=work.base, values=values,
-                         runs={arm: tuple(run.record.key for run in found) for arm, found in runs.items()})
-
-
-def _pair(work: _Work, recipe: Recipe, outcome: Outcome, without: Run, augmented: Run) -> tuple[float | None, float | None]:
-    pair = (without, augmented)
-    if outcome.subset == "accuracy matched":
-        found = _matched(work, recipe, *pair)
-        if found is None:
-            return None, None
-        pair = found
-    return tuple(work.value(run, pair, outcome) for run in pair)
-
-
-def _matched(work: _Work, recipe: Recipe, without: Run, augmented: Run) -> tuple[Run, Run] | None:
-    """The pair, its more accurate side trained anew for fewer epochs until the accuracies match; None if none of four did.
-
-    The range of epochs is halved towards the other side's accuracy: the first trial takes half of the recipe's epochs.
-    """
-    def accuracy(run: Run) -> float:
-        return run.record.metrics.test_accuracy
-
-    limit, seed = work.plan.pairs.accuracy_match, without.record.seed
-    if abs(accuracy(without) - accuracy(augmented)) <= limit:
-        return without, augmented
-    better_is_augmented = accuracy(augmented) > accuracy(without)
-    better, other = (recipe, without) if better_is_augmented else (recipe.without_augmentation(), augmented)
-    low, high = 0.0, better.epochs
-    for _ in range(_TRIALS):
-        epochs = (low + high) / 2
-        trial = better.changed(epochs=epochs, min_epochs=min(epochs, better.min_epochs))
-        run = work.run(f"{WITH if better_is_augmented else NONE}-matched", trial, seed)
-        if abs(accuracy(run) - accuracy(other)) <= limit:
-            return (other, run) if better_is_augmented else (run, other)
-        low, high = (epochs, high) if accuracy(run) < accuracy(other) else (low, epochs)
-    return None
-
-
-def verdicts(record: ClaimRecord) -> tuple[Verdicts, ...]:
-    """The registered tests, a kind of claim each."""
-    plan, found = record.preregistration, []
-    for kind, claim in plan.claims.items():
-        sets = {name: one for name, one in record.datasets.items() if plan.of(name) is claim}
-        if not sets:
-            continue
-        primary = claim.primary
-        tested = judge({name: differences(one, primary, WITH) for name, one in sets.items()}, primary.bound)
-        secondary = {}
-        for name, one in sets.items():
-            outcomes = [o for o in claim.secondary if o.name in one.values]
-            secondary[name] = judge({o.name: differences(one, o, WITH) for o in outcomes}, {o.name: o.bound for o in outcomes})
-        parts = {f"{name}: {arm}": differences(one, primary, arm) for name, one in sets.items()
-                 for arm in one.values[primary.name] if arm != WITH}
-        found.append(Verdicts(kind, claim, tested, secondary, judge(parts, primary.bound)))
-    return tuple(found)
-
-
-def differences(one: DatasetRecord, outcome: Outcome, arm: str) -> list[float]:
-    """Of the pairs that could be scored, positive where `arm` does better than none."""
-    pairs = one.values[outcome.name][arm]
-    return [outcome.difference(without, augmented) for without, augmented in pairs if None not in (without, augmented)]
-
-
-def rows(found: Sequence[Verdicts]) -> list[dict[str, object]]:
-    """One row a test, for tables: what was compared where, and what came out."""
-    made = []
-    for one in found:
-        primary = [("primary", name, one.claim.primary.name, test) for name, test in one.primary.items()]
-        secondary = [("secondary", name, outcome, test) for name, tests in one.secondary.items()
-                     for outcome, test in tests.items()]
-        parts = [("part", *name.split(": ", 1), test) for name, test in one.parts.items()]
-        made += [_row(*entry) for entry in (*primary, *secondary, *parts)]
-    return made
-
-
-def _row(which: str, dataset: str, what: str, tested: Tested) -> Mapping[str, object]:
-    return {"test": which, "data set": dataset, "what": what, "pairs": tested.n, "difference": tested.difference,
-            "interval": tested.interval, "d": tested.effect_size, "superiority": tested.superiority, "p, Holm": tested.p_holm,
-            "p, equivalent": tested.p_equivalence_holm, "verdict": tested.verdict}
+def _accuracy(run: Run) -> float:
+    return run.record.metrics.test_accuracy

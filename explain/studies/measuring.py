@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from pydantic import ValidationError
@@ -28,13 +30,20 @@ from speedcore.runs import Run, RunStore, staged
 _FEW = 10  # images of each class for what takes fifty passes an image
 
 
+VERSION = 2
+# Null controls of which the arms' difference may be other than zero: a uniform map or a blob in the middle is the same in both,
+# and so is the map of the untrained network, for a pair begins with the same weights.
+NULLS = ("wrong_class", "another_image")
+
+
 class Kept(Frozen):
-    """result.json of one outcome of one run."""
+    """result.json of one outcome of one run. nulls: the same of the null controls that it was taken of."""
 
     run: str
     outcome: Outcome
     images: int
     found: Summary
+    nulls: dict[str, Summary] = {}
 
 
 def value(run: Run, pair: tuple[Run, Run], dataset: Dataset, outcome: Outcome, store: RunStore, device: str,
@@ -44,34 +53,47 @@ def value(run: Run, pair: tuple[Run, Run], dataset: Dataset, outcome: Outcome, s
     pair: decides which images both arms get right. images_per_class: test images of each class, the first of the split.
     Raises ExplainError for a measure that no run has by itself.
     """
-    if outcome.measure != NORMALISED_MASS:
-        if outcome.subset == "both right":
-            raise ExplainError(f"outcome '{outcome.name}': the subset 'both right' is there for {NORMALISED_MASS} alone.")
-        return _kept(run, dataset, outcome, store, device, images_per_class).mean
+    if outcome.measure == NORMALISED_MASS:
+        return _mass(run, pair, dataset, outcome, store, device, images_per_class, "true")
+    if outcome.subset == "both right":
+        raise ExplainError(f"outcome '{outcome.name}': the subset 'both right' is there for {NORMALISED_MASS} alone.")
+    return _kept(run, dataset, outcome, store, device, images_per_class).found.mean
+
+
+def nulls(run: Run, pair: tuple[Run, Run], dataset: Dataset, outcome: Outcome, store: RunStore, device: str,
+          images_per_class: int) -> dict[str, float | None]:
+    """The outcome, had the run's maps been those of a null control: of `NULLS`, those that the measure is taken of."""
+    if outcome.measure == NORMALISED_MASS:
+        return {kind: _mass(run, pair, dataset, outcome, store, device, images_per_class, kind) for kind in NULLS}
+    return {kind: found.mean for kind, found in _kept(run, dataset, outcome, store, device, images_per_class).nulls.items()}
+
+
+def _mass(run: Run, pair: tuple[Run, Run], dataset: Dataset, outcome: Outcome, store: RunStore, device: str,
+          images_per_class: int, kind: str) -> float | None:
     explanation = explain_run(run, dataset, store.root, images_per_class=images_per_class, device=device, method=outcome.method)
-    return normalised_mass(explanation, outcome, both_right(explanation, pair) if outcome.subset == "both right" else None)
+    rows = both_right(explanation, pair) if outcome.subset == "both right" else None
+    return normalised_mass(explanation, outcome, rows, kind)
 
 
-def _kept(run: Run, dataset: Dataset, outcome: Outcome, store: RunStore, device: str, images_per_class: int) -> Summary:
-    asked = [run.record.weights_sha256, dataset.fingerprint, outcome.model_dump(exclude={"name", "bound", "subset"}),
+def _kept(run: Run, dataset: Dataset, outcome: Outcome, store: RunStore, device: str, images_per_class: int) -> Kept:
+    asked = [VERSION, run.record.weights_sha256, dataset.fingerprint, outcome.model_dump(exclude={"name", "bound", "subset"}),
              images_per_class]
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]
     path = store.root / "studies" / f"outcome-{run.record.key}-{outcome.measure}-{digest}"
     try:
-        return Kept.model_validate_json((path / "result.json").read_text(encoding="utf-8")).found
+        return Kept.model_validate_json((path / "result.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         pass
     except (OSError, ValidationError) as error:
         raise ExplainError(f"{path / 'result.json'} cannot be read ({str(error).splitlines()[0]}); remove the folder {path} to "
                            f"have it measured again.") from None
-    found, images = _measure(run, dataset, outcome, device, images_per_class)
+    kept = _measure(run, dataset, outcome, device, images_per_class)
     with staged(path) as folder:
-        kept = Kept(run=run.record.key, outcome=outcome, images=images, found=found)
         (folder / "result.json").write_text(kept.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    return found
+    return kept
 
 
-def _measure(run: Run, dataset: Dataset, outcome: Outcome, device: str, images_per_class: int) -> tuple[Summary, int]:
+def _measure(run: Run, dataset: Dataset, outcome: Outcome, device: str, images_per_class: int) -> Kept:
     if outcome.measure not in _MEASURES:
         raise ExplainError(f"outcome '{outcome.name}': {outcome.measure} is not the outcome of a single run; choose "
                            f"{', '.join((NORMALISED_MASS, *_MEASURES))}.")
@@ -79,26 +101,31 @@ def _measure(run: Run, dataset: Dataset, outcome: Outcome, device: str, images_p
         images_per_class = min(images_per_class, _FEW)
     rows = first_of_each_class(dataset.test.labels, images_per_class)
     images = Normalise.of(run.record.data)(dataset.test.images[rows])
-    network = run.network().to(device)
+    network = run.network().to(device, memory_format=torch.channels_last)
     targets = dataset.test.labels[rows]
     if outcome.target == "predicted":
         targets = torch.from_numpy(run.predictions["logits"])[rows].argmax(1)
-    module = network.explain_layers[outcome.layer]
-    maps = heatmaps(network, images, targets, [module], outcome.method)[module][:, 0]
-    place = extents(network, images[:1], [module])[module]
-    values = _MEASURES[outcome.measure](_Made(network, images, targets, maps, module, place, dataset, rows, outcome.method))
-    return Summary.of(values, metrics.is_dead(maps)), len(rows)
+    measure, module = _MEASURES[outcome.measure], network.explain_layers[outcome.layer]
+    wanted = torch.stack([targets, metrics.wrong_class(targets, len(dataset.classes))], 1)
+    true, wrong = heatmaps(network, images, wanted, [module], outcome.method)[module].unbind(1)
+    made = _Made(network, images, targets, true, module, extents(network, images[:1], [module])[module], dataset, rows,
+                 outcome.method)
+    other = metrics.another_image(len(rows)) if len(rows) > 1 else torch.zeros(1, dtype=torch.int64)
+    maps = {"wrong_class": wrong, "another_image": true[other]}
+    found = {kind: Summary.of(measure.take(made, maps[kind]), metrics.is_dead(maps[kind])) for kind in measure.nulls}
+    return Kept(run=run.record.key, outcome=outcome, images=len(rows), nulls=found,
+                found=Summary.of(measure.take(made, true), metrics.is_dead(true)))
 
 
 class _Made:
-    """What the measures are given: a network, normalised images, targets, and maps of a module with their place."""
+    """What the measures are given: a network, normalised images, targets, and their true maps at a module with its place."""
 
     def __init__(self, network: nn.Module, images: Tensor, targets: Tensor, maps: Tensor, module: str, place: Extent,
                  dataset: Dataset, rows: Tensor, method: str):
         self.network, self.images, self.targets, self.maps = network, images, targets, maps
         self.module, self.place, self.dataset, self.rows, self.method = module, place, dataset, rows, method
 
-    @property
+    @cached_property
     def masks(self) -> Tensor:
         truth = foreground(self.dataset, self.rows)
         if truth is None:
@@ -106,23 +133,36 @@ class _Made:
                                f"object.")
         return truth.masks
 
+    @cached_property
+    def mirrored(self) -> Tensor:
+        """Maps of the mirror images, by the same method at the same module."""
+        return heatmaps(self.network, self.images.flip(-1), self.targets, [self.module], self.method)[self.module][:, 0]
+
+    @cached_property
+    def occluded(self) -> Tensor:
+        return next(iter(heatmaps(self.network, self.images, self.targets, method="occlusion").values()))[:, 0]
+
     @property
     def size(self) -> tuple[int, int]:
         return tuple(self.images.shape[2:])
 
-    def again(self, images: Tensor, method: str | None = None) -> Tensor:
-        """Maps of other images, by the same method at the same module; or of the image by another method."""
-        layers = [self.module] if method is None else None
-        return next(iter(heatmaps(self.network, images, self.targets, layers, method or self.method).values()))[:, 0]
+
+@dataclass(frozen=True)
+class _Measure:
+    """take: (what was made, maps in the place of the true ones) -> a value an image. nulls: of which controls it is taken too."""
+
+    take: Callable[[_Made, Tensor], Tensor]
+    nulls: tuple[str, ...] = NULLS
 
 
-_MEASURES: dict[str, Callable[[_Made], Tensor]] = {
-    "relevance_rank": lambda m: metrics.relevance_rank(m.maps, m.masks, m.place),
-    "pointing_game": lambda m: metrics.pointing_game(m.maps, m.masks, m.place),
-    "gini": lambda m: metrics.gini(m.maps),
-    "entropy": lambda m: metrics.entropy(m.maps),
-    "deletion": lambda m: metrics.deletion(m.network, m.images, m.targets, m.maps, m.place),
-    "insertion": lambda m: metrics.insertion(m.network, m.images, m.targets, m.maps, m.place),
-    "flip_consistency": lambda m: metrics.flip_consistency(m.maps, m.again(m.images.flip(-1)), m.size, m.place),
-    "occlusion_agreement": lambda m: metrics.occlusion_agreement(m.maps, m.again(m.images, "occlusion"), m.place),
+_MEASURES = {
+    "relevance_rank": _Measure(lambda m, maps: metrics.relevance_rank(maps, m.masks, m.place)),
+    "pointing_game": _Measure(lambda m, maps: metrics.pointing_game(maps, m.masks, m.place)),
+    "gini": _Measure(lambda m, maps: metrics.gini(maps)),
+    "entropy": _Measure(lambda m, maps: metrics.entropy(maps)),
+    # Seventeen passes an image each: another image's map is the stricter control, for it is a map of this network's own kind.
+    "deletion": _Measure(lambda m, maps: metrics.deletion(m.network, m.images, m.targets, maps, m.place), ("another_image",)),
+    "insertion": _Measure(lambda m, maps: metrics.insertion(m.network, m.images, m.targets, maps, m.place), ("another_image",)),
+    "flip_consistency": _Measure(lambda m, maps: metrics.flip_consistency(maps, m.mirrored, m.size, m.place)),
+    "occlusion_agreement": _Measure(lambda m, maps: metrics.occlusion_agreement(maps, m.occluded, m.place)),
 }

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from pydantic import ValidationError
@@ -29,6 +30,7 @@ from explain.preregistration import preregistration
 from explain.selection import first_of_each_class
 from speedcore import evaluate, executors, provenance, statistics
 from speedcore.augment import Normalise
+from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset
 from speedcore.data.shapes import SHORTCUTS, TEST, TRAIN, Spec, make_shapes, shortcut_split, swap_shortcut
 from speedcore.executors import Watcher
@@ -92,6 +94,14 @@ class StudyRecord(Frozen):
     provenance: dict
 
 
+class Study(NamedTuple):
+    """The record, where it lies, and what was left out for want of time, in sentences."""
+
+    record: StudyRecord
+    path: Path
+    left_out: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Tracking:
     """Whether mass on a shortcut follows measured reliance: Spearman's correlation over n networks, and its interval.
@@ -121,11 +131,13 @@ def tracking(models: Sequence[ModelRecord], shortcut: str, layer: str) -> Tracki
 
 def study(recipe: Recipe, store: RunStore, device: str = "cpu", shortcuts: Sequence[str] = SHORTCUTS,
           correlations: Sequence[float] = CORRELATIONS, seeds: int = 2, arms: Sequence[str] = ARMS, train: int = TRAIN,
-          test: int = TEST, images_per_class: int = 100, watcher: Watcher | None = None) -> tuple[StudyRecord, Path]:
-    """Train, swap, explain what is missing, and keep the result; returns it and where it lies.
+          test: int = TEST, images_per_class: int = 100, watcher: Watcher | None = None,
+          seconds_left: Callable[[], float] = lambda: math.inf) -> Study:
+    """Train, swap, explain what is missing, and keep the result.
 
     recipe: of the arm with augmentation. seeds: networks of each shortcut, correlation and arm. They are outermost: the result
-    is kept after each, and every finished network stays whatever happens to the rest. Raises ExplainError, DataError, RunError.
+    is kept after each, and every finished network stays whatever happens to the rest. seconds_left: asked before each network
+    but the first that is missing; what takes longer than the one before is left out. Raises ExplainError, DataError, RunError.
     """
     _check(shortcuts, correlations, arms, seeds, images_per_class)
     # In one order, so that the same study is found again however it was asked for.
@@ -138,19 +150,28 @@ def study(recipe: Recipe, store: RunStore, device: str = "cpu", shortcuts: Seque
     before = _read(path / "result.json", StudyRecord).models if (path / "result.json").exists() else ()
     models = {(m.seed, m.shortcut, m.correlation, m.arm): m for m in before}
     datasets: dict[tuple, Dataset] = {}
+    missing, last = 0, 0.0
     for seed in range(seeds):
         for shortcut, correlation in wanted:
             data = datasets.get((shortcut, correlation)) or make_shapes(train, test, 0, shortcut, correlation, 1.0)
             datasets[shortcut, correlation] = data
             for arm in arms:
                 chosen = recipe if arm == "with" else recipe.without_augmentation()
+                fresh = store.find(executors.whole_key(data, chosen, arm, seed, device)) is None
+                if fresh and last and seconds_left() < last:
+                    missing += 1
+                    continue
+                watch = Stopwatch()
                 run = executors.whole_run(data, chosen, arm, seed, store, device, watcher)
                 models[seed, shortcut, correlation, arm] = measured(run, data, store, device, images_per_class, method)
+                last = watch.seconds() if fresh else last
         record = StudyRecord(recipe=recipe, train_images=train, test_images=test, images_per_class=images_per_class,
                              method=method, device=on, provenance=provenance.collect(device),
                              models=tuple(models[key] for key in sorted(models, key=lambda key: (key[1:], key[0]))))
         _write(path, record)
-    return record, path / "result.json"
+    left_out = (f"{missing} of {len(wanted) * len(arms) * seeds} networks were left out because the time ran out; the same "
+                f"command continues.",) if missing else ()
+    return Study(record, path / "result.json", left_out)
 
 
 def measured(run: Run, dataset: Dataset, store: RunStore, device: str, images_per_class: int, method: str) -> ModelRecord:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -12,8 +14,9 @@ from explain.models import ExplainError
 from explain.preregistration import Outcome, preregistration
 from explain.studies import claim as registered
 from explain.studies.__main__ import app
-from explain.studies.claim import ClaimRecord, DatasetRecord, arms, verdicts
+from explain.studies.claim import arms
 from explain.studies.measuring import value
+from explain.studies.verdicts import ClaimRecord, DatasetRecord, kept, null_differences, rows, verdicts
 from speedcore import executors
 from speedcore.data import Split, make_shapes
 from speedcore.recipe import Augment, Views
@@ -55,7 +58,9 @@ def photographs(shapes_as_registered):
 @pytest.fixture(scope="module")
 def done(recipe, shapes_as_registered, tmp_path_factory):
     store = RunStore(tmp_path_factory.mktemp("claim"))
-    return store, *registered.study(PLAN, [shapes_as_registered], store, recipe, seeds=1, images_per_class=1)
+    found = registered.study(PLAN, [shapes_as_registered], store, recipe, seeds=1, images_per_class=1)
+    assert found.left_out == ()
+    return store, found.record, found.path
 
 
 def test_arms_are_none_the_recipe_and_its_registered_parts() -> None:
@@ -82,8 +87,36 @@ def test_every_registered_outcome_is_measured_once(done, monkeypatch, recipe, sh
     assert ClaimRecord.model_validate_json(path.read_text()) == record
     monkeypatch.setattr("explain.studies.measuring._measure", None)  # measuring or training anything again would fail
     monkeypatch.setattr("speedcore.training.train", None)
-    again, same = registered.study(PLAN, [shapes_as_registered], store, recipe, seeds=1, images_per_class=1)
-    assert (again.datasets, same) == (record.datasets, path)
+    again = registered.study(PLAN, [shapes_as_registered], store, recipe, seeds=1, images_per_class=1)
+    assert (again.record.datasets, again.path) == (record.datasets, path)
+    # What was measured stays on record, whatever less is asked for later.
+    less = registered.study(PLAN, [shapes_as_registered], store, recipe, seeds=1, parts=False, match=False, images_per_class=1)
+    assert (less.record.datasets, less.path) == (record.datasets, path)
+
+
+def test_null_controls_stand_beside_the_outcomes(done, shapes_as_registered) -> None:
+    store, record, _ = done
+    one, logical = record.datasets["shapes"], PLAN.claims["logical"]
+    assert set(one.nulls) == {o.name for o in (logical.primary, *logical.secondary)} - {"mass, accuracy matched"}
+    explained = [explain_run(store.find(one.runs[arm][0]), shapes_as_registered, store.root, images_per_class=1)
+                 for arm in ("none", "with")]
+    for control in ("wrong_class", "another_image"):
+        pair = tuple(e.record.layers["middle"].controls[control].score for e in explained)
+        assert one.nulls["mass"][control] == (pair,)
+        assert null_differences(one, logical.primary)[control] == ([] if None in pair else [pair[1] - pair[0]])
+    # Ranks of another image's map, by hand: the fixed cycle of ten images.
+    from explain.masks import foreground
+    from explain.methods import heatmaps
+    from explain.metrics import another_image, relevance_rank
+    from explain.selection import first_of_each_class
+    from speedcore.augment import Normalise
+
+    run, rows_ = store.find(one.runs["with"][0]), first_of_each_class(shapes_as_registered.test.labels, 1)
+    images = Normalise.of(run.record.data)(shapes_as_registered.test.images[rows_])
+    place = explained[1].record.layers["middle"]
+    maps = heatmaps(run.network(), images, shapes_as_registered.test.labels[rows_], [place.module])[place.module][:, 0]
+    ranks = relevance_rank(maps[another_image(10)], foreground(shapes_as_registered, rows_).masks, place.extent)
+    assert one.nulls["rank"]["another_image"][0][1] == pytest.approx(float(ranks.nanmean()), abs=1e-6)
 
 
 def test_matched_checkpoints_differ_by_less_than_was_registered(done) -> None:
@@ -104,8 +137,11 @@ def test_matched_checkpoints_differ_by_less_than_was_registered(done) -> None:
 
 def test_photographs_are_asked_for_stability_alone(photographs, recipe, tmp_path) -> None:
     store = RunStore(tmp_path)
-    record, _ = registered.study(PLAN, [photographs], store, recipe, seeds=1, parts=False, match=False, images_per_class=1)
+    record = registered.study(PLAN, [photographs], store, recipe, seeds=1, parts=False, match=False, images_per_class=1).record
     one = record.datasets["cifar10"]
+    assert {name: set(controls) for name, controls in one.nulls.items()} == {
+        "occlusion": {"wrong_class", "another_image"}, "flip": {"wrong_class", "another_image"},
+        "deletion": {"another_image"}, "insertion": {"another_image"}}
     assert set(one.values) == {"occlusion", "flip", "deletion", "insertion"}
     run = store.find(one.runs["none"][0])
     explained = explain_run(run, photographs, store.root, images_per_class=1)
@@ -148,8 +184,8 @@ def test_verdicts_are_corrected_within_their_families() -> None:
     # Three parts on two data sets are one family.
     assert list(found.parts) == ["shapes: crop", "shapes: flip", "mnist: crop"]
     assert found.parts["shapes: flip"].p_holm == 6 / 1024
-    rows = registered.rows([found])
-    assert len(rows) == 2 + 10 + 3 and rows[-1]["data set"] == "mnist" and rows[-1]["what"] == "crop"
+    made = rows([found])
+    assert len(made) == 2 + 10 + 3 and made[-1]["data set"] == "mnist" and made[-1]["what"] == "crop"
 
 
 def test_what_is_not_registered_cannot_be_claimed(shapes_as_registered, tmp_path) -> None:
@@ -161,25 +197,128 @@ def test_what_is_not_registered_cannot_be_claimed(shapes_as_registered, tmp_path
 
 def test_from_the_command_line(recipe, shapes_as_registered, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr("speedcore.data.loading.load", lambda name, data=None: shapes_as_registered)
-    outcome = CliRunner().invoke(app, ["claim", "--datasets", "shapes", "--recipe", recipe, "--seeds", "1", "--no-parts",
-                                       "--no-match", "--images-per-class", "1", "--runs", str(tmp_path), "--device", "cpu"])
+    words = ["claim", "--datasets", "shapes", "--recipe", f"shapes={recipe}", "--epochs", "shapes=1", "--parts", "none",
+             "--no-match", "--images-per-class", "1", "--runs", str(tmp_path), "--device", "cpu"]
+    outcome = CliRunner().invoke(app, [*words, "--seeds", "1"])
     assert outcome.exit_code == 0, outcome.output
-    assert "not testable" in outcome.output and "with 1 these verdicts are exploratory" in outcome.output
+    assert "not testable" in outcome.output and "with other numbers the verdicts are exploratory" in outcome.output
+    assert {run.record.epochs for run in RunStore(tmp_path)} == {1}
+    # A second pair no longer fits into no time at all; the first one stands and is shown.
+    outcome = CliRunner().invoke(app, [*words, "--seeds", "2", "--within", "0.001s"])
+    assert outcome.exit_code == 0 and "shapes: 1 of 2 pairs stand; the others were left out" in outcome.output
+    assert len(list(RunStore(tmp_path))) == 2
 
 
-def test_runs_of_equal_arms_are_trained_once(recipe, shapes_as_registered, tmp_path, monkeypatch) -> None:
-    """Where the recipe's augmentation is one of the parts, the part's runs are its runs."""
-    trained = []
-    monkeypatch.setattr(executors, "whole_run", lambda d, recipe, arm, *_: trained.append(arm) or _Stop.at(4, trained))
-    work = registered._Work(PLAN, replace(shapes_as_registered, name="mnist"), RECIPE.changed(augment=Augment(crop=2)),
-                            RunStore(tmp_path), "cpu", 1, None)
-    with pytest.raises(_Stop):
-        registered._dataset(work, 1, parts=True, match=False)
-    assert trained == ["none", "with", "with", "cutout"]
+@pytest.mark.parametrize(("words", "says"), [
+    (["--epochs", "often"], "--epochs 'often': write a number of epochs"),
+    (["--epochs", "mnist=2"], "'mnist' is none of the data sets shapes"),
+    (["--recipe", "shapes=dash"], "augments nothing on shapes"),
+    (["--parts", "crop,blur"], "'blur' is no registered part"),
+    (["--within", "soon"], "--within 'soon' is not a duration"),
+])
+def test_bad_options_give_one_clear_message(words, says, shapes_as_registered, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr("speedcore.data.loading.load", lambda name, data=None: shapes_as_registered)
+    outcome = CliRunner().invoke(app, ["claim", "--datasets", "shapes", "--runs", str(tmp_path), *words])
+    assert outcome.exit_code != 0 and says in str(outcome.exception)
 
 
-class _Stop(Exception):
-    @classmethod
-    def at(cls, count: int, seen: list) -> None:
-        if len(seen) == count:
-            raise cls
+class Told:
+    """A stand-in for training: says what was asked for, in order, and how long it took."""
+
+    def __init__(self, monkeypatch, accuracy=lambda arm, seed: 0.9):
+        self.order: list[tuple] = []
+        self.monkeypatch = monkeypatch
+        monkeypatch.setattr(executors, "whole_run", self._run)
+        monkeypatch.setattr(registered, "value", lambda run, *_: run.record.metrics.test_accuracy)
+        monkeypatch.setattr(registered, "nulls", lambda run, *_: {})
+        self.accuracy = accuracy
+
+    def _run(self, dataset, recipe, arm, seed, *_):
+        self.order.append((dataset.name, arm, seed))
+        record = SimpleNamespace(key=f"{dataset.name}-{arm}-{seed}", seed=seed, ledger={"train": 10.0, "load": 500.0},
+                                 metrics=SimpleNamespace(test_accuracy=self.accuracy(arm, seed)))
+        return SimpleNamespace(record=record)
+
+
+def test_what_decides_comes_first_and_seeds_are_outermost(shapes_as_registered, tmp_path, monkeypatch) -> None:
+    told = Told(monkeypatch, lambda arm, seed: {"none": 0.8, "with": 0.9}.get(arm, 0.8))
+    sets = [shapes_as_registered, replace(shapes_as_registered, name="mnist")]
+    # One recipe for both: on digits its own augmentation is one of the parts, whose runs are then its runs.
+    monkeypatch.setattr("speedcore.recipes.get", lambda name, dataset: RECIPE.changed(augment=Augment(crop=2)))
+    found = registered.study(PLAN, sets, RunStore(tmp_path), seeds=2, parts=["cutout", "flip", "crop"])
+    primary = [(name, arm, seed) for seed in (0, 1) for name in ("shapes", "mnist") for arm in ("none", "with")]
+    matched = [(name, "with-matched", seed) for seed in (0, 1) for name in ("shapes", "mnist")]
+    parts = [(name, arm, seed) for seed in (0, 1) for name, arms in
+             (("shapes", ("cutout", "flip", "with")), ("mnist", ("cutout", "with"))) for arm in arms]
+    assert told.order == primary + matched + parts
+    values = found.record.datasets["mnist"].values["mass"]
+    assert list(values) == ["with", "cutout", "crop"] and values["with"] == ((0.8, 0.9), (0.8, 0.9))
+    assert found.record.datasets["shapes"].accuracies["with"] == (0.9, 0.9)
+
+
+def test_what_no_longer_fits_is_left_out_and_said(shapes_as_registered, tmp_path, monkeypatch) -> None:
+    told = Told(monkeypatch)
+    left = iter([25.0, 19.0])  # asked before the second pair and before the third: a pair of runs takes 20 s by their ledgers
+    monkeypatch.setattr(registered, "Stopwatch", lambda: SimpleNamespace(seconds=lambda: 20.0))
+    found = registered.study(PLAN, [shapes_as_registered], RunStore(tmp_path), seeds=4, parts=False, match=False,
+                             seconds_left=lambda: next(left))
+    assert told.order == [("shapes", arm, seed) for seed in (0, 1) for arm in ("none", "with")]
+    assert found.left_out == ("shapes: 2 of 4 pairs stand; the others were left out because the time ran out, and the same "
+                              "command continues.",)
+    assert found.record.datasets["shapes"].values["mass"]["with"] == ((0.9, 0.9), (0.9, 0.9)) and not found.record.planned
+    # Later more time is given, and then less: nothing that was measured goes from the record.
+    more = registered.study(PLAN, [shapes_as_registered], RunStore(tmp_path), seeds=4, parts=False, match=False)
+    assert len(more.record.datasets["shapes"].runs["with"]) == 4 and more.left_out == () and more.path == found.path
+    less = registered.study(PLAN, [shapes_as_registered], RunStore(tmp_path), seeds=1, parts=False, match=False)
+    assert less.record.datasets == more.record.datasets
+    # What stands says how long the next one will take, loading the data aside: 10 s a run.
+    monkeypatch.setattr(registered._Work, "_stands", lambda self, what, seed: seed == 0)
+    for seconds, pairs in ((19.0, 1), (21.0, 2)):
+        told.order.clear()
+        registered.study(PLAN, [shapes_as_registered], RunStore(tmp_path), seeds=2, parts=False, match=False,
+                         seconds_left=lambda seconds=seconds: seconds)
+        assert len(told.order) == 2 * pairs
+
+
+def test_a_study_that_another_contains_is_not_shown_twice(shapes_as_registered, tmp_path, monkeypatch) -> None:
+    Told(monkeypatch)
+    sets, store = [shapes_as_registered, replace(shapes_as_registered, name="mnist")], RunStore(tmp_path)
+    small = registered.study(PLAN, sets[:1], store, seeds=1, parts=False, match=False).record
+    large = registered.study(PLAN, sets, store, seeds=2, parts=False, match=False).record
+    assert list(kept(store)) == [large]
+    longer = registered.study(PLAN, sets[:1], store, seeds=3, parts=False, match=False).record
+    assert sorted(len(r.datasets) for r in kept(store)) == [1, 2] and longer in kept(store) and small not in kept(store)
+    assert list(kept(RunStore(tmp_path / "nothing"))) == []
+    (next((tmp_path / "studies").glob("claim-*")) / "result.json").write_text("{}")
+    with pytest.raises(ExplainError, match="cannot be read"):
+        list(kept(store))
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("at", ["training", "measuring", "keeping"])
+def test_a_kill_at_any_point_loses_nothing_that_was_finished(at, recipe, shapes_as_registered, tmp_path, monkeypatch) -> None:
+    store = RunStore(tmp_path)
+    options = {"seeds": 2, "parts": False, "match": False, "images_per_class": 1}
+    place = {"training": "speedcore.training.train", "measuring": "explain.studies.measuring._measure",
+             "keeping": "explain.studies.claim.staged"}[at]
+    module, name = place.rsplit(".", 1)
+    real, calls = getattr(sys.modules[module], name), []
+
+    def killed_the_second_time(*args, **more):
+        calls.append(args)
+        if len(calls) == 2:
+            raise Killed
+        return real(*args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, killed_the_second_time)
+        with pytest.raises(Killed):
+            registered.study(PLAN, [shapes_as_registered], store, recipe, **options)
+    standing = {run.record.key: (run.path / "run.json").stat().st_mtime_ns for run in store}
+    assert standing
+    found = registered.study(PLAN, [shapes_as_registered], store, recipe, **options)
+    assert len(found.record.datasets["shapes"].values["mass"]["with"]) == 2
+    assert {key: (store.path_of(key) / "run.json").stat().st_mtime_ns for key in standing} == standing

@@ -40,9 +40,10 @@ class Counting(Watcher):
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     store, watcher = RunStore(tmp_path_factory.mktemp("study")), Counting()
-    record, path = study(TINY, store, correlations=(1, 0), arms=("with", "without"), shortcuts=("corner",), seeds=1,
-                         watcher=watcher, **SIZE)
-    return store, record, path, watcher
+    found = study(TINY, store, correlations=(1, 0), arms=("with", "without"), shortcuts=("corner",), seeds=1,
+                  watcher=watcher, **SIZE)
+    assert found.left_out == ()
+    return store, found.record, found.path, watcher
 
 
 def test_a_study_is_whole_and_kept(done) -> None:
@@ -73,10 +74,13 @@ def test_accuracies_are_those_of_right_and_of_swapped_shortcuts(done) -> None:
 def test_nothing_is_trained_or_measured_twice_and_more_seeds_stay(done, monkeypatch) -> None:
     store, record, path, _ = done
     watcher = Counting()
-    more, same = study(TINY, store, correlations=(0, 1), shortcuts=("corner",), seeds=2, watcher=watcher, **SIZE)
-    assert (watcher.trained, watcher.reused, same, len(more.models)) == (4, 4, path, 8)
+    # First without any time: the first network that is missing is trained, the others are left out and said to be.
+    some = study(TINY, store, correlations=(0, 1), shortcuts=("corner",), seeds=2, seconds_left=lambda: 0.0, **SIZE)
+    assert len(some.record.models) == 5 and some.left_out[0].startswith("3 of 8 networks were left out")
+    more, same, _ = study(TINY, store, correlations=(0, 1), shortcuts=("corner",), seeds=2, watcher=watcher, **SIZE)
+    assert (watcher.trained, watcher.reused, same, len(more.models)) == (3, 5, path, 8)
     monkeypatch.setattr(shortcuts, "control_maps", None)  # measuring anything again would fail
-    again, _ = study(TINY, store, correlations=(0.0, 1.0), shortcuts=("corner",), seeds=1, **SIZE)
+    again, *_ = study(TINY, store, correlations=(0.0, 1.0), shortcuts=("corner",), seeds=1, **SIZE)
     assert again.models == more.models  # of which the first seed is this study
 
 
