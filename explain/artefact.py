@@ -27,7 +27,7 @@ from explain.selection import Gallery
 from speedcore.recipe import Frozen
 from speedcore.runs import staged
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 FOLDER = "explanations"
 TARGETS = ("true", "predicted")
 Target = Literal["true", "predicted"]
@@ -63,10 +63,25 @@ class LayerRecord(Frozen):
         return Extent(self.top, self.left, self.bottom, self.right, self.exact)
 
 
-class ExplanationRecord(Frozen):
-    """explanation.json. method: its name in `explain.METHODS`; how: what that is, with its constants, in words."""
+class CascadeRecord(Frozen):
+    """Parameter randomisation (`metrics.parameter_randomisation`), means over `images` measured images.
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    modules: drawn anew one after the other, from the head down. similarity: layer -> a rank correlation with the trained
+    network's map a step, None where no map is alive. another_image: layer -> that of two different images' maps, the trained
+    network's both: how alike any two maps are, below which no cascade need fall.
+    """
+
+    modules: tuple[str, ...]
+    images: int
+    similarity: dict[str, tuple[float | None, ...]]
+    another_image: dict[str, float | None]
+
+
+class ExplanationRecord(Frozen):
+    """explanation.json. method: its name in `explain.METHODS`; how: what that is, with its constants, in words. cascade: of
+    methods that explain layers."""
+
+    schema_version: Literal[3] = SCHEMA_VERSION
     run: str
     weights_sha256: str
     dataset: str
@@ -81,6 +96,7 @@ class ExplanationRecord(Frozen):
     foreground: str | None
     wrong_class: str = "the class after the true one, the first after the last"
     layers: dict[str, LayerRecord]
+    cascade: CascadeRecord | None = None
     arrays_sha256: str
     provenance: dict
 
@@ -91,7 +107,9 @@ class Explanation:
 
     arrays: gallery_index, gallery_label, gallery_predicted (g,) int64, gallery_confidence (g,) float32 and
     LAYER_true, LAYER_predicted (g, h, w) float32 of the gallery's images; measured_index (m,) int64 and, an image,
-    LAYER_dead, LAYER_gini, LAYER_flip_consistency or foreground, LAYER_ceiling, LAYER_mass_KIND (m,) float64.
+    LAYER_dead, LAYER_gini, LAYER_flip_consistency or foreground, LAYER_ceiling, LAYER_mass_KIND (m,) float64; LAYER_class_mean
+    (K, h, w) float32, for each class the mean over its measured images of the true-class maps' positive part (a dead map has
+    none; a class without images has NaN).
     """
 
     path: Path

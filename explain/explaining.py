@@ -11,11 +11,12 @@ from pathlib import Path
 import torch
 
 from explain import artefact, metrics, selection
-from explain.artefact import Explanation, LayerRecord
+from explain.artefact import CascadeRecord, Explanation, LayerRecord
 from explain.geometry import Extent, extents
 from explain.gradients import IMAGE
 from explain.masks import foreground
 from explain.methods import Method, heatmaps, method_of
+from explain.metrics.basics import positive
 from explain.models import ExplainError
 from explain.selection import Answers, Gallery
 from speedcore import provenance
@@ -23,6 +24,8 @@ from speedcore.augment import Normalise
 from speedcore.data.dataset import Dataset
 from speedcore.runs import Run
 from speedcore.trainee import Trainee
+
+_RANDOMISED = 2  # images of each class whose maps are followed as weights are drawn anew
 
 
 @dataclass(frozen=True)
@@ -158,13 +161,15 @@ class _Work:
             of_layer = {kind: made[module][:, 0] for kind, made in maps.items()}
             layers[name], per_image = self._measure(module, placed[module], of_layer, truth and truth.masks)
             arrays |= {key if key == "foreground" else f"{name}_{key}": value for key, value in per_image.items()}
+            arrays[f"{name}_class_mean"] = _class_means(of_layer["true"], labels, len(self.dataset.classes))
 
         return artefact.save(
             path, {name: value.numpy() for name, value in arrays.items()}, run=record.key,
             weights_sha256=record.weights_sha256, dataset=record.data.name, fingerprint=record.data.fingerprint,
             classes=record.data.classes, arm=record.arm, seed=record.seed, gallery=self.gallery,
             method=self.method.name, how=f"{self.method.definition} ({self.method.source}); fp32, eval mode",
-            foreground=truth and truth.rule, layers=layers, provenance=provenance.collect(self.device),
+            foreground=truth and truth.rule, layers=layers, cascade=self._cascade(network, named),
+            provenance=provenance.collect(self.device),
             measured=f"the first {self.images_per_class} test images of each class ({len(measured)} in all)")
 
     def _placed(self, network: torch.nn.Module, image: torch.Tensor, modules: list[str]) -> dict[str, Extent]:
@@ -187,6 +192,25 @@ class _Work:
             fields |= {"score": scores.pop("true"), "controls": scores}
             per_image |= {kind if kind in ("foreground", "ceiling") else f"mass_{kind}": v for kind, v in arrays.items()}
         return LayerRecord(**fields), per_image
+
+    def _cascade(self, network: torch.nn.Module, named: dict[str, str]) -> CascadeRecord | None:
+        """How the maps of a few images change as the network's weights are drawn anew."""
+        if not self.method.layers:
+            return None
+        test = self.dataset.test
+        rows = selection.first_of_each_class(test.labels, min(_RANDOMISED, self.images_per_class))
+        images, labels, modules = Normalise.of(self.run.record.data)(test.images[rows]), test.labels[rows], list(named.values())
+        found = metrics.parameter_randomisation(network, images, labels, modules, self.method.name)
+        trained, other = heatmaps(network, images, labels, modules, self.method.name), metrics.another_image(len(rows))
+
+        def alike(maps: torch.Tensor) -> float | None:
+            dead = metrics.is_dead(maps) | metrics.is_dead(maps[other])
+            return metrics.mean_of(metrics.rank_correlation(maps, maps[other]).masked_fill(dead, torch.nan))
+
+        return CascadeRecord(
+            modules=found.modules, images=len(rows),
+            similarity={name: tuple(map(metrics.mean_of, found.similarity[module])) for name, module in named.items()},
+            another_image={name: alike(trained[module][:, 0]) for name, module in named.items()})
 
     def _maps(self, network, images, targets) -> dict:
         start = self.done
@@ -214,6 +238,12 @@ class _Work:
 
     def _ready(self, network: torch.nn.Module) -> torch.nn.Module:
         return network.to(self.device, memory_format=torch.channels_last)
+
+
+def _class_means(maps: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """(K, h, w): the mean positive part of each class's maps; NaN for a class without images."""
+    evidence = positive(maps)
+    return torch.stack([evidence[labels == label].mean(0) for label in range(classes)]).float()
 
 
 def _check_fits(run: Run, dataset: Dataset) -> None:

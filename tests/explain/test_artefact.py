@@ -16,7 +16,7 @@ from explain.artefact import Explanation
 from explain.explaining import explain_run, explain_runs
 from explain.explaining import pair as pair_of
 from explain.methods import heatmaps
-from explain.metrics import relevance_mass, wrong_class
+from explain.metrics import another_image, is_dead, parameter_randomisation, rank_correlation, relevance_mass, wrong_class
 from explain.models import ExplainError
 from explain.packing import levels
 from explain.selection import first_of_each_class
@@ -83,6 +83,30 @@ def test_summary_is_the_mean_of_what_its_arrays_hold(explained, pair, shapes):
     assert layer.n == len(index) == 50
     assert layer.dead == pytest.approx(first.arrays["middle_dead"].mean())
     assert np.array_equal(first.arrays["foreground"], masks.double().mean((1, 2)).numpy())
+
+
+def test_class_means_and_the_cascade_are_those_of_the_maps(explained, pair, shapes):
+    (first,), _ = explained
+    index = torch.from_numpy(first.arrays["measured_index"])
+    labels, network = shapes.test.labels, pair[0].network()
+    for name, module in network.explain_layers.items():
+        maps = heatmaps(network, Normalise.of(shapes)(shapes.test.images[index]), labels[index], [module])[module][:, 0]
+        alive = maps.clamp_min(0)
+        for label in range(10):
+            mean = alive[labels[index] == label].mean(0).numpy()
+            assert np.abs(first.arrays[f"{name}_class_mean"][label] - mean).max() <= 1e-4 * float(alive.max())
+    cascade, rows = first.record.cascade, first_of_each_class(labels, 2)
+    images = Normalise.of(shapes)(shapes.test.images[rows])
+    found = parameter_randomisation(network, images, labels[rows])
+    assert cascade.modules == found.modules and cascade.modules[0] == "head" and cascade.images == 20
+    for name, module in network.explain_layers.items():
+        expected = [float(np.nanmean(step)) for step in found.similarity[module].numpy()]
+        assert cascade.similarity[name] == pytest.approx(expected, abs=1e-3)
+        maps = heatmaps(network, images, labels[rows], [module])[module][:, 0]
+        other = rank_correlation(maps, maps[another_image(20)])
+        alive = ~(is_dead(maps) | is_dead(maps[another_image(20)]))
+        assert cascade.another_image[name] == pytest.approx(float(other[alive].nanmean()), abs=1e-3)
+    assert explain_run(pair[0], shapes, first.path.parents[1], images_per_class=1, method="saliency").record.cascade is None
 
 
 def test_an_explanation_that_stands_is_reused_and_reads_back_the_same(explained, pair, shapes):
