@@ -82,6 +82,37 @@ def test_equals_captum_layer_by_layer(spec, channels, side, layout):
             assert error <= 1e-5
 
 
+def by_definition(model: nn.Module, name: str, image: torch.Tensor, target: int, method: str) -> torch.Tensor:
+    """One image's map (h, w), cell by cell as the papers write it: no batch, no package, and nothing rescaled."""
+    kept = []
+    handle = model.get_submodule(name).register_forward_hook(lambda module, inputs, output: kept.append(output) or output.clone())
+    score = model(image[None])[0, target]
+    handle.remove()
+    gradient, = torch.autograd.grad(score, kept[0])
+    channels = zip(kept[0][0].detach().float(), gradient[0].float(), strict=True)
+    if method == "grad-cam":
+        return sum(gradient.mean() * activation for activation, gradient in channels)
+    return sum(gradient * activation for activation, gradient in channels)
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "hirescam"])
+@pytest.mark.parametrize(("dtype", "layout"), [(torch.float32, torch.contiguous_format), (torch.float32, torch.channels_last),
+                                               (torch.float64, torch.channels_last), (torch.bfloat16, torch.channels_last)])
+@pytest.mark.parametrize(("spec", "channels"), [(RecordNet(widths=(4, 6, 8), whiten_kernel=3, activation="silu"), 1),
+                                                (DavidNet(width=0.06), 3)])
+def test_equals_the_definition_on_random_networks_layouts_and_types(spec, channels, dtype, layout, method):
+    torch.manual_seed(channels)
+    model = build(spec, channels, (28, 28), 10).to(dtype, memory_format=layout).eval()
+    images, targets = torch.randn(4, channels, 28, 28), torch.tensor([3, 0, 9, 3])
+    for name, maps in heatmaps(model, images, targets, method=method).items():
+        assert maps.dtype == torch.float32
+        expected = torch.stack([by_definition(model, name, image.to(dtype), int(k), method)
+                                for image, k in zip(images, targets, strict=True)])
+        # In bf16 the passes themselves round: a batch adds up in another order than an image alone.
+        tolerance = 0.05 if dtype == torch.bfloat16 else 1e-5
+        assert (maps[:, 0] - expected).abs().max() <= tolerance * expected.abs().max()
+
+
 def test_batches_and_table_of_targets_change_nothing():
     torch.manual_seed(1)
     model, images, targets = Pooled(), torch.randn(5, 2, 8, 8), torch.randint(3, (5, 3))
