@@ -37,18 +37,24 @@ def kernel(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both arms of one seed, a few steps each."""
+    """Both arms of two seeds, a few steps each."""
     store = RunStore(tmp_path_factory.mktemp("runs"))
     dataset = make_shapes(train=300, test=100)
     recipe = Recipe(name="tiny", network=RecordNet(widths=(8, 12, 16)), optimizer=SGD(lr=0.1), batch_size=100, epochs=2,
                     augment=Augment(crop=2, flip="random"), validation=0)
-    for arm, own in (("with", recipe), ("without", recipe.without_augmentation())):
-        train(dataset, Job(f"shapes-{arm}-tiny-s0", own, arm, 0, Budget(1000), 1000, 6, 6), store)
+    for seed in (0, 1):
+        for arm, own in (("with", recipe), ("without", recipe.without_augmentation())):
+            train(dataset, Job(f"shapes-{arm}-tiny-s{seed}", own, arm, seed, Budget(1000), 1000, 6, 6), store)
     return store.root
 
 
+# What their tests must have come to, whatever the networks learned: two pairs are too few, ten are enough.
+SAYS = {"compare_the_arms": ("2 pairs, mean difference", "not testable", "untrained"),
+        "test_a_claim_of_your_own": ("planned", "primary    flip               10 pairs", "10 pairs; accuracy")}
+
+
 def test_there_are_notebooks():
-    assert {"inspect_heatmaps", "bring_your_own_model"} <= {path.stem for path in NOTEBOOKS}
+    assert {"inspect_heatmaps", "bring_your_own_model", *SAYS} <= {path.stem for path in NOTEBOOKS}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -60,7 +66,9 @@ def test_notebook_runs(path, kernel, runs, monkeypatch):
     assert not [output for output in outputs if output.output_type == "stream" and output.name == "stderr"]
     assert [output for output in outputs if "image/png" in output.get("data", {})]
     pages = [output.data["text/html"] for output in outputs if "text/html" in output.get("data", {})]
-    assert len(pages) >= (3 if path.stem == "inspect_heatmaps" else 0)
+    assert len(pages) >= {"inspect_heatmaps": 3, "compare_the_arms": 1}.get(path.stem, 0)
+    said = "".join(output.text for output in outputs if output.output_type == "stream")
+    assert all(words in said for words in SAYS.get(path.stem, ()))
     # Alive by the one script inside, a still without it, and nothing that is fetched.
     assert all(page.count("<script") == 1 and "data:image/png" in page and "https:" not in page for page in pages)
 
