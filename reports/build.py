@@ -90,7 +90,7 @@ def build(
     explanations = _explain(outcome.runs, loaded, store, request.device, screen)
 
     import reports
-    from explain.studies import shortcuts
+    from explain.studies import shortcuts, verdicts
 
     status = "partial" if outcome.left_out or missing else "complete"
     if any(course.epochs < course.recipe.min_epochs for course in plan.courses):
@@ -99,7 +99,8 @@ def build(
         datasets=loaded, runs=outcome.runs, explanations=explanations, missing=tuple(missing), plan=plan.courses,
         notes=(*plan.notes, *outcome.left_out), budget_seconds=each, within_seconds=limit, status=status,
         command=_command(all_, datasets, recipe, budget, within, seeds, data_mode, chapters), ladders=ladders, studies=studies,
-        environment=provenance.collect(request.device), shortcuts=tuple(shortcuts.kept(store)) if outcome.runs else ())
+        environment=provenance.collect(request.device), shortcuts=tuple(shortcuts.kept(store)) if outcome.runs else (),
+        registered=tuple(verdicts.kept(store)) if outcome.runs else ())
     screen.print(f"{len(outcome.runs)} runs, {outcome.reused} of them reused; rendering")
     exit_status = 0
     try:

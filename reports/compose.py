@@ -9,7 +9,7 @@ from datetime import datetime
 from reports import results_json
 from reports.model import ReportModel
 from reports.results import Results
-from reports.sections import attention, chapters, mistakes, network, outcome, pictures, shortcuts, summary, training, trust
+from reports.sections import attention, chapters, claim, mistakes, network, outcome, pictures, shortcuts, summary, training, trust
 from reports.sections.context import Context
 
 _ALWAYS = (summary.section,)
@@ -22,10 +22,11 @@ def compose(results: Results) -> ReportModel:
     """The whole report as strings and drawings. Without runs only what can be said without them."""
     context = Context(results)
     made = [make(context) for make in (*_ALWAYS, *(_OF_RUNS if results.sets else ()), *_LAST)]
-    if results.inputs.shortcuts and results.sets:
-        # Whether heatmaps can be believed comes before what they show.
+    if results.sets:
+        # What was claimed of heatmaps comes before the evidence: whether they can be believed at all, then what they show.
         place = next(i for i, section in enumerate(made) if section.id == "heatmaps")
-        made.insert(place, shortcuts.section(context))
+        studies = ((claim, results.inputs.registered), (shortcuts, results.inputs.shortcuts))
+        made[place:place] = [chapter.section(context) for chapter, there in studies if there]
     earlier: Counter[str] = Counter()
     for found in results.chapters:
         made.append(chapters.of(found).section(found, earlier[chapters.name(found)]))

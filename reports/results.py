@@ -15,6 +15,7 @@ from speedcore.runs import DataRecord, Run
 if TYPE_CHECKING:
     from explain.artefact import Explanation
     from explain.studies.shortcuts import StudyRecord
+    from explain.studies.verdicts import ClaimRecord
     from speedcore.data.dataset import Dataset
     from speedcore.ladders.climbing import Climb
     from speedcore.planning import Course
@@ -43,7 +44,7 @@ class Inputs:
     notes: what more time would buy and the command that buys it, as sentences with `code` in backticks. command: the
     command line that makes this report again. environment: `provenance.collect`. ladders: climbs, a chapter each.
     studies: results of studies that are no climb, a chapter each. shortcuts: studies of planted shortcuts, shown before any
-    heatmaps.
+    heatmaps. registered: studies of the preregistered claim.
     """
 
     datasets: Mapping[str, Dataset]
@@ -60,6 +61,7 @@ class Inputs:
     ladders: tuple[Climb, ...] = ()
     studies: tuple[Studied, ...] = ()
     shortcuts: tuple[StudyRecord, ...] = ()
+    registered: tuple[ClaimRecord, ...] = ()
 
 
 @dataclass(frozen=True)

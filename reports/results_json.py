@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 
 from explain.studies.shortcuts import LAYERS, ModelRecord, StudyRecord, Tracking, tracking
+from explain.studies.verdicts import ClaimRecord, Verdicts, null_differences, verdicts
 from reports.findings import Claim, sentence
 from reports.sections.context import Context
 from speedcore.ladders.changes import Change
@@ -32,6 +34,7 @@ def content(context: Context) -> dict:
         "ladders": [_ladder(climbed) for climbed in inputs.ladders],
         "studies": [_study(study) for study in inputs.studies],
         "shortcuts": [_shortcuts(study) for study in inputs.shortcuts],
+        "registered": [_registered(study) for study in inputs.registered],
         "missing": [{"dataset": m.dataset, "reason": m.reason, "remedy": m.remedy} for m in inputs.missing],
         # When and by which command line this process was started says nothing about the numbers.
         "environment": {k: v for k, v in inputs.environment.items() if k not in ("finished", "command")},
@@ -131,6 +134,32 @@ def _model(m: ModelRecord) -> dict:
 def _tracking(t: Tracking) -> dict:
     return {"shortcut": t.shortcut, "layer": t.layer, "n": t.n, "rank_correlation": t.correlation,
             "interval": _interval(t.interval), "verdict": t.verdict}
+
+
+def _registered(study: ClaimRecord) -> dict:
+    plan = study.preregistration
+    return {"version": plan.version, "registered": plan.registered.isoformat(), "planned": plan.pairs.planned,
+            "as_planned": study.planned, "images_per_class": study.images_per_class, "device": study.device,
+            "datasets": [{"dataset": name, "recipe": one.recipe.name, "recipe_hash": one.recipe.hash, "epochs": one.recipe.epochs,
+                          "runs": one.runs, "accuracies": one.accuracies} for name, one in study.datasets.items()],
+            "tests": [test for found in verdicts(study) for test in _tests(study, found)]}
+
+
+def _tests(study: ClaimRecord, found: Verdicts) -> Iterator[dict]:
+    claim, outcomes = found.claim, {o.name: o for o in (found.claim.primary, *found.claim.secondary)}
+    entries = [("primary", name, claim.primary, None, test) for name, test in found.primary.items()]
+    entries += [("secondary", name, outcomes[outcome], None, test) for name, tests in found.secondary.items()
+                for outcome, test in tests.items()]
+    entries += [("part", name, claim.primary, part, test) for key, test in found.parts.items()
+                for name, part in [key.split(": ", 1)]]
+    for which, dataset, outcome, part, test in entries:
+        nulls = {} if part else null_differences(study.datasets[dataset], outcome)
+        yield {"test": which, "kind": found.kind, "text": claim.text, "dataset": dataset, "outcome": outcome.name,
+               "measure": outcome.measure, "better": outcome.better, "part": part, "n": test.n, "difference": test.difference,
+               "differences": list(test.differences), "interval": _interval(test.interval), "effect_size": test.effect_size,
+               "superiority": test.superiority, "p": test.p, "p_holm": test.p_holm, "bound": test.bound,
+               "p_equivalence": test.p_equivalence_holm, "verdict": test.verdict, "opposite": test.opposite,
+               "null_controls": nulls}
 
 
 def _change(change: Change | None) -> dict | None:

@@ -33,7 +33,7 @@ def of(inputs: Inputs, formats: Sequence[str]) -> str:
                      {rung: [run.record.model_dump(mode="json") for run in runs] for rung, runs in c.runs.items()}]
                     for c in inputs.ladders],
         "studies": [study.model_dump(mode="json") for study in inputs.studies],
-        "shortcuts": [study.model_dump(mode="json") for study in inputs.shortcuts],
+        "shortcuts": [study.model_dump(mode="json") for study in (*inputs.shortcuts, *inputs.registered)],
         "formats": sorted(formats), "code": _code(),
     }
     return _digest(json.dumps(content, sort_keys=True, default=str).encode())

@@ -15,6 +15,7 @@ from reports.figures.grids import colour_scale
 from reports.figures.pixels import png
 from reports.model import Cell, Column, FigureSpec, Gallery, Group, Look, LookGroup, Picture, Prose, Section, Side, Table
 from reports.results import DatasetResults
+from reports.sections import claim, meanmaps, sanity
 from reports.sections.context import ARM_LABELS, Context
 from speedcore import statistics
 
@@ -35,6 +36,8 @@ def section(context: Context) -> Section:
     without = [one.title for one in context.sets if not one.explanations]
     if without:
         blocks.append(Prose(f"No heatmaps were made for {f.listing(without)}.", "quiet"))
+    if shown and (absent := claim.not_run(context)):
+        blocks.append(absent)
     return Section("heatmaps", "", "Where the networks look", lead if shown else "", tuple(blocks))
 
 
@@ -43,10 +46,12 @@ def _blocks(one: DatasetResults) -> tuple:
     if bars := _masses(one):
         blocks.append(bars)
     blocks.append(_measures(one))
+    arms = _by_arm(one)
+    blocks += [meanmaps.block(one, arms), sanity.cascade(one, arms), sanity.statistics_of(one, arms)]
     sides = _shown(one)
     if one.dataset is not None and sides:
         blocks.append(_gallery(one, sides))
-    return tuple(blocks)
+    return tuple(block for block in blocks if block is not None)
 
 
 def _by_arm(one: DatasetResults) -> dict[str, list[Explanation]]:

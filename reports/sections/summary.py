@@ -9,7 +9,7 @@ from reports import formats as f
 from reports.figures.lines import Line, Panel, panels
 from reports.model import Bullets, FigureSpec, Outcome, Prose, Section, Tile, Tiles, Verdict
 from reports.results import DatasetResults, title_of
-from reports.sections import chapters
+from reports.sections import chapters, claim
 from reports.sections.context import ARM_LABELS, Context, budget_share, mean_of, plain, with_views
 from speedcore import statistics
 from speedcore.runs import Run
@@ -57,7 +57,11 @@ def section(context: Context) -> Section:
                                     for m in missing)))
     if soon := _soon(context):
         blocks.append(soon)
-    blocks += [_verdict(kind, context) for kind in ("accuracy", "attention") if context.sets]
+    registered = context.results.inputs.registered if context.sets else ()
+    # What the preregistered pairs say of heatmaps goes before what these runs say of them, which the paired effects have.
+    kinds = ("accuracy",) if registered else ("accuracy", "attention")
+    blocks += [_verdict(kind, context) for kind in kinds if context.sets]
+    blocks += [verdict for i, study in enumerate(registered, 1) for verdict in claim.outcomes(study, f"summary-{i}")]
     return Section("summary", "", "Summary", "", tuple(blocks))
 
 

@@ -63,7 +63,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
         missing=(reports.Missing("cifar10", "no file was found", "Give it with `--data DIR`"),), plan=(course,),
         notes=("With an hour more all would be better: `make report`.",), budget_seconds=1000.0, within_seconds=900.0,
         status="partial", command="python -m reports.build --all", environment=ENVIRONMENT,
-        shortcuts=(making.shortcut_study(),))
+        shortcuts=(making.shortcut_study(),), registered=(making.claim_study(),))
 
 
 @pytest.fixture(scope="package")
