@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from speedcore import trainee as trainees
 from speedcore import training
 from speedcore.clock import POLICIES, Budget, Ledger, Phase, Stopwatch
 from speedcore.data.batches import Batches
@@ -189,7 +190,7 @@ def by_hand(monkeypatch) -> toys.FakeClock:
     clock, chance = toys.FakeClock(), random.Random(0)
     step, logits = Trainee.step, Trainee.logits
     monkeypatch.setattr(training, "Ledger", partial(Ledger, clock=clock))
-    monkeypatch.setattr(training, "Stopwatch", partial(Stopwatch, clock))
+    monkeypatch.setattr(trainees, "Stopwatch", partial(Stopwatch, clock))
     monkeypatch.setattr(Trainee, "step", lambda *a, **k: (clock.go(chance.uniform(0.8, 1.2)), step(*a, **k))[1])
     monkeypatch.setattr(Trainee, "logits", lambda *a, **k: (clock.go(0.1 * len(a[1])), logits(*a, **k))[1])
     return clock
