@@ -10,6 +10,8 @@ from reports.figures.canvas import GREY, drawing
 # Okabe and Ito's colours, as far as they can be told apart in thin lines; colour and marker say the same thing twice.
 STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#56B4E9", "v"), (GREY, "P"))
 
+_LEGEND = 105  # characters that a legend as wide as the figure holds in a row; a handle takes the room of nine
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -61,7 +63,8 @@ def plots(title: str, contents: Sequence[Plot], columns: int = 1, height: float 
             for ax in axes:
                 ax.label_outer()
         if legend and handles:
-            work.figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles)))
+            columns = max(1, min(4, len(handles), _LEGEND // (9 + max(map(len, handles)))))
+            work.figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
     return work.svg
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from reports import formats as f
 from reports.figures.shares import Share, shares
-from reports.model import Bullets, Cell, Column, FigureSpec, Prose, Section, Table
-from reports.sections.studies import command, name_of
+from reports.model import Cell, Column, FigureSpec, Prose, Section, Table
+from reports.sections.studies import command, name_of, said
 from speedcore import statistics
-from speedcore.studies.compute_bound import DATASET, NAME, RECIPES, SOURCE, THE_SOURCES, Bound, BoundRecord, readings
+from speedcore.studies.compute_bound import DATASET, NAME, RECIPES, SOURCE, THE_SOURCES, Bound, BoundRecord, amount, readings
 
 _BARS = 16
 
@@ -17,12 +17,12 @@ def section(record: BoundRecord, number: int) -> Section:
     name = name_of(NAME, number)
     timed = tuple(bound.recipe for bound in record.bounds if bound.timed)
     more = "" if timed == RECIPES else "--recipe " + ",".join(timed)
-    peaks = "; ".join(f"{peak.throughput / 1e9:,.1f} GFLOP/s in {precision}, multiplying matrices of {f.count(peak.side)} rows"
+    peaks = "; ".join(f"{amount(peak.throughput)}/s in {precision}, multiplying matrices of {f.count(peak.side)} rows"
                       for precision, peak in record.peaks.items())
     blocks = (Prose(f"The peak of this device ({record.machine}, {f.plural(record.threads, 'thread')}), measured: {peaks}. "
                     f"Operations are those of convolutions and linear layers, counted; a multiplication and an addition are two. "
                     f"Source: {SOURCE}."),
-              _figure(name, record), _table(name, record), Bullets(readings(record)),
+              _figure(name, record), _table(name, record), *said((), readings(record), record.left_out),
               command(NAME, record.dataset, DATASET, 0, record.scaled, more))
     return Section(name, "", "The compute bound", "How long would training take if this device never did less than it can?",
                    blocks)
@@ -58,7 +58,7 @@ def _table(name: str, record: BoundRecord) -> Table:
                Column("Measured", True), Column("Share", True), Column("Runs", True))
     rows = tuple((
         Cell(bound.recipe), Cell(bound.dataset), Cell(f.number(bound.epochs)), Cell(f.count(bound.parameters)),
-        Cell(f"{bound.step / 1e6:,.1f}{f.NBSP}M"), Cell(f"{bound.operations / 1e12:,.4g}{f.NBSP}T"),
+        Cell(amount(bound.step).replace(" ", f.NBSP)), Cell(amount(bound.operations).replace(" ", f.NBSP)),
         Cell(f.seconds(bound.bound(record.peaks))), Cell(f.seconds(statistics.mean(bound.seconds))),
         Cell(f.percent(bound.share(record.peaks), 1)), Cell("timed" if bound.timed else str(len(bound.runs))))
         for bound in record.bounds)

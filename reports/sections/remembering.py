@@ -49,7 +49,7 @@ def _figure(name: str, record: ForgettingRecord) -> FigureSpec:
         training.append(Curve(_LABELS[arm], tuple(float(e + 1) for e in epochs),
                               tuple(statistics.mean([t.curve[e] for t in seeds]) for e in epochs), style, marks=False))
         data[f"training loss, {arm}"] = list(training[-1].y)
-        for attribute, label in (("again", _LABELS[arm]), ("then", "the same batches, when they were trained")):
+        for attribute, label in (("again", _LABELS[arm]), ("then", "the same batches when they were trained")):
             binned = by_age(seeds, attribute) if getattr(seeds[0], attribute) else []
             if binned:
                 means = tuple(statistics.mean(values) for _, values in binned)

@@ -23,14 +23,15 @@ def titled(words: str, scale: Scale) -> str:
 def of_what(record: StudyRecord, source: str) -> Prose:
     """On which data and device, from which recipe, at which scale, after whom."""
     files = "" if record.official else ", not the official files"
-    return Prose(f"Trained on {title_of(record.dataset)} ({f.count(record.train_images)} training images{files}), on "
-                 f"{'a GPU' if record.device == 'cuda' else 'a CPU'}, with recipe `{record.recipe.name}`, {record.scaled.text}. "
-                 f"Source: {source}.")
+    return Prose(unbroken(
+        f"Trained on {title_of(record.dataset)} ({f.count(record.train_images)} training images{files}), on "
+        f"{'a GPU' if record.device == 'cuda' else 'a CPU'}, with recipe `{record.recipe.name}`, {record.scaled.text}. "
+        f"Source: {source}."))
 
 
 def said(findings: tuple[Finding, ...], readings: tuple[str, ...] = (), left_out: tuple[str, ...] = ()) -> tuple:
     """Findings and readings as bullets, the rule of the verdicts, what had to wait."""
-    blocks: list = [Bullets((*(strong(finding) for finding in findings), *readings))]
+    blocks: list = [Bullets((*(strong(finding) for finding in findings), *map(unbroken, readings)))]
     if findings:
         blocks.append(Prose(f"{RULE[:1].upper()}{RULE[1:]}.", "quiet"))
     if left_out:
@@ -41,8 +42,13 @@ def said(findings: tuple[Finding, ...], readings: tuple[str, ...] = (), left_out
 def strong(finding: Finding) -> str:
     """The finding's sentence, its verdict in strong words; minus signs as print has them."""
     verdict, rest = finding.sentence.split(":", 1) if ":" in finding.sentence[:14] else ("", finding.sentence)
-    text = rest.replace(" -", f" {f.MINUS}")
+    text = unbroken(rest.replace(" -", f" {f.MINUS}"))
     return f"**{verdict}:**{text}" if verdict else text
+
+
+def unbroken(text: str) -> str:
+    """Per cent signs stay on the line of their number."""
+    return text.replace(" %", f"{f.NBSP}%")
 
 
 def command(study: str, dataset: str, usual: str, seeds: int, scale: Scale, more: str = "") -> Code:

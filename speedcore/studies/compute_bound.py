@@ -13,6 +13,7 @@ device, by the `article` clock (training alone).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -193,7 +194,7 @@ def readings(record: BoundRecord) -> tuple[str, ...]:
     for bound in record.bounds:
         if bound.timed:
             said.append(f"At 100 % efficiency {bound.recipe} ({bound.epochs:.3g} epochs of {bound.dataset}, "
-                        f"{bound.operations / 1e15:.3g} PFLOP in {bound.precision}) takes {_seconds(bound.bound(record.peaks))} "
+                        f"{amount(bound.operations)} in {bound.precision}) takes {_seconds(bound.bound(record.peaks))} "
                         f"on this device; at the pace of a few steps {_seconds(statistics.mean(bound.seconds))}, "
                         f"{100 * bound.share(record.peaks):.3g} % of the peak.")
     shares = [bound.share(record.peaks) for bound in record.bounds if not bound.timed]
@@ -203,10 +204,16 @@ def readings(record: BoundRecord) -> tuple[str, ...]:
                     f"{100 * max(shares):.3g} % of the peak, by recipe.")
     own = THE_SOURCES
     seconds = own["operations"] * own["epochs"] * own["images"] / own["peak"]
-    said.append(f"The source’s own bound is {seconds:.3g} s on a V100 ({own['operations']:.2g} operations an image, "
-                f"{own['peak']:.3g} a second), where its first training took {own['seconds']:g} s: "
+    said.append(f"The source’s own bound is {seconds:.3g} s on a V100 ({amount(own['operations'])} an image, "
+                f"{amount(own['peak'])} a second), where its first training took {own['seconds']:g} s: "
                 f"{100 * seconds / own['seconds']:.2g} % of the peak.")
     return tuple(said)
+
+
+def amount(operations: float) -> str:
+    """To three digits, with the prefix that keeps it between 1 and 1000: "2.76 GFLOP"."""
+    power = min(5, max(0, math.floor(math.log10(operations) / 3 + 1e-9))) if operations > 0 else 0
+    return f"{operations / 1000**power:.3g} {('', 'k', 'M', 'G', 'T', 'P')[power]}FLOP"
 
 
 def _seconds(seconds: float) -> str:
@@ -220,15 +227,15 @@ def show(record: BoundRecord, out) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("recipe", no_wrap=True)
     table.add_column("data set")
-    for heading in ("epochs", "parameters", "MFLOP an image", "PFLOP", "bound s", "measured s", "share %", "n"):
+    for heading in ("epochs", "parameters", "an image", "in all", "bound s", "measured s", "share %", "n"):
         table.add_column(heading, justify="right", no_wrap=True)
     for bound in record.bounds:
-        table.add_row(bound.recipe, bound.dataset, f"{bound.epochs:.3g}", f"{bound.parameters:,}", f"{bound.step / 1e6:,.1f}",
-                      f"{bound.operations / 1e15:.3g}", f"{bound.bound(record.peaks):.3g}",
+        table.add_row(bound.recipe, bound.dataset, f"{bound.epochs:.3g}", f"{bound.parameters:,}", amount(bound.step),
+                      amount(bound.operations), f"{bound.bound(record.peaks):.3g}",
                       f"{statistics.mean(bound.seconds):.3g}", f"{100 * bound.share(record.peaks):.3g}",
                       "timed" if bound.timed else str(len(bound.seconds)))
     out.print(f"{record.machine}, {record.threads} {'thread' if record.threads == 1 else 'threads'}; peak "
-              + ", ".join(f"{peak.throughput / 1e9:,.1f} GFLOP/s in {precision} (matrices of {peak.side} rows)"
+              + ", ".join(f"{amount(peak.throughput)}/s in {precision} (matrices of {peak.side} rows)"
                           for precision, peak in record.peaks.items())
               + f". Recipes were timed {record.scaled.text}.", markup=False, soft_wrap=True)
     out.print(table)

@@ -387,6 +387,13 @@ def test_the_bound_by_hand() -> None:
     assert bound.bound(peaks) == pytest.approx(2.0) and bound.share(peaks) == pytest.approx(0.2)
 
 
+@pytest.mark.parametrize(("operations", "said"), [
+    (12, "12 FLOP"), (1000, "1 kFLOP"), (2.764e9, "2.76 GFLOP"), (125e12, "125 TFLOP"), (4.9e15, "4.9 PFLOP"),
+    (3.2e18, "3.2e+03 PFLOP"), (0, "0 FLOP")])
+def test_amounts_as_people_read_them(operations: float, said: str) -> None:
+    assert compute_bound.amount(operations) == said
+
+
 def test_the_peak_is_the_fastest_lap(monkeypatch) -> None:
     laps = iter([0.25, 0.5, 0.25, 0.125])  # seconds that Stopwatches show, in the order in which they are asked
 
