@@ -113,6 +113,30 @@ def test_equals_the_definition_on_random_networks_layouts_and_types(spec, channe
         assert (maps[:, 0] - expected).abs().max() <= tolerance * expected.abs().max()
 
 
+class Regrouped(Pooled):
+    """Takes its activations apart with `view`, as many models do: that fails where channels come last."""
+
+    def forward(self, x):
+        found = self.body(x)
+        return self.head(found.view(len(found), -1).view(len(found), 5, -1).mean(2))
+
+
+@pytest.mark.parametrize("made", [Pooled, Regrouped])
+def test_any_model_keeps_its_layout_and_is_run_in_the_quick_one_if_it_takes_that(made):
+    torch.manual_seed(4)
+    model, images, targets = made(), torch.randn(5, 2, 11, 9), torch.tensor([0, 1, 2, 0, 1])
+    seen = []
+    handle = model.body[0].register_forward_hook(
+        lambda module, inputs, output: seen.append(inputs[0].is_contiguous(memory_format=torch.channels_last)))
+    maps = heatmaps(model, images, targets, ["body"])["body"]
+    handle.remove()
+    assert seen[-1] == (made is Pooled)
+    expected = torch.stack([by_definition(model.eval(), "body", image, int(k), "grad-cam")
+                            for image, k in zip(images, targets, strict=True)])
+    torch.testing.assert_close(maps[:, 0], expected)
+    assert model.body[0].weight.is_contiguous() and images.is_contiguous()
+
+
 def test_batches_and_table_of_targets_change_nothing():
     torch.manual_seed(1)
     model, images, targets = Pooled(), torch.randn(5, 2, 8, 8), torch.randint(3, (5, 3))
