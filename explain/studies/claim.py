@@ -71,13 +71,12 @@ def study(plan: Preregistration, datasets: Sequence[Dataset], store: RunStore, r
             (folder / path.name).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
         return record
 
+    record = None
     for stage in _stages(match):
         for seed in range(count):
-            for work in works:
-                for what in stage(work):
-                    work.do(what, seed, seconds_left)
-            record = keep()
-    return Study(record, path, tuple(
+            if any([work.do(what, seed, seconds_left) for work in works for what in stage(work)]):
+                record = keep()
+    return Study(record or keep(), path, tuple(
         f"{work.dataset.name}: {done} of {count} {_NAMES.get(what, what + ' pairs')} stand; the others were left out because "
         f"the time ran out, and the same command continues." for work in works for what, done in work.stopped.items()))
 
@@ -149,18 +148,19 @@ class _Work:
         self.parts = [arm for arm in self.arms if arm not in (NONE, WITH)]
         self.matched = [o for o in self.claim.secondary if o.subset == "accuracy matched"]
 
-    def do(self, what: str, seed: int, seconds_left: Callable[[], float]) -> None:
-        """One seed of the pair (none, with), of its match, or of a part, unless time ran out for it or for its pair."""
+    def do(self, what: str, seed: int, seconds_left: Callable[[], float]) -> bool:
+        """One seed of the pair (none, with), of its match, or of a part; False if time ran out for it or for its pair."""
         if what in self.stopped or seed >= len(self.runs.get(WITH, ())) and what != WITH:
-            return
+            return False
         if not self._stands(what, seed) and (seed > 0 or what != WITH) and seconds_left() < self._estimate(what):
             self.stopped[what] = seed
-            return
+            return False
         watch = Stopwatch()
         fresh = not self._stands(what, seed)
         {WITH: self._pair, MATCHED: self._match}.get(what, lambda seed: self._part(what, seed))(seed)
         if fresh:
             self.seconds[what] = watch.seconds()
+        return True
 
     def record(self, before: DatasetRecord | None) -> DatasetRecord:
         """What stands now; where an earlier record has more pairs, those."""

@@ -186,9 +186,9 @@ def _tests(found: Sequence[Verdicts], number: int) -> Table:
         parts = [(name, f"{_PARTS.get(part, part)} alone" if part != "all" else _PARTS[part], tested)
                  for key, tested in one.parts.items() for name, part in [key.split(": ", 1)]]
         rows += [_test(*entry) for entry in (*primary, *secondary, *parts)]
-    columns = (Column("Data set"), Column("Outcome or part"), Column("Pairs", True), Column("Difference", True),
-               Column("95 % interval", True), Column("d", True), Column("Superiority", True), Column("p, Holm", True),
-               Column("p, equivalent", True), Column("Verdict"))
+    columns = (Column("Data set"), Column("Outcome or part"), Column("Verdict"), Column("Pairs", True),
+               Column("Difference", True), Column("95 % interval", True), Column("d", True), Column("Superiority", True),
+               Column("p, Holm", True), Column("p, equivalent", True))
     return Table(f"tests-{number}", "Every registered test", columns, tuple(rows), heads=2, sortable=True,
                  note="Difference: in favour of the claim, in the outcome’s own unit. d: mean difference over its standard "
                       "deviation. Superiority: share of pairs in favour, ties half. p: exact sign-flip tests, corrected by Holm: "
@@ -198,11 +198,12 @@ def _tests(found: Sequence[Verdicts], number: int) -> Table:
 
 def _test(dataset: str, what: str, tested: Tested) -> tuple[Cell, ...]:
     interval = f.bounds(tested.interval.low, tested.interval.high, 3, sign=True) if tested.interval else f.NONE
-    return (Cell(title_of(dataset)), Cell(what), Cell(str(tested.n)),
+    # One word for the verdict, so that all columns fit an upright page.
+    verdict = Cell(tested.verdict.removesuffix(" within bounds"), mark=tested.verdict.replace(" ", "-"))
+    return (Cell(title_of(dataset)), Cell(what), verdict, Cell(str(tested.n)),
             Cell(f.NONE if tested.difference is None else f.signed(tested.difference, 3), sort=repr(tested.difference or 0.0)),
             Cell(interval), Cell(f.decimal(tested.effect_size)), Cell(f.decimal(tested.superiority)),
-            *(Cell(f.NONE if p is None else f"{p:.3f}") for p in (tested.p_holm, tested.p_equivalence_holm)),
-            Cell(tested.verdict, mark=tested.verdict.replace(" ", "-")))
+            *(Cell(f.NONE if p is None else f"{p:.3f}") for p in (tested.p_holm, tested.p_equivalence_holm)))
 
 
 def _made(study: ClaimRecord, number: int) -> Table:
