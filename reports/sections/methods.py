@@ -14,7 +14,7 @@ def table(context: Context) -> Table | None:
     if not recipes:
         return None
     rows = []
-    for name, method in methods().items():
+    for name, method in sorted(methods().items(), key=lambda item: item[1].title.casefold()):
         users = [user for user, used in recipes.items() if any(method.used_by(recipe) for recipe in used)]
         if users:
             rows.append((Cell(method.title), Cell(method.summary), Cell(", ".join(users)), Cell(f"{name}.md")))
