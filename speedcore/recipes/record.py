@@ -39,7 +39,7 @@ _PICTURES = _WIDE.changed(
     network=RecordNet(widths=(48, 192, 192), depth=3, whiten_kernel=2), epochs=12,
     optimizer=_MUON.model_copy(update={"lr": 0.11}),
     schedule=Schedule(knots=((0.0, 0.1), (0.1, 1.0), (0.85, 0.25), (1.0, 0.15))),
-    average=Average(power=2, start=0.5))
+    average=Average(power=8, start=0.5))
 
 # 28×28 images: a padded 3×3 whitening keeps 14 cells a side for the first stage. Digits and clothes are grey.
 _CLOTHES = _WIDE.changed(network=RecordNet(widths=(64, 256, 256), whiten_kernel=3), epochs=8,
