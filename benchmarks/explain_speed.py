@@ -30,7 +30,7 @@ from speedcore.allocator import keep_memory
 from speedcore.clock import Stopwatch
 from speedcore.networks import build
 from speedcore.recipe import DavidNet, RecordNet
-from speedcore.training import synchroniser
+from speedcore.trainee import synchroniser
 
 NETWORKS = {"DavidNet": DavidNet(), "record": RecordNet(widths=(64, 256, 256), whiten_kernel=2)}
 LAYERS = ("last", "middle")
