@@ -27,10 +27,9 @@ from speedcore.data.dataset import Dataset
 from speedcore.recipe import Frozen
 from speedcore.runs import Run, RunStore, staged
 
-_FEW = 10  # images of each class for what takes fifty passes an image
-
-
-VERSION = 2
+# Images of each class, at most, for what takes many passes an image: fifty, and seventeen for the maps and for a control.
+_FEW = {"occlusion_agreement": 10, "deletion": 30, "insertion": 30}
+VERSION = 3
 # Null controls of which the arms' difference may be other than zero: a uniform map or a blob in the middle is the same in both,
 # and so is the map of the untrained network, for a pair begins with the same weights.
 NULLS = ("wrong_class", "another_image")
@@ -97,9 +96,7 @@ def _measure(run: Run, dataset: Dataset, outcome: Outcome, device: str, images_p
     if outcome.measure not in _MEASURES:
         raise ExplainError(f"outcome '{outcome.name}': {outcome.measure} is not the outcome of a single run; choose "
                            f"{', '.join((NORMALISED_MASS, *_MEASURES))}.")
-    if outcome.measure == "occlusion_agreement":
-        images_per_class = min(images_per_class, _FEW)
-    rows = first_of_each_class(dataset.test.labels, images_per_class)
+    rows = first_of_each_class(dataset.test.labels, min(images_per_class, _FEW.get(outcome.measure, images_per_class)))
     images = Normalise.of(run.record.data)(dataset.test.images[rows])
     network = run.network().to(device, memory_format=torch.channels_last)
     targets = dataset.test.labels[rows]

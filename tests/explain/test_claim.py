@@ -13,6 +13,7 @@ from explain import explain_run
 from explain.models import ExplainError
 from explain.preregistration import Outcome, preregistration
 from explain.studies import claim as registered
+from explain.studies import measuring
 from explain.studies.__main__ import app
 from explain.studies.claim import arms
 from explain.studies.measuring import value
@@ -133,6 +134,17 @@ def test_matched_checkpoints_differ_by_less_than_was_registered(done) -> None:
         hits = [r for r in found if abs(r.metrics.test_accuracy - min(accuracy)) <= PLAN.pairs.accuracy_match]
         assert (None in (without, augmented)) == (not hits)
         assert max(r.recipe.epochs for r in found) < one.recipe.epochs
+
+
+def test_measures_of_many_passes_take_fewer_images(done, shapes_as_registered, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(measuring, "_FEW", {"deletion": 2, "occlusion_agreement": 1})
+    run, images = done[0].find(done[1].datasets["shapes"].runs["none"][0]), {}
+    for measure, better in (("deletion", "lower"), ("occlusion_agreement", "higher"), ("flip_consistency", "higher")):
+        outcome = Outcome(name=measure, measure=measure, better=better, bound=0.1)
+        value(run, (run, run), shapes_as_registered, outcome, RunStore(tmp_path), "cpu", 3)
+        (kept_,) = (tmp_path / "studies").glob(f"outcome-*-{measure}-*/result.json")
+        images[measure] = measuring.Kept.model_validate_json(kept_.read_text()).images
+    assert images == {"deletion": 20, "occlusion_agreement": 10, "flip_consistency": 30}
 
 
 def test_photographs_are_asked_for_stability_alone(photographs, recipe, tmp_path) -> None:
