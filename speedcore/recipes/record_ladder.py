@@ -26,7 +26,7 @@ _TO_THE_RECORD = (
     Step("whiten-bias", "the whitening's bias: {told}", ("optimizer.whiten_bias",)),
     Step("whitening", "{told}", ("network.whiten_kernel", "network.whiten_stride")),
     Step("norms", "{told}", ("network.norm_eps", "network.norm_momentum", "network.activation")),
-    Step("width", "channels {end.network.widths} for {start.network.widths}", ("network.widths",)),
+    Step("width", "{told}", ("network.widths", "network.depth")),
     Step("filter-rate", "filters at a rate of {end.optimizer.lr:g} for {start.optimizer.lr:g}",
          ("optimizer.lr", "optimizer.momentum", "optimizer.newton_schulz_steps")),
     Step("schedule", "{told}", ("schedule",)),
