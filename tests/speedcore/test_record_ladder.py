@@ -25,9 +25,9 @@ def test_a_ladder_leads_from_one_recipe_to_the_other(name: str, dataset: str, ba
 
 
 def test_smaller_batches_keep_the_rates_of_an_image() -> None:
-    ladder = ladders.get("record")
+    ladder = ladders.get("record-fashion-mnist")
     base, small = ladder.recipes[ladder.start.name], ladder.recipes["small-batches"]
-    assert small.batch_size == recipes.get("record", "cifar10").batch_size
+    assert small.batch_size == recipes.get("record", "fashion-mnist").batch_size
     for rate in ("head_lr", "bias_lr", "decay"):
         an_image = getattr(base.optimizer, rate) / base.batch_size
         assert getattr(small.optimizer, rate) / small.batch_size == pytest.approx(an_image)
