@@ -1,0 +1,67 @@
+"""What runs of the preregistered claim found, kept beside the other results.
+
+    python -m explain.studies claim --datasets shapes,mnist --epochs shapes=3,mnist=1 --parts none --no-match
+    python -m benchmarks.claim [--runs DIR]
+
+Writes results/claim-DATASETS.json for each study beside the runs: a row a registered test, with what its null controls came to,
+and every pair's values.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from benchmarks import record
+from explain.studies.verdicts import ClaimRecord, kept, null_differences, rows, verdicts
+from speedcore import statistics
+from speedcore.console import run_app
+from speedcore.runs import RunStore
+
+
+def write(study: ClaimRecord) -> Path:
+    """The result file of one study."""
+    plan, made = study.preregistration, dict(study.provenance)
+    # Where runs lie on that machine is nobody's business.
+    made["command"] = re.sub(r"\s--runs[ =]\S+", "", str(made.get("command", "")))
+    table = [row | {"interval": row["interval"] and [row["interval"].low, row["interval"].high], **_nulls(study, row)}
+             for row in rows(verdicts(study))]
+    accuracies = {name: {arm: [100 * a for a in of_seeds] for arm, of_seeds in one.accuracies.items()}
+                  for name, one in study.datasets.items()}
+    return record.write(
+        f"claim-{'-'.join(study.datasets)}",
+        f"The claim as preregistered on {plan.registered} (version {plan.version}): each test over pairs of seeds, differences "
+        f"in favour of the claim.", table, made=made, **{
+            "preregistered pairs": plan.pairs.planned, "all of them run": study.planned,
+            "test images a class": study.images_per_class,
+            "trained": [f"{name}: {one.recipe.epochs:g} epochs of {one.recipe.name}, accuracy " + ", ".join(
+                f"{arm} {statistics.mean(values):.2f} %" for arm, values in accuracies[name].items())
+                for name, one in study.datasets.items()]},
+        recipes={name: one.recipe.model_dump(mode="json") for name, one in study.datasets.items()},
+        per_seed={name: {"accuracies": accuracies[name], "values": one.values, "nulls": one.nulls}
+                  for name, one in study.datasets.items()})
+
+
+def _nulls(study: ClaimRecord, row: dict) -> dict[str, float | None]:
+    """Mean difference of each null control of the row's outcome; parts have none of their own."""
+    one, claim = study.datasets[row["data set"]], study.preregistration.of(row["data set"])
+    outcome = next((o for o in (claim.primary, *claim.secondary) if o.name == row["what"]), None)
+    if outcome is None:
+        return {}
+    return {control.replace("_", " "): statistics.mean(found) if found else None
+            for control, found in null_differences(one, outcome).items()}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--runs", type=Path)
+    studies = list(kept(RunStore(options.parse_args().runs)))
+    if not studies:
+        print("no study of the claim lies beside the runs; python -m explain.studies claim makes one.")
+    for study in studies:
+        print(write(study))
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_app(lambda standalone_mode: main()))
