@@ -54,6 +54,16 @@ def test_other_maps_are_not_compared() -> None:
         speed.differences(task, maps | {"captum": 2 * maps["captum"]})
 
 
+def test_a_few_images_may_be_decided_by_rounding() -> None:
+    task = speed.task_of("record", "last", 20, CPU)
+    maps = {speed.OURS: speed.ours(task), speed.FLOOR: speed.floor(task), "captum": speed.captum(task)}
+    maps["captum"][:2] *= 1.5
+    assert speed.differences(task, maps)["captum"] <= 1e-5
+    maps["captum"][:3] *= 1.5
+    with pytest.raises(ValueError, match="our maps differ"):
+        speed.differences(task, maps)
+
+
 def test_many_maps_are_beside_one(monkeypatch) -> None:
     last, middle = (speed.task_of("record", layer, 3, CPU) for layer in speed.LAYERS)
     asked = []
