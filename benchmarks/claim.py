@@ -10,7 +10,6 @@ and every pair's values.
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 
 from benchmarks import record
@@ -22,9 +21,7 @@ from speedcore.runs import RunStore
 
 def write(study: ClaimRecord) -> Path:
     """The result file of one study."""
-    plan, made = study.preregistration, dict(study.provenance)
-    # Where runs lie on that machine is nobody's business.
-    made["command"] = re.sub(r"\s--runs[ =]\S+", "", str(made.get("command", "")))
+    plan = study.preregistration
     table = [row | {"interval": row["interval"] and [row["interval"].low, row["interval"].high], **_nulls(study, row)}
              for row in rows(verdicts(study))]
     accuracies = {name: {arm: [100 * a for a in of_seeds] for arm, of_seeds in one.accuracies.items()}
@@ -32,7 +29,7 @@ def write(study: ClaimRecord) -> Path:
     return record.write(
         f"claim-{'-'.join(study.datasets)}",
         f"The claim as preregistered on {plan.registered} (version {plan.version}): each test over pairs of seeds, differences "
-        f"in favour of the claim.", table, made=made, **{
+        f"in favour of the claim.", table, made=study.provenance, **{
             "preregistered pairs": plan.pairs.planned, "all of them run": study.planned,
             "test images a class": study.images_per_class,
             "trained": [f"{name}: {one.recipe.epochs:g} epochs of {one.recipe.name}, accuracy " + ", ".join(

@@ -168,7 +168,8 @@ def main() -> None:
     print(record.write(f"explain-speed{suffix}", question, rows, chosen.device, rounds=chosen.rounds, batch=chosen.batch,
                        threads=torch.get_num_threads(),
                        largest_difference=[f"{who}: {error:.1e} of the largest value in {AGREEING:.0%} of the images"
-                                           for who, error in worst.items()] or "not compared", left_out=[f"{who}: {why}" for who, why in missing.items()] or "nobody"))
+                                           for who, error in worst.items()] or "not compared",
+                       left_out=[f"{who}: {why}" for who, why in missing.items()] or "nobody"))
 
 
 def task_of(network: str, layer: str, batch: int, device: torch.device) -> Task:

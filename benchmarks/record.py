@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from speedcore import provenance
@@ -20,8 +21,10 @@ def write(name: str, question: str, rows: list[dict], device: str = "cpu", made:
     """
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}.json"
-    content = {"name": name, "question": question, **facts, "rows": rows,
-               "provenance": made or provenance.collect(device)}
+    made = dict(made or provenance.collect(device))
+    # Where things lie on that machine is nobody's business, and no use to anyone else.
+    made["command"] = re.sub(r"(?<=[ =])/\S+", "PATH", str(made.get("command", "")))
+    content = {"name": name, "question": question, **facts, "rows": rows, "provenance": made}
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     page()
     return path

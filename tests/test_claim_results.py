@@ -19,7 +19,7 @@ def test_a_study_becomes_a_result_file(monkeypatch, tmp_path: Path) -> None:
     study = claim_study(sets=("shapes", "mnist")).model_copy(update={"provenance": made})
     content = json.loads(claim.write(study).read_text())
     assert content["name"] == "claim-shapes-mnist" and content["all of them run"] is True
-    assert content["provenance"]["command"] == "__main__.py claim --seeds 10"
+    assert content["provenance"]["command"] == "__main__.py claim --runs PATH --seeds 10"
     first = content["rows"][0]
     assert (first["test"], first["data set"], first["what"], first["pairs"]) == ("primary", "shapes", "mass", 10)
     # 0.1 and i (1/400 − 1/500) for i = 0..9; maps of a wrong class differ as much, another image's by ± 0.01 in turn.
