@@ -73,7 +73,7 @@ SPRINT = {
 # Little training has no use for augmentation: it is for networks that would see the same images again and again.
 # Digits: whitening every second patch, one stage less and small batches took a tenth of `sprint`'s work to 99 % (five seeds
 # each on held-out images, 0.4 epochs: 98.98 % without crops, 98.95 % with; rates of 0.06 and 0.24: 98.95 and 98.76 %). Batches of
-# 128 lost nothing against 64 and took 0.78 of the time; 192 and 256 lost accuracy, ReLU and averages gained none (five seeds each).
+# 128 lost nothing against 64 and took 0.78 of the time; 192 and 256 lost accuracy, ReLU and averages gained none (five seeds).
 _DASH = _narrow(_WIDE, (32, 64, 128), 8, 125).changed(
     name="dash", describe="a short run for a first good accuracy, without augmentation", augment=Augment(), test_time=Views(),
     epochs=2, min_epochs=0.2)
