@@ -22,7 +22,7 @@ from speedcore.runs import RunStore
 def write(study: ClaimRecord) -> Path:
     """The result file of one study."""
     plan = study.preregistration
-    table = [row | {"interval": row["interval"] and [row["interval"].low, row["interval"].high], **_nulls(study, row)}
+    table = [row | {"interval": record.bounds(row["interval"]), **_nulls(study, row)}
              for row in rows(verdicts(study))]
     accuracies = {name: {arm: [100 * a for a in of_seeds] for arm, of_seeds in one.accuracies.items()}
                   for name, one in study.datasets.items()}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,10 +19,10 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import loaders, record
+from benchmarks import contest, loaders, record
+from benchmarks.contest import spread
 from benchmarks.loaders import Source, Task
 from speedcore import recipes
-from speedcore.allocator import keep_memory
 from speedcore.augment import Normalise
 from speedcore.clock import Stopwatch
 from speedcore.data import Dataset, load
@@ -67,17 +66,11 @@ CONTESTANTS = (
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--data", type=Path)
-    options.add_argument("--device", default="cpu")
-    options.add_argument("--peers", type=Path)
-    options.add_argument("--rounds", type=int, default=5)
+    contest.add_options(options, rounds=5)
     options.add_argument("--batches", default="250,512")
     options.add_argument("--parts", default="compare,share,stored")
     chosen = options.parse_args()
-    if chosen.peers:
-        sys.path.append(str(chosen.peers))
-    device = torch.device(chosen.device)
-    if device.type == "cpu":
-        keep_memory()  # as training does; it helps everyone here
+    device = contest.prepare(chosen)
     dataset = load("cifar10", chosen.data) if chosen.data else made()
     facts = {"device": chosen.device, "images": dataset.provenance.source, "threads": torch.get_num_threads()}
     suffix = "" if device.type == "cpu" else f"-{device.type}"
@@ -148,10 +141,6 @@ def compare(source: Source, task: Task, rounds: int, missing: dict[str, str]) ->
         rows.append(row)
         print(row, flush=True)
     return rows
-
-
-def spread(name: str, values: list[float]) -> dict[str, float]:
-    return {name: statistics.median(values), "min": min(values), "max": max(values)}
 
 
 def share(dataset: Dataset, name: str, device: torch.device) -> dict:

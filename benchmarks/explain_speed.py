@@ -19,15 +19,14 @@ import types
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from pathlib import Path
 
 import torch
 from captum.attr import LayerGradCam
 from torch import Tensor, nn
 
-from benchmarks import record
+from benchmarks import contest, record
+from benchmarks.contest import spread
 from explain import heatmaps
-from speedcore.allocator import keep_memory
 from speedcore.clock import Stopwatch
 from speedcore.networks import build
 from speedcore.recipe import DavidNet, RecordNet
@@ -145,16 +144,10 @@ CONTESTANTS: dict[str, Callable[[Task], Tensor]] = {
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--device", default="cpu")
-    options.add_argument("--peers", type=Path)
-    options.add_argument("--rounds", type=int, default=3)
+    contest.add_options(options, rounds=3)
     options.add_argument("--batch", type=int, default=125)
     chosen = options.parse_args()
-    if chosen.peers:
-        sys.path.append(str(chosen.peers))
-    device = torch.device(chosen.device)
-    if device.type == "cpu":
-        keep_memory()  # as training does; it helps everyone here
+    device = contest.prepare(chosen)
     rows, missing, worst = [], {}, {}
     for name in NETWORKS:
         for layer in LAYERS:
@@ -268,10 +261,6 @@ def seconds(make: Callable[[], object], wait: Callable[[], None]) -> float:
     make()
     wait()
     return watch.seconds()
-
-
-def spread(name: str, values: list[float]) -> dict[str, float]:
-    return {name: statistics.median(values), "min": min(values), "max": max(values)}
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ from speedcore.ladders.climbing import Climb, kept
 from speedcore.ladders.findings import RungFinding, clocks_of, findings
 from speedcore.ladders.scale import Scale
 from speedcore.runs import Run, RunStore
-from speedcore.statistics import Interval
 
 
 def runs_of(climb: Climb) -> list[Run]:
@@ -81,16 +80,14 @@ def _row(finding: RungFinding) -> dict:
     return {
         "rung": finding.rung.name, "what changed": finding.rung.what, "against": finding.against, "epochs": finding.epochs,
         "n": len(finding.accuracies), "accuracy % mean": 100 * finding.mean,
-        "sd": None if finding.sd is None else 100 * finding.sd, "95 % interval": _bounds(finding.interval, 100),
+        "sd": None if finding.sd is None else 100 * finding.sd, "95 % interval": record.bounds(finding.interval, 100),
         "seconds": statistics.mean(finding.seconds), "seconds sd": statistics.sd(finding.seconds),
         "pairs": points.pairs if points else None, "points": points and 100 * points.value,
-        "points interval": points and _bounds(points.interval, 100), "accuracy": _verdict(points),
-        "time ratio": ratio and ratio.value, "ratio interval": ratio and _bounds(ratio.interval, 1), "time": _verdict(ratio),
+        "points interval": points and record.bounds(points.interval, 100),
+        "accuracy": _verdict(points),
+        "time ratio": ratio and ratio.value, "ratio interval": ratio and record.bounds(ratio.interval),
+        "time": _verdict(ratio),
         "stopped by the test set": finding.peeked, "reproduced": finding.reproduced}
-
-
-def _bounds(interval: Interval | None, factor: float) -> list[float] | None:
-    return None if interval is None else [factor * interval.low, factor * interval.high]
 
 
 def _verdict(change: Change | None) -> str | None:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from speedcore import provenance
+from speedcore.statistics import Interval
 
 HERE = Path(__file__).parent
 FOLDER = HERE / "results"
@@ -48,6 +49,11 @@ def page() -> Path:
     target = HERE / "RESULTS.md"
     target.write_text("\n".join(lines), encoding="utf-8")
     return target
+
+
+def bounds(interval: Interval | None, factor: float = 1) -> list[float] | None:
+    """An interval as result files hold it."""
+    return None if interval is None else [factor * interval.low, factor * interval.high]
 
 
 def cell(value) -> str:

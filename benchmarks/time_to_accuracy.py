@@ -83,22 +83,18 @@ def rows(race: Race, sides: dict[str, Recipe], per_seed: list[dict]) -> list[dic
         row = {"who": side, "recipe": recipe.name, "augmented": recipe.augment.any,
                "epochs": statistics.median([run["epochs"] for run in runs]), "n": len(runs),
                "accuracy % mean": statistics.mean(accuracies), "sd": statistics.sd(accuracies),
-               "95 % interval": _bounds(statistics.t_interval(accuracies)),
+               "95 % interval": record.bounds(statistics.t_interval(accuracies)),
                "plain images %": statistics.mean([run["plain %"] for run in runs]),
                "reached % of runs": 100 * statistics.mean([accuracy >= race.accuracy for accuracy in accuracies]),
-               "median s": statistics.median(seconds), "s interval": _bounds(statistics.median_interval(seconds))}
+               "median s": statistics.median(seconds), "s interval": record.bounds(statistics.median_interval(seconds))}
         pairs = [pair for pair in per_seed if {"ours", "peer"} <= set(pair)]
         if side == "ours" and pairs:
             ours, theirs = ([pair[who]["seconds"][CLOCK] for pair in pairs] for who in ("ours", "peer"))
             row["ours / peer"] = statistics.median(ours) / statistics.median(theirs)
-            row["ratio interval"] = _bounds(interval := statistics.ratio_interval(ours, theirs))
+            row["ratio interval"] = record.bounds(interval := statistics.ratio_interval(ours, theirs))
             row["ratio interval by"] = interval.kind if interval else None
         made.append(row)
     return made
-
-
-def _bounds(interval: statistics.Interval | None) -> list[float] | None:
-    return None if interval is None else [interval.low, interval.high]
 
 
 def standing(name: str, sides: dict[str, Recipe], device: str) -> dict[int, dict]:

@@ -13,6 +13,7 @@ from speedcore.console import console, count_of, device_of, live, run_app, secon
 from speedcore.errors import RunError, UserError
 from speedcore.options import BudgetText, DataDir, DatasetName, DeviceName, Offline, Policy, RecipeName, RunsDir, Seed
 from speedcore.studies.commands import app as studies
+from speedcore.studies.commands import climbed
 
 app = typer.Typer(help="Train small image classifiers inside a wall-clock budget, reproducibly.",
                   add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -196,21 +197,13 @@ def ladder(name: Annotated[str | None, typer.Argument(help="A built-in ladder, o
            data: DataDir = None, runs: RunsDir = None, device: DeviceName = "auto", offline: Offline = False) -> None:
     """Train the rungs of a ladder, or find their runs, and show what each rung's change does."""
     from speedcore import ladders
-    from speedcore.data import load
-    from speedcore.ladders import climbing, printing
-    from speedcore.ladders.scale import Scale
-    from speedcore.runs import RunStore
+    from speedcore.ladders import printing
 
     out = console(stderr=False)
     if list_ or name is None:
         return printing.show_list(ladders.built_in(), out)
-    chosen, share, seconds = ladders.get(name), Scale.parse(scale), seconds_of(within, "--within")
-    count = len(chosen.chosen(rungs)) * (seeds or (climbing.SEEDS if seconds is None else climbing.MOST_SEEDS))
-    on = device_of(device)
-    source = load(dataset or chosen.dataset, data, offline)
-    with live(chosen.name, count, console()) as watcher:
-        climbed = climbing.climb(chosen, source, RunStore(runs), on, share, rungs, seeds, seconds, watcher)
-    printing.show(climbed, out)
+    chosen = ladders.get(name)
+    printing.show(climbed(chosen, rungs, dataset or chosen.dataset, seeds, scale, within, data, runs, device, offline), out)
 
 
 def dataset_names(all_: bool, datasets: str | None) -> list[str]:

@@ -34,6 +34,12 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
+def known_mean(values: Sequence[float | None]) -> float | None:
+    """Mean of those that are not None; None where all are."""
+    known = [v for v in values if v is not None]
+    return mean(known) if known else None
+
+
 def median(values: Sequence[float]) -> float:
     """The value in the middle, or the mean of the two in the middle."""
     return float(np.median(values))

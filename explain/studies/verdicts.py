@@ -103,14 +103,16 @@ def _differences(pairs: Pairs, outcome: Outcome) -> list[float]:
 
 def rows(found: Sequence[Verdicts]) -> list[dict[str, object]]:
     """One row a test, for tables: what was compared where, and what came out."""
-    made = []
-    for one in found:
-        primary = [("primary", name, one.claim.primary.name, test) for name, test in one.primary.items()]
-        secondary = [("secondary", name, outcome, test) for name, tests in one.secondary.items()
-                     for outcome, test in tests.items()]
-        parts = [("part", *name.split(": ", 1), test) for name, test in one.parts.items()]
-        made += [_row(*entry) for entry in (*primary, *secondary, *parts)]
-    return made
+    return [_row(*entry) for one in found for entry in entries(one)]
+
+
+def entries(one: Verdicts) -> Iterator[tuple[str, str, str, Tested]]:
+    """(which, data set, outcome or part, test) of each registered test; which: "primary", "secondary" or "part"."""
+    yield from (("primary", name, one.claim.primary.name, test) for name, test in one.primary.items())
+    yield from (("secondary", name, outcome, test) for name, tests in one.secondary.items() for outcome, test in tests.items())
+    for key, test in one.parts.items():
+        dataset, part = key.split(": ", 1)
+        yield "part", dataset, part, test
 
 
 def _row(which: str, dataset: str, what: str, tested: Tested) -> Mapping[str, object]:

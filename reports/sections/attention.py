@@ -118,8 +118,7 @@ def _measures(one: DatasetResults) -> Table:
 
 
 def _mean(values: Sequence[float | None]) -> str:
-    known = [v for v in values if v is not None]
-    return f.decimal(statistics.mean(known)) if known else f.NONE
+    return f.decimal(statistics.known_mean(values))
 
 
 # --- gallery ---------------------------------------------------------------------------------------------------------

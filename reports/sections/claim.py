@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from explain.metrics import METRICS
 from explain.preregistration import NORMALISED_MASS, Outcome
 from explain.studies.shortcuts import LAYERS, tracking
-from explain.studies.verdicts import NONE, WITH, ClaimRecord, Verdicts, null_differences, verdicts
+from explain.studies.verdicts import NONE, WITH, ClaimRecord, Verdicts, entries, null_differences, verdicts
 from reports import formats as f
 from reports import model
 from reports.figures.forest import Block, Panel, Row, forest
@@ -143,9 +143,9 @@ def _parts(found: Sequence[Verdicts], number: int) -> FigureSpec | None:
     panels, said = [], []
     for one in (one for one in found if one.parts):
         by_set: dict[str, list[Row]] = {}
-        for key, tested in one.parts.items():
-            dataset, part = key.split(": ", 1)
-            by_set.setdefault(dataset, []).append(_row(_PARTS.get(part, part), tested))
+        for which, dataset, part, tested in entries(one):
+            if which == "part":
+                by_set.setdefault(dataset, []).append(_row(_PARTS.get(part, part), tested))
         panels.append(Panel(f"{one.claim.primary.name.capitalize()}, part by part", tuple(
             Block(title_of(name), tuple(rows)) for name, rows in by_set.items())))
         said += [_said(title_of(name), row) for name, rows in by_set.items() for row in rows]
@@ -179,13 +179,7 @@ def _said(where: str, row: Row) -> str:
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 def _tests(found: Sequence[Verdicts], number: int) -> Table:
-    rows = []
-    for one in found:
-        primary = [(name, f"{one.claim.primary.name} (primary)", tested) for name, tested in one.primary.items()]
-        secondary = [(name, outcome, tested) for name, tests in one.secondary.items() for outcome, tested in tests.items()]
-        parts = [(name, f"{_PARTS.get(part, part)} alone" if part != "all" else _PARTS[part], tested)
-                 for key, tested in one.parts.items() for name, part in [key.split(": ", 1)]]
-        rows += [_test(*entry) for entry in (*primary, *secondary, *parts)]
+    rows = [_test(dataset, _named(which, what), tested) for one in found for which, dataset, what, tested in entries(one)]
     columns = (Column("Data set"), Column("Outcome or part"), Column("Verdict"), Column("Pairs", True),
                Column("Difference", True), Column("95 % interval", True), Column("d", True), Column("Superiority", True),
                Column("p, Holm", True), Column("p, equivalent", True))
@@ -194,6 +188,13 @@ def _tests(found: Sequence[Verdicts], number: int) -> Table:
                       "deviation. Superiority: share of pairs in favour, ties half. p: exact sign-flip tests, corrected by Holm: "
                       "the primary outcome over the data sets, secondary ones within a data set, parts over all of them. Only "
                       "the primary test decides the claim.")
+
+
+def _named(which: str, what: str) -> str:
+    """An outcome or a part as the table names it."""
+    if which == "part":
+        return _PARTS[what] if what == "all" else f"{_PARTS.get(what, what)} alone"
+    return f"{what} (primary)" if which == "primary" else what
 
 
 def _test(dataset: str, what: str, tested: Tested) -> tuple[Cell, ...]:

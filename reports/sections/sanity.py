@@ -22,7 +22,7 @@ def cascade(one: DatasetResults, arms: Arms) -> FigureSpec | None:
     if not every or len({record.modules for record in every}) > 1:
         return None
     layers = [Layer(f"{layer} layer", {arm: [r.similarity[layer] for r in records] for arm, records in made.items() if records},
-                    _mean([r.another_image[layer] for r in every])) for layer in every[0].similarity]
+                    statistics.known_mean([r.another_image[layer] for r in every])) for layer in every[0].similarity]
     steps = every[0].modules
     said = "; ".join(f"{layer.title}, {ARM_LABELS[arm]}: {_end(runs)} once all weights are drawn anew"
                      for layer in layers for arm, runs in layer.arms.items())
@@ -50,7 +50,7 @@ def statistics_of(one: DatasetResults, arms: Arms) -> Table:
                 *(Cell(_decimal(records, get)) for get in (_score, _control("wrong_class"), _control("another_image"),
                                                            _control("untrained"), _control("gaussian"))),
                 Cell(_end([r.similarity[layer] for r in alike])),
-                Cell(f.decimal(_mean([r.another_image[layer] for r in alike])))))
+                Cell(f.decimal(statistics.known_mean([r.another_image[layer] for r in alike])))))
     columns = (Column("Layer"), Column("Augmentation"), Column("n", True), Column("Dead", True), Column("True class", True),
                Column("Wrong class", True), Column("Another image", True), Column("Untrained", True), Column("Blob", True),
                Column("Weights anew", True), Column("Two images", True))
@@ -70,15 +70,9 @@ def _control(kind: str) -> Callable[[LayerRecord], float | None]:
 
 
 def _decimal(records: Sequence[LayerRecord], get: Callable[[LayerRecord], float | None]) -> str:
-    return f.decimal(_mean([get(record) for record in records]))
+    return f.decimal(statistics.known_mean([get(record) for record in records]))
 
 
 def _end(runs: Sequence[Sequence[float | None]]) -> str:
     """The last step of cascades, mean over runs."""
-    return f.decimal(_mean([run[-1] for run in runs]))
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [v for v in values if v is not None]
-    return statistics.mean(known) if known else None
-
+    return f.decimal(statistics.known_mean([run[-1] for run in runs]))

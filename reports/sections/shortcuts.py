@@ -108,8 +108,7 @@ def _table(study: StudyRecord, number: int) -> Table:
 
 
 def _mean(values: Sequence[float | None]) -> str:
-    known = [v for v in values if v is not None]
-    return f.decimal(statistics.mean(known)) if known else f.NONE
+    return f.decimal(statistics.known_mean(values))
 
 
 def _command(study: StudyRecord) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +12,16 @@ from typing import Literal
 import torch
 from pydantic import ValidationError
 
-from speedcore import planning, training
-from speedcore.clock import POLICIES, Budget, Stopwatch
+from speedcore import training
 from speedcore.data.dataset import Dataset
 from speedcore.errors import RecipeError
 from speedcore.executors import Watcher
 from speedcore.ladders.model import Ladder, Rung
 from speedcore.ladders.scale import Scale
 from speedcore.recipe import Frozen, Recipe
+from speedcore.rounds import Training, in_rounds
 from speedcore.runs import Run, RunStore, staged
 
-SEEDS = 3
-MOST_SEEDS = 30
 WHOLE = Scale()
 
 
@@ -61,35 +58,20 @@ def climb(ladder: Ladder, dataset: Dataset, store: RunStore, device: str, scale:
     3 without it. Seeds are outermost, so that rungs stay balanced; a round that no longer fits is left out, and the next
     call continues. Raises RecipeError for a scale that leaves nothing to train.
     """
-    watcher, watch = watcher or Watcher(), Stopwatch()
     rungs = ladder.chosen(names)
     small = scale.dataset(dataset)
     recipes = scaled_recipes(ladder, scale, small)
-    wanted = seeds or (SEEDS if within is None else MOST_SEEDS)
-    runs: dict[str, list[Run]] = {rung.name: [] for rung in rungs}
-    left_out: list[str] = []
+    climbed = Climb(ladder, scale, {})
 
-    def so_far() -> Climb:
-        return Climb(ladder, scale, {name: tuple(found) for name, found in runs.items()}, tuple(left_out))
+    def keep(found: dict[str, list], left_out: tuple[str, ...]) -> None:
+        nonlocal climbed
+        runs = {rung.name: tuple(of_rung) for rung, of_rung in zip(rungs, found.values(), strict=True)}
+        climbed = Climb(ladder, scale, runs, left_out)
+        _keep(climbed, small, device, store)  # after each round: what was climbed before Ctrl-C is on record
 
-    for seed in range(wanted):
-        jobs = {rung.name: _job(recipes[rung.name], small, seed, device) for rung in rungs}
-        missing = [name for name in jobs if store.find(jobs[name].key) is None]
-        needed = math.inf if seed and missing and not all(runs.values()) else sum(_seconds(runs[name]) for name in missing)
-        if within is not None and seed and watch.seconds() + needed > within:
-            if seeds:
-                left_out.append(f"seeds {seed} to {seeds - 1} were left out because the time ran out; the same command "
-                                f"continues.")
-            break
-        for name, job in jobs.items():
-            if within is not None and name in missing and seed == 0 and any(runs.values()) and watch.seconds() > within:
-                left_out.append(f"rung '{name}' was left out because the time ran out; the same command continues.")
-                continue
-            runs[name].append(_run(job, small, store, device, watcher))
-        _keep(so_far(), small, device, store)  # after each round: what was climbed before Ctrl-C is on record
-    result = so_far()
-    _keep(result, small, device, store)
-    return result
+    in_rounds({f"rung '{rung.name}'": Training(small, recipes[rung.name], store, device, watcher) for rung in rungs},
+              seeds, within, keep)
+    return climbed
 
 
 def scaled_recipes(ladder: Ladder, scale: Scale, small: Dataset) -> dict[str, Recipe]:
@@ -105,27 +87,6 @@ def scaled_recipes(ladder: Ladder, scale: Scale, small: Dataset) -> dict[str, Re
             raise RecipeError(f"ladder '{ladder.name}' {scale.text} is impossible: rungs '{below}' and '{rung.name}' are "
                               f"the same there; choose a larger --scale.")
     return found
-
-
-def _job(recipe: Recipe, dataset: Dataset, seed: int, device: str) -> training.Job:
-    budget, steps = Budget(math.inf, POLICIES["article"]), training.full_steps(dataset, recipe)
-    key = planning.run_key(recipe, dataset.name, dataset.fingerprint, "with", seed, budget, math.inf, device)
-    return training.Job(key, recipe, "with", seed, budget, math.inf, steps, steps)
-
-
-def _run(job: training.Job, dataset: Dataset, store: RunStore, device: str, watcher: Watcher) -> Run:
-    run = standing = store.find(job.key)
-    if run is None:
-        watcher.begins(job)
-        run = training.train(dataset, job, store, torch.device(device), watcher.moment)
-    watcher.ends(run, standing is not None)
-    return run
-
-
-def _seconds(runs: list[Run]) -> float:
-    """What one more run of a rung takes, by its last one: all but what loading took, which is done already."""
-    ledger = runs[-1].record.ledger if runs else {}
-    return sum(seconds for phase, seconds in ledger.items() if phase not in ("provision", "load"))
 
 
 def _keep(climbed: Climb, dataset: Dataset, device: str, store: RunStore) -> None:

@@ -27,7 +27,7 @@ class Average(Part):
 
     @model_validator(mode="after")
     def _one_beginning(self) -> Average:
-        if self.power is not None and (self.initial or "decay" in self.model_fields_set and self.decay != 0.99):
+        if self.power is not None and (self.initial or self.decay != Average.model_fields["decay"].default):
             raise ValueError("power takes the place of decay and of initial; leave these out")
         if self.initial and self.start:
             raise ValueError("initial begins with the run and start later; leave one of them out")

@@ -29,11 +29,11 @@ from speedcore.data.dataset import Dataset
 from speedcore.errors import RecipeError
 from speedcore.ladders.scale import Scale
 from speedcore.recipe import SGD, Frozen, Recipe
+from speedcore.rounds import check_steps, in_rounds
 from speedcore.runs import RunStore
 from speedcore.studies import records
 from speedcore.studies.findings import RULE, Finding, Question, answer
 from speedcore.studies.records import StudyRecord
-from speedcore.studies.rounds import check_steps, in_rounds
 from speedcore.trainee import Trainee, synchroniser
 
 NAME, RECIPE, DATASET = "batch-norm-scales", "page-tricks-ghost", "cifar10"

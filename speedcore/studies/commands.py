@@ -59,8 +59,8 @@ def architecture_search(
     from speedcore.studies import architecture_search as search
 
     rungs = None if networks is None else search.rungs_of(networks)
-    climbed = _climbed(search.ladder(), rungs, dataset, seeds, scale, within, data, runs, device, offline)
-    search.show(climbed, console(stderr=False))
+    found = climbed(search.ladder(), rungs, dataset, seeds, scale, within, data, runs, device, offline)
+    search.show(found, console(stderr=False))
 
 
 @app.command("convergence")
@@ -72,19 +72,20 @@ def convergence(
     from speedcore.studies import convergence as asked
 
     rungs = None if epochs is None else asked.rungs_of(epochs)
-    climbed = _climbed(asked.ladder(), rungs, dataset, seeds, scale, within, data, runs, device, offline)
-    asked.show(climbed, console(stderr=False))
+    found = climbed(asked.ladder(), rungs, dataset, seeds, scale, within, data, runs, device, offline)
+    asked.show(found, console(stderr=False))
 
 
-def _climbed(chosen, rungs, dataset, seeds, scale, within, data, runs, device, offline):
-    """A study that is climbed like a ladder: its climb, with a bar while it is climbed."""
+def climbed(chosen, rungs, dataset, seeds, scale, within, data, runs, device, offline):
+    """What the options of a ladder, or of a study that is climbed like one, ask for: its climb, with a bar meanwhile."""
+    from speedcore import rounds
     from speedcore.data import load
     from speedcore.ladders import climbing
     from speedcore.ladders.scale import Scale
     from speedcore.runs import RunStore
 
     share, seconds = Scale.parse(scale), seconds_of(within, "--within")
-    count = len(chosen.chosen(rungs)) * (seeds or (climbing.SEEDS if seconds is None else climbing.MOST_SEEDS))
+    count = len(chosen.chosen(rungs)) * rounds.most(seeds, seconds)
     on, source = device_of(device), load(dataset, data, offline)
     with live(chosen.name, count, console()) as watcher:
         return climbing.climb(chosen, source, RunStore(runs), on, share, rungs, seeds, seconds, watcher)
@@ -97,17 +98,16 @@ def lr_by_dataset_size(
         factors: Annotated[str | None, typer.Option(help="Multiples of the recipe's rate; 1/8 to 16 where not given.")] = None,
         data: DataDir = None, runs: RunsDir = None, device: DeviceName = "auto", offline: Offline = False) -> None:
     """Loss against learning rate for an eighth, a quarter, half and all of the images: do larger sets ask for lower rates?"""
-    from speedcore import recipes
+    from speedcore import recipes, rounds
     from speedcore.data import load
     from speedcore.ladders.scale import Scale
     from speedcore.runs import RunStore
     from speedcore.studies import lr_by_dataset_size as asked
-    from speedcore.studies import rounds
 
     rates = asked.FACTORS if factors is None else _numbers(factors, "--factors")
     chosen, share, seconds = recipes.get(recipe, dataset), Scale.parse(scale), seconds_of(within, "--within")
     on, source = device_of(device), load(dataset, data, offline)
-    count = asked.count(rates) * (seeds or (rounds.SEEDS if seconds is None else rounds.MOST_SEEDS))
+    count = asked.count(rates) * rounds.most(seeds, seconds)
     with live(asked.NAME, count, console()) as watcher:
         found, path = asked.study(source, chosen, RunStore(runs), on, share, seeds, seconds, watcher, rates)
     asked.show(found, console(stderr=False))
@@ -120,16 +120,15 @@ def forgetting(
         scale: ScaleText = "1", within: Within = "none", data: DataDir = None, runs: RunsDir = None,
         device: DeviceName = "auto", offline: Offline = False) -> None:
     """Show a trained network its last batches again: recent ones should have a lower loss than older ones."""
-    from speedcore import recipes
+    from speedcore import recipes, rounds
     from speedcore.data import load
     from speedcore.ladders.scale import Scale
     from speedcore.runs import RunStore
     from speedcore.studies import forgetting as asked
-    from speedcore.studies import rounds
 
     chosen, share, seconds = recipes.get(recipe, dataset), Scale.parse(scale), seconds_of(within, "--within")
     on, source = device_of(device), load(dataset, data, offline)
-    count = 3 * (seeds or (rounds.SEEDS if seconds is None else rounds.MOST_SEEDS))
+    count = 3 * rounds.most(seeds, seconds)
     with live(asked.NAME, count, console()) as watcher:
         found, path = asked.study(source, chosen, RunStore(runs), on, share, seeds, seconds, watcher)
     asked.show(found, console(stderr=False))

@@ -25,12 +25,12 @@ from speedcore.data.dataset import Dataset
 from speedcore.executors import Watcher
 from speedcore.ladders.scale import Scale
 from speedcore.recipe import Frozen, Recipe
+from speedcore.rounds import Training, check_steps, in_rounds
 from speedcore.runs import Run, RunStore
 from speedcore.studies import records
 from speedcore.studies.constant_rate import at_constant_rate
 from speedcore.studies.findings import RULE, Finding, Question, answer
 from speedcore.studies.records import StudyRecord
-from speedcore.studies.rounds import Training, check_steps, in_rounds
 
 NAME, RECIPE, DATASET = "lr-by-dataset-size", "page-baseline-main-thread", "cifar10"
 SHARES = (0.125, 0.25, 0.5, 1.0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from speedcore import ladders, recipes, training
+from speedcore import ladders, recipes, rounds, training
 from speedcore.console import run_app
 from speedcore.data.shapes import make_shapes
 from speedcore.errors import RecipeError
@@ -209,7 +209,7 @@ def test_within_decides_how_many_seeds(store) -> None:
     few = climb(tiny(), toys.dataset(), store, "cpu", within=0.5)
     counts = [len(runs) for runs in few.runs.values()]
     assert counts[0] == counts[1] == counts[2] >= 1
-    asked = climb(tiny(), toys.dataset(), store, "cpu", seeds=climbing.MOST_SEEDS, within=0.01)
+    asked = climb(tiny(), toys.dataset(), store, "cpu", seeds=rounds.MOST_SEEDS, within=0.01)
     assert "left out" in asked.left_out[0]
 
 

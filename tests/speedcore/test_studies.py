@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from speedcore import executors, provenance, recipes
+from speedcore import executors, provenance, recipes, rounds
 from speedcore.clock import Stopwatch
 from speedcore.console import run_app
 from speedcore.errors import RecipeError, RunError
@@ -29,7 +29,6 @@ from speedcore.studies import (
     kept,
     lr_by_dataset_size,
     records,
-    rounds,
 )
 from speedcore.studies.batch_norm_scales import decay_alone, watch
 from speedcore.studies.compute_bound import Bound, Peak

@@ -1,6 +1,6 @@
-"""The runs of a study, seed by seed: what stands is found, what is missing is made, as far as the time goes.
+"""The runs of a ladder or a study, seed by seed: what stands is found, what is missing is made, as far as the time goes.
 
-Seeds are outermost, as on a ladder, so that whatever time allows is balanced over all that is compared.
+Seeds are outermost, so that whatever time allows is balanced over all that is compared.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from speedcore import executors, planning, training
-from speedcore.clock import POLICIES, Budget, Stopwatch
+from speedcore import executors, training
+from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset
 from speedcore.errors import RecipeError
 from speedcore.executors import Watcher
@@ -44,9 +44,7 @@ class Training:
     arm: str = "with"
 
     def stands(self, seed: int) -> bool:
-        budget = Budget(math.inf, POLICIES["article"])
-        return self.store.find(planning.run_key(self.recipe, self.dataset.name, self.dataset.fingerprint, self.arm, seed, budget,
-                                                math.inf, self.device)) is not None
+        return self.store.find(executors.whole_key(self.dataset, self.recipe, self.arm, seed, self.device)) is not None
 
     def do(self, seed: int) -> Run:
         return executors.whole_run(self.dataset, self.recipe, self.arm, seed, self.store, self.device, self.watcher)
@@ -54,6 +52,11 @@ class Training:
     def seconds(self, result: Run) -> float:
         """All but what loading took, which is done already."""
         return sum(s for phase, s in result.record.ledger.items() if phase not in ("provision", "load"))
+
+
+def most(seeds: int | None, within: float | None) -> int:
+    """Rounds that there will be at most: `seeds` where it is said; else 3, or as many as a time may ever hold."""
+    return seeds or (SEEDS if within is None else MOST_SEEDS)
 
 
 def in_rounds(tasks: Mapping[str, Task], seeds: int | None, within: float | None,
@@ -65,7 +68,7 @@ def in_rounds(tasks: Mapping[str, Task], seeds: int | None, within: float | None
     """
     watch, found = Stopwatch(), {name: [] for name in tasks}
     left_out: list[str] = []
-    for seed in range(seeds or (SEEDS if within is None else MOST_SEEDS)):
+    for seed in range(most(seeds, within)):
         missing = [name for name, task in tasks.items() if not task.stands(seed)]
         if within is not None and seed and missing:
             whole = all(found.values())
