@@ -202,13 +202,10 @@ def test_runs_that_stand_are_not_trained_again_and_a_part_does_not_undo_the_whol
     assert list(kept(store)) == [found]
 
 
-def test_within_decides_how_many_seeds(store) -> None:
+def test_what_did_not_fit_is_said(store) -> None:
     one = climb(tiny(), toys.dataset(), store, "cpu", within=1e-9)
     assert [len(runs) for runs in one.runs.values()] == [1, 0, 0]
     assert len(one.left_out) == 2 and "'plain'" in one.left_out[0] and "continues" in one.left_out[0]
-    few = climb(tiny(), toys.dataset(), store, "cpu", within=0.5)
-    counts = [len(runs) for runs in few.runs.values()]
-    assert counts[0] == counts[1] == counts[2] >= 1
     asked = climb(tiny(), toys.dataset(), store, "cpu", seeds=rounds.MOST_SEEDS, within=0.01)
     assert "left out" in asked.left_out[0]
 
