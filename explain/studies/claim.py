@@ -10,8 +10,6 @@ stored like all runs, outcomes beside them; what stands is reused, and after eac
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,13 +20,14 @@ import torch
 from explain.models import ExplainError
 from explain.preregistration import Outcome, Preregistration
 from explain.studies.measuring import nulls, value
-from explain.studies.verdicts import NONE, WITH, ClaimRecord, DatasetRecord, read
+from explain.studies.verdicts import NONE, WITH, ClaimRecord, DatasetRecord
 from speedcore import executors, provenance, recipes
 from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset
 from speedcore.executors import Watcher
 from speedcore.recipe import Recipe, Views
-from speedcore.runs import Run, RunStore, staged
+from speedcore.runs import Run, RunStore
+from speedcore.studies import records
 
 MATCHED = "matched"
 TRIALS = 4  # halvings of the epochs' range in the search for a checkpoint of equal accuracy
@@ -57,18 +56,18 @@ def study(plan: Preregistration, datasets: Sequence[Dataset], store: RunStore, r
     """
     chosen = bases(plan, datasets, recipe, epochs)
     works = [_Work(plan, dataset, chosen[dataset.name], store, device, images_per_class, watcher, parts) for dataset in datasets]
-    asked = json.dumps([plan.model_dump(mode="json"), images_per_class, torch.device(device).type, torch.get_num_threads(),
-                        {w.dataset.name: [w.dataset.fingerprint, w.base.hash] for w in works}], sort_keys=True)
-    path = store.root / "studies" / f"claim-{hashlib.sha256(asked.encode()).hexdigest()[:10]}" / "result.json"
-    before = read(path).datasets if path.exists() else {}
+    asked = [plan.model_dump(mode="json"), images_per_class, torch.device(device).type, torch.get_num_threads(),
+             {w.dataset.name: [w.dataset.fingerprint, w.base.hash] for w in works}]
+    path = records.folder(store, "claim", asked)
+    standing = records.read(path, ClaimRecord)
+    before = standing.datasets if standing else {}
     count = seeds or plan.pairs.planned
 
     def keep() -> ClaimRecord:
         found = {w.dataset.name: w.record(before.get(w.dataset.name)) for w in works}
         record = ClaimRecord(preregistration=plan, images_per_class=images_per_class, device=torch.device(device).type,
                              datasets=found, provenance=provenance.collect(device))
-        with staged(path.parent) as folder:
-            (folder / path.name).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        records.write(path, record)
         return record
 
     record = None
@@ -76,7 +75,7 @@ def study(plan: Preregistration, datasets: Sequence[Dataset], store: RunStore, r
         for seed in range(count):
             if any([work.do(what, seed, seconds_left) for work in works for what in stage(work)]):
                 record = keep()
-    return Study(record or keep(), path, tuple(
+    return Study(record or keep(), path / "result.json", tuple(
         f"{work.dataset.name}: {done} of {count} {_NAMES.get(what, what + ' pairs')} stand; the others were left out because "
         f"the time ran out, and the same command continues." for work in works for what, done in work.stopped.items()))
 

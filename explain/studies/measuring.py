@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from explain import metrics
@@ -25,7 +22,8 @@ from explain.selection import first_of_each_class
 from speedcore.augment import Normalise
 from speedcore.data.dataset import Dataset
 from speedcore.recipe import Frozen
-from speedcore.runs import Run, RunStore, staged
+from speedcore.runs import Run, RunStore
+from speedcore.studies import records
 
 # Images of each class, at most, for what takes many passes an image: fifty, and seventeen for the maps and for a control.
 _FEW = {"occlusion_agreement": 10, "deletion": 30, "insertion": 30}
@@ -77,18 +75,11 @@ def _mass(run: Run, pair: tuple[Run, Run], dataset: Dataset, outcome: Outcome, s
 def _kept(run: Run, dataset: Dataset, outcome: Outcome, store: RunStore, device: str, images_per_class: int) -> Kept:
     asked = [VERSION, run.record.weights_sha256, dataset.fingerprint, outcome.model_dump(exclude={"name", "bound", "subset"}),
              images_per_class]
-    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]
-    path = store.root / "studies" / f"outcome-{run.record.key}-{outcome.measure}-{digest}"
-    try:
-        return Kept.model_validate_json((path / "result.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        pass
-    except (OSError, ValidationError) as error:
-        raise ExplainError(f"{path / 'result.json'} cannot be read ({str(error).splitlines()[0]}); remove the folder {path} to "
-                           f"have it measured again.") from None
+    path = records.folder(store, f"outcome-{run.record.key}-{outcome.measure}", asked)
+    if standing := records.read(path, Kept):
+        return standing
     kept = _measure(run, dataset, outcome, device, images_per_class)
-    with staged(path) as folder:
-        (folder / "result.json").write_text(kept.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    records.write(path, kept)
     return kept
 
 

@@ -12,8 +12,6 @@ read off the arms of other experiments.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +19,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
-from pydantic import ValidationError
 
 from explain.geometry import extents
 from explain.metrics import Score, control_maps, scores
@@ -35,8 +32,9 @@ from speedcore.data.dataset import Dataset
 from speedcore.data.shapes import SHORTCUTS, TEST, TRAIN, Spec, make_shapes, shortcut_split, swap_shortcut
 from speedcore.executors import Watcher
 from speedcore.recipe import Frozen, Recipe
-from speedcore.runs import Run, RunStore, staged
+from speedcore.runs import Run, RunStore
 from speedcore.statistics import Interval
+from speedcore.studies import records
 
 VERSION = 1
 CORRELATIONS = (0.0, 0.5, 0.9, 1.0)
@@ -145,9 +143,10 @@ def study(recipe: Recipe, store: RunStore, device: str = "cpu", shortcuts: Seque
     wanted = [(shortcut, float(c)) for shortcut in SHORTCUTS if shortcut in shortcuts for c in sorted(set(correlations))]
     method, on = preregistration().claim("logical").primary.method, torch.device(device).type
     asked = [recipe.hash, train, test, images_per_class, method, on, wanted, arms]
-    path = store.root / "studies" / f"shortcuts-{recipe.name}-{_digest(asked)}"
+    path = records.folder(store, f"shortcuts-{recipe.name}", asked)
     # What an earlier call with more seeds measured stays on record.
-    before = _read(path / "result.json", StudyRecord).models if (path / "result.json").exists() else ()
+    standing = records.read(path, StudyRecord)
+    before = standing.models if standing else ()
     models = {(m.seed, m.shortcut, m.correlation, m.arm): m for m in before}
     datasets: dict[tuple, Dataset] = {}
     missing, last = 0, 0.0
@@ -168,7 +167,7 @@ def study(recipe: Recipe, store: RunStore, device: str = "cpu", shortcuts: Seque
         record = StudyRecord(recipe=recipe, train_images=train, test_images=test, images_per_class=images_per_class,
                              method=method, device=on, provenance=provenance.collect(device),
                              models=tuple(models[key] for key in sorted(models, key=lambda key: (key[1:], key[0]))))
-        _write(path, record)
+        records.write(path, record)
     left_out = (f"{missing} of {len(wanted) * len(arms) * seeds} networks were left out because the time ran out; the same "
                 f"command continues.",) if missing else ()
     return Study(record, path / "result.json", left_out)
@@ -180,9 +179,9 @@ def measured(run: Run, dataset: Dataset, store: RunStore, device: str, images_pe
     dataset: the made shapes that the run was trained on, every shortcut of whose test split is right.
     """
     asked = [VERSION, run.record.weights_sha256, dataset.fingerprint, images_per_class, method]
-    path = store.root / "studies" / f"shortcut-model-{run.record.key}-{_digest(asked)}"
-    if (path / "result.json").exists():
-        return _read(path / "result.json", ModelRecord)
+    path = records.folder(store, f"shortcut-model-{run.record.key}", asked)
+    if standing := records.read(path, ModelRecord):
+        return standing
     spec, network, normalise = Spec.parse(dataset.name), run.network().to(device), Normalise.of(run.record.data)
     labels, swapped = dataset.test.labels, swap_shortcut(dataset)
     answers = {name: evaluate.logits(network, images, normalise).cpu() for name, images in
@@ -205,14 +204,14 @@ def measured(run: Run, dataset: Dataset, store: RunStore, device: str, images_pe
         **{f"accuracy_{name}": (found.argmax(1) == labels).double().mean().item() for name, found in answers.items()},
         **{f"probability_{name}": found.softmax(1).gather(1, labels[:, None]).double().mean().item()
            for name, found in answers.items()})
-    _write(path, record)
+    records.write(path, record)
     return record
 
 
 def kept(store: RunStore) -> Iterator[StudyRecord]:
     """The studies beside the runs, in the order of their names."""
     for path in sorted((store.root / "studies").glob("shortcuts-*/result.json")):
-        yield _read(path, StudyRecord)
+        yield records.read(path.parent, StudyRecord)
 
 
 def _check(shortcuts: Sequence[str], correlations: Sequence[float], arms: Sequence[str], seeds: int, images: int) -> None:
@@ -225,21 +224,3 @@ def _check(shortcuts: Sequence[str], correlations: Sequence[float], arms: Sequen
                            f"{', '.join(f'{c:g}' for c in correlations) or 'none'}.")
     if seeds < 1 or images < 1:
         raise ExplainError(f"at least one seed and one image a class are needed; found {seeds} and {images}.")
-
-
-def _digest(content: list) -> str:
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:10]
-
-
-def _write(path: Path, record: Frozen) -> Path:
-    with staged(path) as folder:
-        (folder / "result.json").write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    return path / "result.json"
-
-
-def _read(path: Path, kind: type[Frozen]):
-    try:
-        return kind.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise ExplainError(f"{path} cannot be read ({str(error).splitlines()[0]}); remove the folder {path.parent} to have it "
-                           f"measured again.") from None

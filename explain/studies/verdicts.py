@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import ValidationError
-
-from explain.models import ExplainError
 from explain.preregistration import Claim, Kind, Outcome, Preregistration
 from speedcore.procedure import Tested, judge
 from speedcore.recipe import Frozen, Recipe
 from speedcore.runs import RunStore
+from speedcore.studies import records
 
 NONE, WITH = "none", "with"
 
@@ -123,20 +121,11 @@ def _row(which: str, dataset: str, what: str, tested: Tested) -> Mapping[str, ob
 
 def kept(store: RunStore) -> Iterator[ClaimRecord]:
     """The studies beside the runs, in the order of their names; not those that another one contains whole."""
-    found = [read(path) for path in sorted((store.root / "studies").glob("claim-*/result.json"))]
+    found = [records.read(path.parent, ClaimRecord) for path in sorted((store.root / "studies").glob("claim-*/result.json"))]
     for i, record in enumerate(found):
         if not any(_contains(other, record) and not (_contains(record, other) and j > i)
                    for j, other in enumerate(found) if j != i):
             yield record
-
-
-def read(path) -> ClaimRecord:
-    """Raises ExplainError for a file that cannot be read."""
-    try:
-        return ClaimRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise ExplainError(f"{path} cannot be read ({str(error).splitlines()[0]}); remove the folder {path.parent} to have it "
-                           f"put together again from what was measured.") from None
 
 
 def _contains(record: ClaimRecord, other: ClaimRecord) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from speedcore import statistics
 from speedcore.ladders.changes import RULE, Change
 from speedcore.ladders.climbing import Climb
@@ -13,16 +15,24 @@ def reported_accuracy(reported: Reported) -> str:
     """99.04 ± 0.07, with n where it is known; ≥ 99.00 where only a claim is; – where nothing is."""
     if reported.mean is None:
         return "–" if reported.at_least is None else f"≥ {100 * reported.at_least:.2f}"
-    spread = "" if reported.spread is None else f" ± {100 * reported.spread:.2f}"
-    return f"{100 * reported.mean:.2f}{spread}" + (f" (n = {reported.count})" if reported.count else "")
+    return _mean_sd(100 * reported.mean, reported.spread and 100 * reported.spread) + (
+        f" (n = {reported.count})" if reported.count else "")
 
 
 def measured_accuracy(finding: RungFinding) -> str:
     """Mean ± sd (n), then the 95 % interval of the mean."""
-    spread = "" if finding.sd is None else f" ± {100 * finding.sd:.2f}"
     interval = finding.interval
     between = "" if interval is None else f" [{100 * interval.low:.2f}, {100 * interval.high:.2f}]"
-    return f"{100 * finding.mean:.2f}{spread} (n = {len(finding.accuracies)}){between}"
+    return f"{spread([100 * accuracy for accuracy in finding.accuracies])} (n = {len(finding.accuracies)}){between}"
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """Mean ± sd; the mean alone of a single value."""
+    return _mean_sd(statistics.mean(values), statistics.sd(values), digits)
+
+
+def _mean_sd(mean: float, sd: float | None, digits: int = 2) -> str:
+    return f"{mean:.{digits}f}" + ("" if sd is None else f" ± {sd:.{digits}f}")
 
 
 def accuracy_change(change: Change) -> str:

@@ -1,6 +1,7 @@
 """The same ladder at a fraction of its size, for machines that cannot climb it whole: less data, fewer epochs, narrower.
 
-All rungs are cut alike, batches stay as they are, and whatever shows the result says so.
+All rungs are cut alike, batches stay as they are, and whatever shows the result says so. What forgets by the step forgets
+over the same share of a run: an average of weights that looks back over a tenth of the training does so at every scale.
 """
 
 from __future__ import annotations
@@ -56,12 +57,21 @@ class Scale:
         return "at a reduced scale: " + ", ".join(f"{100 * share:.4g} % of the {what}" for what, share in shares.items())
 
     def recipe(self, recipe: Recipe) -> Recipe:
-        """`recipe` with this share of its epochs and channels."""
+        """`recipe` with this share of its epochs and channels; averages and lookahead shortened with the steps."""
         if self.whole:
             return recipe
         epochs = recipe.epochs * self.epochs
+        average, lookahead = recipe.average, recipe.lookahead
+        if average and average.power is None:
+            average = average.model_copy(update={"decay": self._decay(average.decay)})
+        if lookahead:
+            lookahead = lookahead.model_copy(update={"decay": self._decay(lookahead.decay)})
         return recipe.changed(network=recipe.network.narrowed(self.width).model_dump(), epochs=epochs,
-                              min_epochs=min(recipe.min_epochs, epochs))
+                              min_epochs=min(recipe.min_epochs, epochs), average=average, lookahead=lookahead)
+
+    def _decay(self, decay: float) -> float:
+        """The decay a step that loses over a share of the steps what `decay` loses over all of them."""
+        return max(1e-6, decay ** (1 / (self.data * self.epochs)))
 
     def dataset(self, dataset: Dataset) -> Dataset:
         """`dataset` with this share of its training images, drawn once, and all of its test images."""

@@ -76,7 +76,7 @@ def show(climbed: Climb, out) -> None:
     """Print one row a network, and what was left out."""
     from rich.table import Table
 
-    from speedcore.ladders.printing import caption, seconds
+    from speedcore.ladders.printing import caption, seconds, spread
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("network", no_wrap=True)
@@ -85,9 +85,7 @@ def show(climbed: Climb, out) -> None:
     for line in lines(climbed):
         cells = []
         for accuracies, spent in ((line.short, line.short_seconds), (line.long, line.long_seconds)):
-            sd = statistics.sd(accuracies)
-            spread = "" if sd is None else f" ± {100 * sd:.2f}"
-            cells += [f"{100 * statistics.mean(accuracies):.2f}{spread}", seconds(spent)]
+            cells += [spread([100 * accuracy for accuracy in accuracies]), seconds(spent)]
         table.add_row(line.network, *cells, f"{100 * line.gain:+.2f}", str(len(line.short)))
     out.print(caption(climbed), markup=False, soft_wrap=True)
     if not climbed.scale.whole:

@@ -131,18 +131,13 @@ def show(climbed: Climb, out) -> None:
     for length in lengths(climbed):
         for network, runs in ((BASELINE, length.baseline), (FINAL, length.final)):
             if runs:
-                table.add_row(f"{length.epochs * climbed.scale.epochs:g}", network, spread(viewed(runs)), spread(plain(runs)),
+                table.add_row(f"{length.epochs * climbed.scale.epochs:g}", network,
+                              *(printing.spread([100 * a for a in of(runs)]) for of in (viewed, plain)),
                               printing.seconds(seconds(climbed, runs)), str(len(runs)))
     out.print(printing.caption(climbed).replace("Ladder", "Study"), markup=False, soft_wrap=True)
     out.print(table)
     for sentence in (headline(climbed), *(finding.sentence for finding in findings(climbed)), f"{RULE}.", *climbed.left_out):
         out.print(sentence, markup=False, soft_wrap=True)
-
-
-def spread(accuracies: Sequence[float]) -> str:
-    """Mean ± sd in per cent."""
-    sd = statistics.sd(accuracies)
-    return f"{100 * statistics.mean(accuracies):.2f}" + ("" if sd is None else f" ± {100 * sd:.2f}")
 
 
 def _rung(network: str, epochs: int) -> str:

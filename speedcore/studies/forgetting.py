@@ -28,6 +28,7 @@ from speedcore import evaluate, statistics
 from speedcore.data import batches as data_path
 from speedcore.data.dataset import Dataset
 from speedcore.executors import Watcher
+from speedcore.ladders.printing import spread
 from speedcore.ladders.scale import Scale
 from speedcore.recipe import Frozen, Recipe
 from speedcore.rounds import Training, check_steps, in_rounds
@@ -241,11 +242,6 @@ def rows(record: ForgettingRecord) -> list[tuple[str, ...]]:
         if seeds:
             rise = [t.rise for t in seeds if t.again and math.isfinite(t.rise)]
             found.append((arm, f"{record.recipe.optimizer.lr * seeds[0].factor:g}", f"{seeds[0].images:,}",
-                          _spread([t.end for t in seeds], 3), _spread([t.test_loss for t in seeds], 3),
-                          _spread([100 * t.accuracy for t in seeds], 2), _spread(rise, 3) if rise else "–", str(len(seeds))))
+                          spread([t.end for t in seeds], 3), spread([t.test_loss for t in seeds], 3),
+                          spread([100 * t.accuracy for t in seeds], 2), spread(rise, 3) if rise else "–", str(len(seeds))))
     return found
-
-
-def _spread(values: Sequence[float], digits: int) -> str:
-    sd = statistics.sd(values)
-    return f"{statistics.mean(values):.{digits}f}" + ("" if sd is None else f" ± {sd:.{digits}f}")

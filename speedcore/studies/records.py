@@ -73,7 +73,7 @@ def common(study: str, small: Dataset, recipe: Recipe, scale: Scale, device: str
 
 def folder(store: RunStore, study: str, asked: list) -> Path:
     """Where the answer to `asked` (plain data) lies."""
-    return store.root / "studies" / f"{study}-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:10]}"
+    return store.root / "studies" / f"{study}-{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]}"
 
 
 def write(path: Path, record: Frozen) -> Path:

@@ -19,7 +19,7 @@ from speedcore.ladders.climbing import Climb, climb, kept
 from speedcore.ladders.files import from_toml
 from speedcore.ladders.findings import _reproduced, findings
 from speedcore.ladders.scale import Scale
-from speedcore.recipe import Augment, DavidNet, DigitNet, Network, Peek, RecordNet
+from speedcore.recipe import Augment, Average, DavidNet, DigitNet, Lookahead, Network, Peek, RecordNet
 from tests.speedcore import toys
 
 HEAD = 'dataset = "shapes"\nbase = "sprint"\n'
@@ -147,6 +147,19 @@ def test_scales_cut_data_epochs_and_width() -> None:
     recipe = small.recipe(toys.recipe(epochs=3))
     assert (recipe.epochs, recipe.min_epochs, recipe.network.widths) == (1.5, 1.0, (4, 4, 4))
     assert Scale(epochs=0.1).recipe(toys.recipe(epochs=3)).min_epochs == pytest.approx(0.3)
+
+
+def test_averages_look_back_over_the_same_share_of_a_run_at_every_scale() -> None:
+    recipe = toys.recipe(average=Average(decay=0.99), lookahead=Lookahead(decay=0.95))
+    # A quarter of the steps: what 0.99 leaves after four steps, one step leaves now.
+    cut = Scale(data=0.5, epochs=0.5).recipe(recipe)
+    assert cut.average.decay == pytest.approx(0.99**4) and cut.lookahead.decay == pytest.approx(0.95**4)
+    assert (cut.average.every, cut.lookahead.power) == (recipe.average.every, recipe.lookahead.power)
+    narrow = Scale(width=0.5).recipe(recipe)  # as many steps
+    assert (narrow.average, narrow.lookahead) == (recipe.average, recipe.lookahead)
+    share = toys.recipe(average=Average(power=2.0))  # a share of the run by itself
+    assert Scale(epochs=0.5).recipe(share).average == share.average
+    assert 0 < Scale(data=1e-3, epochs=1e-2).recipe(recipe).average.decay < 1e-5
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "half", "nan", "data=2", "size=0.5", "data"])

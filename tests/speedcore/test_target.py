@@ -11,6 +11,7 @@ import pytest
 
 from speedcore import recipes, target
 from speedcore.errors import UserError
+from speedcore.recipe import Views
 from speedcore.recipes import targets
 from speedcore.recipes.targets import TARGETS, Target
 from speedcore.runs import Run, RunStore
@@ -35,6 +36,15 @@ def test_the_smallest_stored_target_that_is_high_enough_is_taken(table, accuracy
     assert (recipe.name, words in why) == (name, True)
     assert recipe.epochs == (epochs or recipes.get("record", "shapes").epochs)
     assert recipe.min_epochs <= recipe.epochs
+
+
+def test_what_a_target_says_of_images_and_views_is_done(monkeypatch, toy_recipe) -> None:  # noqa: F811
+    views = Views(shifts=True)
+    monkeypatch.setitem(TARGETS, "shapes", (Target(20, "toy", augmented=False, views=views), Target(40, "toy")))
+    plain, as_it_is = (targets.choose("shapes", accuracy)[0] for accuracy in (20, 40))
+    toy = recipes.get("toy", "shapes")
+    assert toy.augment.any and as_it_is == toy.changed(validation=0)
+    assert plain == toy.without_augmentation().changed(validation=0, test_time=views)
 
 
 def test_without_a_table_it_is_the_record_and_that_is_said() -> None:
