@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from speedcore.numbers import MINUS, signed
+
 NBSP = "\N{NO-BREAK SPACE}"
-MINUS = "\N{MINUS SIGN}"
 NONE = "\N{EN DASH}"
 
 
@@ -24,11 +25,6 @@ def spread(mean: float, sd: float | None, digits: int = 2) -> str:
 def points(difference: float, digits: int = 2) -> str:
     """A difference of shares in percentage points, always signed: "+0.42", "−0.10"."""
     return signed(100 * difference, digits)
-
-
-def signed(value: float, digits: int = 2) -> str:
-    text = f"{value:+.{digits}f}"
-    return "0." + "0" * digits if float(text) == 0 else text.replace("-", MINUS)
 
 
 def decimal(value: float | None, digits: int = 2) -> str:

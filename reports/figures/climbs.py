@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from reports.figures.canvas import ARM_STYLES, GREY, drawing
 
+if TYPE_CHECKING:
+    from matplotlib.transforms import Bbox
+
 REPORTED, MEASURED = "reported", "measured"
 _STYLES = {REPORTED: (GREY, (0, (4, 1.6)), "s"), MEASURED: (ARM_STYLES["with"].colour, "-", "o")}
+# Where a sign may stand, the nearest place first, in points (1/72 inch) from its point: over, under, beside it, farther off.
+_NEAR = [(x, y) for d in (8, 15, 22, 29) for x, y in ((0, d), (0, -d), (d, d / 2), (-d, d / 2), (d, -d / 2), (-d, -d / 2))]
 
 
 @dataclass(frozen=True)
 class Point:
-    """One rung: its name, seconds, accuracy in per cent, the interval of its mean where there is one; hollow: it peeked."""
+    """One rung: its name, seconds, accuracy in per cent, the interval of its mean where there is one.
+
+    hollow: it peeked. sign: what stands beside the point; its name where empty.
+    """
 
     name: str
     seconds: float
@@ -21,6 +30,7 @@ class Point:
     low: float | None = None
     high: float | None = None
     hollow: bool = False
+    sign: str = ""
 
 
 def climb(title: str, lines: dict[str, Sequence[Point]], apart: bool, xlabel: str) -> str:
@@ -29,7 +39,7 @@ def climb(title: str, lines: dict[str, Sequence[Point]], apart: bool, xlabel: st
     with drawing(2.9, title) as work:
         axes = work.axes(1, len(shown)) if apart else work.axes() * len(shown)
         for ax, (label, points) in zip(axes, shown.items(), strict=True):
-            _line(ax, label, points, above=label == MEASURED)
+            _line(ax, label, points)
             ax.set_xlabel(xlabel)
             if apart:
                 ax.set_title(label)
@@ -37,12 +47,16 @@ def climb(title: str, lines: dict[str, Sequence[Point]], apart: bool, xlabel: st
             _scales(ax)
             _frame(ax, [p for one, points in zip(axes, shown.values(), strict=True) if one is ax for p in points])
         axes[0].set_ylabel("test accuracy (%)")
+        work.figure.draw_without_rendering()  # where points are on the page is known only then
+        taken = [_around(ax, p) for ax, points in zip(axes, shown.values(), strict=True) for p in points]
+        for ax, (label, points) in zip(axes, shown.items(), strict=True):
+            _names(ax, label, points, above=label == MEASURED, taken=taken)
         if not apart and len(shown) > 1:
             axes[0].legend(loc="best")
     return work.svg
 
 
-def _line(ax, label: str, points: Sequence[Point], above: bool) -> None:
+def _line(ax, label: str, points: Sequence[Point]) -> None:
     colour, dash, marker = _STYLES[label]
     ax.plot([p.seconds for p in points], [p.accuracy for p in points], color=colour, linestyle=dash, label=label, zorder=1,
             marker=marker, markersize=5, markeredgecolor="white", markeredgewidth=0.5)
@@ -51,14 +65,42 @@ def _line(ax, label: str, points: Sequence[Point], above: bool) -> None:
             ax.plot((p.seconds, p.seconds), (p.low, p.high), color=colour, linewidth=0.8, zorder=0)
         if p.hollow:
             ax.plot(p.seconds, p.accuracy, marker=marker, markersize=5, color="white", markeredgecolor=colour, zorder=2)
-        ax.annotate(p.name, (p.seconds, p.accuracy), xytext=(5, 4 if above else -4), textcoords="offset points",
-                    va="bottom" if above else "top", fontsize=7, color=colour)
+
+
+def _names(ax, label: str, points: Sequence[Point], above: bool, taken: list[Bbox]) -> None:
+    """Each point's sign beside it, as near as there is room: over no other point and no other sign."""
+    from matplotlib.transforms import Bbox
+
+    for p in points:
+        text, (x, y) = p.sign or p.name, _place(ax, p)
+        width, height = 4.6 * len(text), 7.0
+        for right, up in _NEAR:
+            up = up if above else -up
+            box = Bbox.from_bounds(x + right - width / 2, y + up - height / 2, width, height)
+            if not any(box.overlaps(other) for other in taken):
+                break
+        taken.append(box)
+        ax.annotate(text, (p.seconds, p.accuracy), xytext=(right, up), textcoords="offset points", ha="center",
+                    va="center_baseline", fontsize=7, color=_STYLES[label][0])
+
+
+def _place(ax, p: Point) -> tuple[float, float]:
+    """Where a point is on the page, in points (1/72 inch)."""
+    x, y = ax.transData.transform((p.seconds, p.accuracy))
+    return x * 72 / ax.figure.dpi, y * 72 / ax.figure.dpi
+
+
+def _around(ax, p: Point) -> Bbox:
+    from matplotlib.transforms import Bbox
+
+    x, y = _place(ax, p)
+    return Bbox.from_bounds(x - 3, y - 3, 6, 6)
 
 
 def _frame(ax, points: Sequence[Point]) -> None:
     """Fit the frame to the points: intervals over two or three seeds may be as wide as the axis is long, and leave it."""
     low, high = min(p.accuracy for p in points), max(p.accuracy for p in points)
-    room = 0.14 * (high - low) or 0.1
+    room = 0.14 * (high - low) or 0.5
     ax.set_ylim(low - room, high + room)
 
 

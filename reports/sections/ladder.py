@@ -6,6 +6,7 @@ from reports import formats as f
 from reports.figures.climbs import MEASURED, REPORTED, Point, climb
 from reports.model import Bullets, Cell, Code, Column, FigureSpec, Prose, Section, Table
 from reports.results import slug, title_of
+from reports.sections.studies import unbroken
 from speedcore import statistics
 from speedcore.ladders.changes import RULE, Change
 from speedcore.ladders.climbing import Climb
@@ -18,10 +19,10 @@ def section(climbed: Climb, number: int) -> Section:
     """The chapter; `number` tells several climbs of one ladder apart."""
     ladder, found = climbed.ladder, findings(climbed)
     name = slug(f"ladder-{ladder.name}") + (f"-{number}" if number else "")
-    blocks = [Prose(_of_what(climbed)), _figure(name, climbed, found), _table(name, climbed, found)]
+    blocks = [Prose(_of_what(climbed)), _figure(name, climbed, found),
+              Bullets(tuple(unbroken(finding.sentence) for finding in found)), _table(name, climbed, found)]
     if any(finding.accuracy for finding in found):
         blocks.append(_changes(name, climbed, found))
-    blocks.append(Bullets(tuple(finding.sentence for finding in found)))
     failed = [finding.rung.name for finding in found if finding.reproduced is False]
     if failed:
         blocks.append(Prose(f"**Not reproduced: {'rung' if len(failed) == 1 else 'rungs'} {f.listing(failed)}.** "
@@ -67,29 +68,34 @@ def _data(climbed: Climb):
 
 def _table(name: str, climbed: Climb, found: tuple[RungFinding, ...]) -> Table:
     clocks, rows = clocks_of(climbed), []
+    compared = any(finding.reproduced is not None for finding in found)
+    signs = _signs(found)
+    marked = {rung: rung if rung == sign else f"{sign}{f.NBSP} {rung}" for rung, sign in signs.items()}
     for finding in found:
         reported, interval = finding.rung.reported, finding.interval
+        epochs = f.number(finding.epochs) + (f" ({reported.epochs})" if reported.epochs else "")
         rows.append((
-            Cell(finding.rung.name + _PEEK * finding.peeked), Cell(_what(finding)), Cell(f.number(finding.epochs)),
+            Cell(marked[finding.rung.name] + _PEEK * finding.peeked), Cell(_what(finding)), Cell(epochs),
             Cell(_reported(finding)), Cell(_reported_seconds(finding)),
             Cell(f.spread(finding.mean, finding.sd)), Cell(str(len(finding.accuracies))),
             Cell(f.bounds(interval.low, interval.high, scale=100) if interval else f.NONE),
-            *(Cell(f.seconds(finding.clocks[clock])) for clock in clocks),
-            Cell({True: "yes", False: "no", None: f.NONE}[finding.reproduced],
-                 mark={True: "supported", False: "warn", None: ""}[finding.reproduced]),
-        ))
-        if reported.epochs:
-            rows[-1] = (*rows[-1][:2], Cell(f"{f.number(finding.epochs)} ({reported.epochs})"), *rows[-1][3:])
-    columns = (Column("Rung"), Column("What changed"), Column("Epochs (reported)", True), Column("Reported accuracy", True),
+            *(Cell(f.seconds(finding.clocks[clock])) for clock in clocks)))
+        if compared:
+            rows[-1] += (Cell({True: "yes", False: "no", None: f.NONE}[finding.reproduced],
+                              mark={True: "supported", False: "warn", None: ""}[finding.reproduced]),)
+    columns = [Column("Rung"), Column("What changed"), Column("Epochs (reported)", True), Column("Reported accuracy", True),
                Column("Reported time", True), Column("Measured accuracy", True), Column("n", True),
                Column("95 % interval", True),
-               *(Column(f"Clock “{clock}”", True, policy.meaning) for clock, policy in clocks.items()), Column("Reproduced"))
+               *(Column(f"Clock “{clock}”", True, policy.meaning) for clock, policy in clocks.items())]
+    if compared:
+        columns.append(Column("Reproduced"))
     peeks = ("† The test set decided when training ended: this accuracy says nothing about unseen images. "
              if any(finding.peeked for finding in found) else "")
-    return Table(name + "-table", f"{climbed.ladder.name}, reported and measured, {climbed.scale.text}", columns, tuple(rows),
-                 wide=True, note=f"{peeks}Mean ± standard deviation over n runs; the interval is Student’s t for the mean. "
-                                 f"Times are means. {REPRODUCTION[:1].upper()}{REPRODUCTION[1:]}; only at full scale and on "
-                                 f"the source’s data set.")
+    rule = (f"{REPRODUCTION[:1].upper()}{REPRODUCTION[1:]}." if compared else
+            "Only at full scale and on the source’s data set can a rung be said to be reproduced.")
+    note = f"{peeks}Mean ± standard deviation over n runs; the interval is Student’s t for the mean. Times are means. {rule}"
+    return Table(name + "-table", f"{climbed.ladder.name}, reported and measured, {climbed.scale.text}", tuple(columns),
+                 tuple(rows), wide=True, note=note)
 
 
 def _what(finding: RungFinding) -> str:
@@ -138,13 +144,20 @@ def _verdict(change: Change) -> Cell:
     return Cell(change.verdict, mark=marks[change.verdict])
 
 
+def _signs(found: tuple[RungFinding, ...]) -> dict[str, str]:
+    """What stands beside a rung's point in the plot: its name, or its number in the table where names are long."""
+    names = [finding.rung.name for finding in found]
+    return {name: name if max(map(len, names)) < 3 else str(i) for i, name in enumerate(names, 1)}
+
+
 def _figure(name: str, climbed: Climb, found: tuple[RungFinding, ...]) -> FigureSpec:
-    reported = [Point(x.rung.name, x.rung.reported.seconds, 100 * x.rung.reported.mean, hollow=x.peeked) for x in found
-                if x.rung.reported.seconds and x.rung.reported.mean is not None]
+    signs = _signs(found)
+    reported = [Point(x.rung.name, x.rung.reported.seconds, 100 * x.rung.reported.mean, hollow=x.peeked, sign=signs[x.rung.name])
+                for x in found if x.rung.reported.seconds and x.rung.reported.mean is not None]
     measured = []
     for x in found:
         bounds = (100 * x.interval.low, 100 * x.interval.high) if x.interval else (None, None)
-        measured.append(Point(x.rung.name, statistics.mean(x.seconds), 100 * x.mean, *bounds, hollow=x.peeked))
+        measured.append(Point(x.rung.name, statistics.mean(x.seconds), 100 * x.mean, *bounds, x.peeked, signs[x.rung.name]))
     apart = bool(reported) and not climbed.scale.whole
     svg = climb(f"Ladder {climbed.ladder.name}", {REPORTED: reported, MEASURED: measured}, apart,
                 f"seconds, clock “{climbed.ladder.clock}”")
@@ -154,6 +167,8 @@ def _figure(name: str, climbed: Climb, found: tuple[RungFinding, ...]) -> Figure
         for label, points in said.items() if points)
     hollow = " Hollow: stopped by looking at the test set." if any(x.peeked for x in found) else ""
     lines = "" if not reported else " What the source reported beside what was measured here."
+    if any(name != sign for name, sign in signs.items()):
+        lines += " Numbers are those of the rungs in the table."
     return FigureSpec(name + "-figure", svg, alt,
                       f"Time across (logarithmic), test accuracy up, a point a rung, {climbed.scale.text}.{lines} Bars: 95"
                       f"{f.NBSP}% interval of the mean, cut where it leaves the frame.{hollow}",

@@ -40,9 +40,9 @@ def said(findings: tuple[Finding, ...], readings: tuple[str, ...] = (), left_out
 
 
 def strong(finding: Finding) -> str:
-    """The finding's sentence, its verdict in strong words; minus signs as print has them."""
+    """The finding's sentence, its verdict in strong words."""
     verdict, rest = finding.sentence.split(":", 1) if ":" in finding.sentence[:14] else ("", finding.sentence)
-    text = unbroken(rest.replace(" -", f" {f.MINUS}"))
+    text = unbroken(rest)
     return f"**{verdict}:**{text}" if verdict else text
 
 

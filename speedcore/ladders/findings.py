@@ -5,7 +5,7 @@ The unit is the training seed; two rungs are compared seed by seed, by the rule 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from speedcore import statistics
@@ -13,6 +13,7 @@ from speedcore.clock import POLICIES, SOURCE_POLICIES, ClockPolicy
 from speedcore.ladders.changes import Change, of_accuracy, of_time
 from speedcore.ladders.climbing import Climb
 from speedcore.ladders.model import Reported, Rung
+from speedcore.numbers import signed
 from speedcore.runs import Run
 from speedcore.statistics import Interval
 
@@ -111,7 +112,7 @@ def _reproduced(reported: Reported, accuracies: Sequence[float], climb: Climb) -
     if spread is None:
         return None, "not compared: neither the source nor a single run of ours has a spread"
     away = mean - reported.mean
-    return abs(away) <= 2 * spread, (f"{100 * away:+.2f} points from the source's {100 * reported.mean:.2f} %, where two of "
+    return abs(away) <= 2 * spread, (f"{signed(100 * away)} points from the source's {100 * reported.mean:.2f} %, where two of "
                                      f"{whose} standard deviations are {200 * spread:.2f}")
 
 
@@ -124,12 +125,12 @@ def _sentence(finding: RungFinding, below: RungFinding | None) -> str:
                      if rung.what else f"Rung {rung.name} reaches {100 * finding.mean:.2f} % in {_seconds(seconds)}")
     else:
         time, accuracy = finding.time, finding.accuracy
-        took = f"{time.value:.2f} times the time of rung {below.rung.name}{_range(time.interval, 1, '.2f', '')}"
+        took = f"{time.value:.2f} times the time of rung {below.rung.name}{_range(time.interval, '{:.2f}'.format)}"
         speed = {"helps": "makes training faster", "hurts": "makes training slower",
                  "cannot tell": "leaves the time undecided"}[time.verdict]
         gain = {"helps": "the accuracy rises", "hurts": "the accuracy falls",
                 "cannot tell": "a change of accuracy cannot be told"}[accuracy.verdict]
-        by = f"{100 * accuracy.value:+.2f} points{_range(accuracy.interval, 100, '+.2f', '')}"
+        by = f"{signed(100 * accuracy.value)} points{_range(accuracy.interval, lambda share: signed(100 * share))}"
         parts.append(f"Rung {rung.name} ({rung.what or 'no words given'}) {speed}: {took}; "
                      f"{gain}: {by}; {accuracy.pairs} "
                      f"{'pair' if accuracy.pairs == 1 else 'pairs'}")
@@ -142,10 +143,8 @@ def _sentence(finding: RungFinding, below: RungFinding | None) -> str:
     return "; ".join(parts) + "."
 
 
-def _range(interval: Interval | None, factor: float, form: str, unit: str) -> str:
-    if interval is None:
-        return ""
-    return f" (95 %: {factor * interval.low:{form}} to {factor * interval.high:{form}}{unit})"
+def _range(interval: Interval | None, written: Callable[[float], str]) -> str:
+    return f" (95 %: {written(interval.low)} to {written(interval.high)})" if interval else ""
 
 
 def _seconds(seconds: float) -> str:

@@ -9,6 +9,7 @@ from speedcore.ladders.changes import RULE, Change
 from speedcore.ladders.climbing import Climb
 from speedcore.ladders.findings import REPRODUCTION, RungFinding, clocks_of, findings
 from speedcore.ladders.model import Ladder, Reported
+from speedcore.numbers import signed
 
 
 def reported_accuracy(reported: Reported) -> str:
@@ -37,8 +38,8 @@ def _mean_sd(mean: float, sd: float | None, digits: int = 2) -> str:
 
 def accuracy_change(change: Change) -> str:
     """Points with interval."""
-    between = "" if change.interval is None else f" [{100 * change.interval.low:+.2f}, {100 * change.interval.high:+.2f}]"
-    return f"{100 * change.value:+.2f}{between}"
+    between = "" if change.interval is None else f" [{signed(100 * change.interval.low)}, {signed(100 * change.interval.high)}]"
+    return f"{signed(100 * change.value)}{between}"
 
 
 def time_change(change: Change) -> str:

@@ -74,6 +74,8 @@ SPRINT = {
 # Digits: whitening every second patch, one stage less and small batches took a tenth of `sprint`'s work to 99 % (five seeds
 # each on held-out images, 0.4 epochs: 98.98 % without crops, 98.95 % with; rates of 0.06 and 0.24: 98.95 and 98.76 %). Batches of
 # 128 lost nothing against 64 and took 0.78 of the time; 192 and 256 lost accuracy, ReLU and averages gained none (five seeds).
+# Shorter is less: 98.8 % after 0.42 epochs, 98.6 after 0.36 and 0.32, 98.5 after 0.28. There, half the label smoothing, a quicker
+# warm-up, two Newton-Schulz steps and bf16 weights changed nothing that shows, 48 filters cost 0.1 points (five to eight seeds).
 _DASH = _narrow(_WIDE, (32, 64, 128), 8, 125).changed(
     name="dash", describe="a short run for a first good accuracy, without augmentation", augment=Augment(), test_time=Views(),
     epochs=2, min_epochs=0.2)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from speedcore import procedure, statistics
+from speedcore.numbers import signed
 from speedcore.procedure import Tested
 
 Verdict = Literal["seen", "contradicted", "cannot tell"]
@@ -59,10 +60,11 @@ class Finding:
         q, t = self.question, self.tested
         if not t.n:
             return f"Cannot tell whether {q.says}: no seed has all the runs that this takes."
-        between = f", 95 % interval {t.interval.low:+.{q.digits}f} to {t.interval.high:+.{q.digits}f}" if t.interval else ""
+        low, high = (signed(bound, q.digits) for bound in (t.interval.low, t.interval.high)) if t.interval else ("", "")
+        between = f", 95 % interval {low} to {high}" if t.interval else ""
         within = "" if q.bound is None else f"; within ±{q.bound:g} counts as none"
         measure = q.measure[:1].upper() + q.measure[1:]
-        return (f"{_WORDS[self.verdict]}: {q.says}. {measure}: {t.difference:+.{q.digits}f}{between}, "
+        return (f"{_WORDS[self.verdict]}: {q.says}. {measure}: {signed(t.difference, q.digits)}{between}, "
                 f"{t.n} {'seed' if t.n == 1 else 'seeds'}{within}; {self._test}.")
 
     @property
