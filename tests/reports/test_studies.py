@@ -83,7 +83,7 @@ def test_sizes(made) -> None:
     for row, images in zip(cells(table), record.sizes, strict=True):
         for text, factor in zip(row[1:], record.factors, strict=True):
             assert text == lr_by_dataset_size.loss_text(record.at(images, factor))
-    assert record.findings[0].sentence in bullets(section)
+    assert plain(record.findings[0].sentence) in bullets(section)
     assert len(figure.data) == 4 and "80 images" in figure.alt and ">160 images<" in figure.svg
     assert command(section) == ("python -m speedcore study lr-by-dataset-size --dataset toy --recipe toy --factors 0.5,1,1e+06 "
                                 "--seeds 2 --scale data=1,epochs=0.1,width=1")
@@ -98,7 +98,7 @@ def test_forgetting(made) -> None:
     whole = record.of("all")
     assert cells(table)[1][3].startswith(f"{(whole[0].end + whole[1].end) / 2:.3f}")
     for finding in record.findings:
-        assert finding.sentence in bullets(section)
+        assert plain(finding.sentence) in bullets(section)
     assert {"again, all", "then, all", "training loss, half"} <= set(figure.data) and "again, half" not in figure.data
     assert figure.data["again, all"][-1][1] == pytest.approx((whole[0].again[-1] + whole[1].again[-1]) / 2)
 
