@@ -21,7 +21,8 @@ _NEAR = [(x, y) for d in (8, 15, 22, 29) for x, y in ((0, d), (0, -d), (d, d / 2
 class Point:
     """One rung: its name, seconds, accuracy in per cent, the interval of its mean where there is one.
 
-    hollow: it peeked. sign: what stands beside the point; its name where empty.
+    hollow: it peeked. sign: what stands beside the point; its name where empty. on: the name of the rung that it stands on, to
+    which a line is drawn.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Point:
     high: float | None = None
     hollow: bool = False
     sign: str = ""
+    on: str = ""
 
 
 def climb(title: str, lines: dict[str, Sequence[Point]], apart: bool, xlabel: str) -> str:
@@ -58,9 +60,13 @@ def climb(title: str, lines: dict[str, Sequence[Point]], apart: bool, xlabel: st
 
 def _line(ax, label: str, points: Sequence[Point]) -> None:
     colour, dash, marker = _STYLES[label]
-    ax.plot([p.seconds for p in points], [p.accuracy for p in points], color=colour, linestyle=dash, label=label, zorder=1,
-            marker=marker, markersize=5, markeredgecolor="white", markeredgewidth=0.5)
+    look = {"color": colour, "linestyle": dash, "zorder": 1, "marker": marker, "markersize": 5, "markeredgecolor": "white",
+            "markeredgewidth": 0.5}
+    ax.plot([], [], label=label, **look)
+    by_name = {p.name: p for p in points}
     for p in points:
+        ends = (by_name.get(p.on, p), p)
+        ax.plot([end.seconds for end in ends], [end.accuracy for end in ends], **look)
         if p.low is not None:
             ax.plot((p.seconds, p.seconds), (p.low, p.high), color=colour, linewidth=0.8, zorder=0)
         if p.hollow:

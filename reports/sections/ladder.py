@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from reports import formats as f
 from reports.figures.climbs import MEASURED, REPORTED, Point, climb
 from reports.model import Bullets, Cell, Code, Column, FigureSpec, Prose, Section, Table
@@ -20,16 +22,16 @@ def section(climbed: Climb, number: int) -> Section:
     ladder, found = climbed.ladder, findings(climbed)
     name = slug(f"ladder-{ladder.name}") + (f"-{number}" if number else "")
     blocks = [Prose(_of_what(climbed)), _figure(name, climbed, found),
-              Bullets(tuple(unbroken(finding.sentence) for finding in found)), _table(name, climbed, found)]
-    if any(finding.accuracy for finding in found):
-        blocks.append(_changes(name, climbed, found))
+              Bullets(tuple(unbroken(finding.sentence) for finding in found))]
     failed = [finding.rung.name for finding in found if finding.reproduced is False]
     if failed:
         blocks.append(Prose(f"**Not reproduced: {'rung' if len(failed) == 1 else 'rungs'} {f.listing(failed)}.** "
                             f"{REPRODUCTION[:1].upper()}{REPRODUCTION[1:]}."))
     if climbed.left_out:
         blocks.append(Bullets(tuple(f"{text[:1].upper()}{text[1:]}" for text in climbed.left_out)))
-    blocks.append(Code(_command(climbed), "Command that climbs this ladder again, or further"))
+    blocks += [Code(_command(climbed), "Command that climbs this ladder again, or further"), _table(name, climbed, found)]
+    if any(finding.accuracy for finding in found):
+        blocks.append(_changes(name, climbed, found))
     scale = "" if climbed.scale.whole else ", at a reduced scale"
     return Section(name, "", f"Ladder {ladder.name}{scale}", _lead(climbed), tuple(blocks))
 
@@ -132,7 +134,7 @@ def _changes(name: str, climbed: Climb, found: tuple[RungFinding, ...]) -> Table
                Column("95 % interval", True), Column("Accuracy"), Column("Time ratio, reported", True),
                Column("Time ratio, measured", True), Column("95 % interval", True), Column("Time"))
     return Table(name + "-changes", f"What each rung changes, {climbed.scale.text}", columns, tuple(rows),
-                 note=f"Paired by seed. {RULE[:1].upper()}{RULE[1:]}. Times as ratios, below 1 is faster.")
+                 wide=True, note=f"Paired by seed. {RULE[:1].upper()}{RULE[1:]}. Times as ratios, below 1 is faster.")
 
 
 def _interval(change: Change, scale: float, sign: bool) -> str:
@@ -150,14 +152,25 @@ def _signs(found: tuple[RungFinding, ...]) -> dict[str, str]:
     return {name: name if max(map(len, names)) < 3 else str(i) for i, name in enumerate(names, 1)}
 
 
+def _on(climbed: Climb, finding: RungFinding, shown: Sequence[RungFinding]) -> str:
+    """The nearest rung below that is shown; "" where there is none."""
+    names, rungs = {x.rung.name for x in shown}, {rung.name: rung for rung in climbed.ladder.steps}
+    below = climbed.ladder.below(finding.rung)
+    while below and below not in names:
+        below = climbed.ladder.below(rungs[below])
+    return below or ""
+
+
 def _figure(name: str, climbed: Climb, found: tuple[RungFinding, ...]) -> FigureSpec:
     signs = _signs(found)
-    reported = [Point(x.rung.name, x.rung.reported.seconds, 100 * x.rung.reported.mean, hollow=x.peeked, sign=signs[x.rung.name])
-                for x in found if x.rung.reported.seconds and x.rung.reported.mean is not None]
+    told = [x for x in found if x.rung.reported.seconds and x.rung.reported.mean is not None]
+    reported = [Point(x.rung.name, x.rung.reported.seconds, 100 * x.rung.reported.mean, hollow=x.peeked, sign=signs[x.rung.name],
+                      on=_on(climbed, x, told)) for x in told]
     measured = []
     for x in found:
         bounds = (100 * x.interval.low, 100 * x.interval.high) if x.interval else (None, None)
-        measured.append(Point(x.rung.name, statistics.mean(x.seconds), 100 * x.mean, *bounds, x.peeked, signs[x.rung.name]))
+        measured.append(Point(x.rung.name, statistics.mean(x.seconds), 100 * x.mean, *bounds, hollow=x.peeked,
+                              sign=signs[x.rung.name], on=_on(climbed, x, found)))
     apart = bool(reported) and not climbed.scale.whole
     svg = climb(f"Ladder {climbed.ladder.name}", {REPORTED: reported, MEASURED: measured}, apart,
                 f"seconds, clock “{climbed.ladder.clock}”")
@@ -170,8 +183,9 @@ def _figure(name: str, climbed: Climb, found: tuple[RungFinding, ...]) -> Figure
     if any(name != sign for name, sign in signs.items()):
         lines += " Numbers are those of the rungs in the table."
     return FigureSpec(name + "-figure", svg, alt,
-                      f"Time across (logarithmic), test accuracy up, a point a rung, {climbed.scale.text}.{lines} Bars: 95"
-                      f"{f.NBSP}% interval of the mean, cut where it leaves the frame.{hollow}",
+                      f"Time across (logarithmic), test accuracy up, a point a rung, joined to the rung it stands on, "
+                      f"{climbed.scale.text}.{lines} Bars: 95{f.NBSP}% interval of the mean, cut where it leaves the "
+                      f"frame.{hollow}",
                       {label: [(p.name, p.seconds, p.accuracy) for p in points] for label, points in said.items()})
 
 
