@@ -76,7 +76,7 @@ def _table(name: str, record: ForgettingRecord) -> Table:
         "Rate", "Images", "Training loss", "Test loss", "Accuracy, %", "Rise, nats an epoch", "n")))
     body = tuple((Cell(_LABELS[arm]), *(Cell(text.replace(" ± ", f"{f.NBSP}±{f.NBSP}").replace("-", f.MINUS)) for text in rest))
                  for arm, *rest in rows(record))
-    return Table(name + "-table", f"Trained at constant rates, {record.scaled.text}", columns, body, wide=True,
+    return Table(name + "-table", f"Trained at constant rates, {record.scaled.text}", columns, body,
                  note="Losses in nats an image, mean ± standard deviation over n seeds. Training loss: over the last epochs. "
                       "Rise: how much higher the trained network’s loss is on a batch for each epoch that has passed since, over "
                       "the last epoch.")
