@@ -87,9 +87,13 @@ def in_rounds(tasks: Mapping[str, Task], seeds: int | None, within: float | None
         keep(found, tuple(left_out))
 
 
+def too_short(small: Dataset, recipe: Recipe) -> bool:
+    """Would a run of `recipe` on the scaled data set take less than two steps?"""
+    return recipe.epochs * training.steps_per_epoch(small, recipe) < 2
+
+
 def check_steps(study: str, small: Dataset, recipe: Recipe) -> None:
     """Raises RecipeError if a run of `recipe` on the scaled data set would take less than two steps."""
-    steps = training.steps_per_epoch(small, recipe)
-    if steps * recipe.epochs < 2:
+    if too_short(small, recipe):
         raise RecipeError(f"study '{study}' is impossible at this scale: {recipe.epochs:.3g} epochs of {len(small.train)} images "
                           f"in batches of {recipe.batch_size} are less than two steps; choose a larger --scale.")

@@ -35,6 +35,7 @@ def members(path: Path) -> Iterator[tuple[str, bytes]]:
                 raise DataError(f"{path}: member '{name}' points outside the archive. Such an archive is not trusted; "
                                 "pack the class folders again.")
             yield str(parts), content
+    # zipfile says NotImplementedError of a compression that it does not know, RuntimeError of an encrypted member.
     except (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, RuntimeError,
             NotImplementedError) as error:
         raise DataError(f"{path} is damaged, incomplete or not the archive that its name says ({error}). Get or pack "

@@ -12,14 +12,13 @@ from typing import Literal
 import torch
 from pydantic import ValidationError
 
-from speedcore import training
 from speedcore.data.dataset import Dataset
 from speedcore.errors import RecipeError
 from speedcore.executors import Watcher
 from speedcore.ladders.model import Ladder, Rung
 from speedcore.ladders.scale import Scale
 from speedcore.recipe import Frozen, Recipe
-from speedcore.rounds import Training, in_rounds
+from speedcore.rounds import Training, in_rounds, too_short
 from speedcore.runs import Run, RunStore, staged
 
 WHOLE = Scale()
@@ -79,7 +78,7 @@ def scaled_recipes(ladder: Ladder, scale: Scale, small: Dataset) -> dict[str, Re
     found = {name: scale.recipe(recipe) for name, recipe in ladder.recipes.items()}
     for rung in ladder.steps:
         recipe, below = found[rung.name], ladder.below(rung)
-        if training.steps_per_epoch(small, recipe) < 1 or recipe.epochs * training.steps_per_epoch(small, recipe) < 2:
+        if too_short(small, recipe):
             raise RecipeError(f"ladder '{ladder.name}' {scale.text} is impossible: rung '{rung.name}' ({recipe.epochs:.3g} "
                               f"epochs of {len(small.train)} images in batches of {recipe.batch_size}) has less than two "
                               f"steps; choose a larger --scale.")
