@@ -20,7 +20,7 @@ def keep_memory() -> bool:
     mallopt = _glibc("mallopt")
     if mallopt is None:
         return False
-    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 2**28))
+    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, 2**28))
     return all(mallopt(which, value) for which, value in settings)
 
 

@@ -48,7 +48,7 @@ __all__ = [
 # Fields that came after the first runs had been published. At their defaults they stay out of the hash, so that a recipe
 # that does not use them keeps its name, and its finished runs stay findable.
 _LATER = ("order", "last_batch", "peek", "loader", "loss", "norm_precision", "augment.groups", "average.initial",
-          "average.power", "network.depth")
+          "average.power", "network.depth", "convolutions")
 
 
 class Recipe(Part):
@@ -57,7 +57,8 @@ class Recipe(Part):
     min_epochs: below this the planner prefers fewer seeds to shorter runs. validation: training images held out
     for curves and tuning. precision: "bf16" runs the network under autocast with fp32 weights; "bf16-weights"
     keeps the weights in bf16 too. norm_precision: of batch-norm's weights and running statistics; "bf16" only to replicate
-    systems that keep them in half precision. data: "device" augments while training, "precomputed" streams stored epochs,
+    systems that keep them in half precision. convolutions: "winograd" lets 3×3 ones in bf16 on a CPU take the short way of
+    `speedcore.networks.winograd`. data: "device" augments while training, "precomputed" streams stored epochs,
     "loader" brings image after image through torch's DataLoader. order: "fixed" shuffles once, the same for all epochs and seeds.
     last_batch: whether an epoch drops or keeps the batch that it cannot fill. loss: "sum" adds it up over the batch, at rates
     for a full one, so that a smaller batch counts for less; "mean" lets every batch count the same.
@@ -80,6 +81,7 @@ class Recipe(Part):
     precision: Literal["fp32", "bf16", "bf16-weights"] = "fp32"
     norm_precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = False
+    convolutions: Literal["direct", "winograd"] = "direct"
     data: Literal["device", "precomputed", "loader"] = "device"
     loader: Loader | None = None
     validation: NonNegativeInt = 1000
@@ -97,6 +99,8 @@ class Recipe(Part):
             raise ValueError('stored epochs hold whole batches; write last_batch = "drop" or data = "device"')
         if self.norm_precision == "bf16" and self.precision == "fp32":
             raise ValueError('norm_precision "bf16" needs a network that runs in bf16; write precision = "bf16"')
+        if self.convolutions == "winograd" and not (self.channels_last and self.precision != "fp32"):
+            raise ValueError('convolutions "winograd" are for bf16 with channels_last = true; write those too, or "direct"')
         if self.loader and self.data != "loader":
             raise ValueError('loader says how data = "loader" brings its images, but data is another; leave it out')
         if self.loader and self.loader.choices == "single" and self.augment.flip == "alternating":

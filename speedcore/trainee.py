@@ -14,7 +14,7 @@ from speedcore.allocator import keep_memory
 from speedcore.augment import Normalise
 from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset, Part, Split
-from speedcore.networks import build, parameter_counts
+from speedcore.networks import build, parameter_counts, winograd
 from speedcore.recipe import Recipe
 
 # Whitening filters settle long before this many images have been seen.
@@ -41,6 +41,8 @@ class Trainee:
             else:
                 for parameter in module.parameters(recurse=False):
                     parameter.data = parameter.data.to(dtype)
+        wanted = recipe.convolutions == "winograd" and device.type == "cpu"
+        self.convolutions = "winograd" if wanted and winograd.use(self.network) else "direct"
         self.normalise = Normalise.of(dataset)
         self.optimizer = optimizers.make(recipe.optimizer, self.network)
         self.parameters = parameter_counts(self.network)  # now: what is trained for a while only is frozen at the end

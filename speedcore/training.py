@@ -151,7 +151,7 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
         parameters=trainee.parameters,
         ledger=seconds, clocks={name: policy.seconds(seconds) for name, policy in POLICIES.items()}, metrics=metrics,
         peak_memory_bytes=peak_bytes, weights_sha256=digest(weights), device=device.type,
-        provenance=provenance.collect(device))
+        provenance={**provenance.collect(device), "convolutions": trainee.convolutions})
     return store.save(record, columns, epochs, weights, predictions)
 
 

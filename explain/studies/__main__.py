@@ -12,6 +12,7 @@ import typer
 
 from speedcore.console import console, device_of, live, run_app, seconds_of
 from speedcore.errors import UserError
+from speedcore.numbers import signed
 
 app = typer.Typer(help="Experiments that train networks in order to question their heatmaps.", add_completion=False,
                   no_args_is_help=True, pretty_exceptions_enable=False)
@@ -154,8 +155,8 @@ def _show_claim(found, planned: bool, count: int, out) -> None:
     table = Table(*made[0], box=None, header_style="bold", pad_edge=False)
     for row in made:
         between = row["interval"]
-        cells = row | {"interval": None if between is None else f"{between.low:+.3f} to {between.high:+.3f}"}
-        table.add_row(*("–" if v is None else f"{v:+.3f}" if k in ("difference", "d") else f"{v:.3f}" if isinstance(v, float)
+        cells = row | {"interval": None if between is None else f"{signed(between.low, 3)} to {signed(between.high, 3)}"}
+        table.add_row(*("–" if v is None else signed(v, 3) if k in ("difference", "d") else f"{v:.3f}" if isinstance(v, float)
                         else str(v) for k, v in cells.items()))
     out.print(table)
     for one in found:
