@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +51,15 @@ def sd(values: Sequence[float]) -> float | None:
         return None
     centre = mean(values)
     return math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (len(values) - 1))
+
+
+def pooled_sd(groups: Iterable[Sequence[float]]) -> float | None:
+    """Standard deviation within groups that share one, each around its own mean; None where no group has two values."""
+    groups = [group for group in groups if len(group) > 1]
+    if not groups:
+        return None
+    squares = math.fsum((value - mean(group)) ** 2 for group in groups for value in group)
+    return math.sqrt(squares / sum(len(group) - 1 for group in groups))
 
 
 def t_interval(values: Sequence[float]) -> Interval | None:

@@ -8,10 +8,11 @@ from itertools import islice
 import pytest
 import torch
 
-from benchmarks import data_path, loaders, memory, startup
+from benchmarks import convolutions, data_path, loaders, memory, startup
 from benchmarks.loaders import Source, Task
 from speedcore.augment import Normalise
 from speedcore.data.dataset import Split
+from speedcore.networks import winograd
 from speedcore.recipe import SGD, Augment
 from tests.speedcore import toys
 
@@ -89,3 +90,10 @@ def test_a_program_that_fails_is_no_measurement() -> None:
     assert startup.seconds(["-c", "pass"]) > 0
     with pytest.raises(subprocess.CalledProcessError):
         startup.seconds(["-c", "raise SystemExit(1)"])
+
+
+@pytest.mark.skipif(winograd.library() is None, reason="no C compiler on this machine")
+def test_both_ways_to_convolve_are_timed_in_turns_and_compared_with_fp32() -> None:
+    row = convolutions.layer(32, 32, 7, 4, 3)
+    assert row["min"] <= row["winograd / direct"] <= row["max"] and row["direct s"] > 0
+    assert 0 < row["error direct %"] < 0.4 < row["error winograd %"] < 2

@@ -17,8 +17,8 @@ from speedcore.numbers import signed
 from speedcore.runs import Run
 from speedcore.statistics import Interval
 
-REPRODUCTION = ("reproduced: the mean lies within two of the source's standard deviations of the source's mean (within two "
-                "of ours where it states none), or reaches what the source claims to reach where that is no figure")
+REPRODUCTION = ("reproduced: the mean lies within two of the source's standard deviations of the source's mean (where it states "
+                "none, within two of those within our rungs), or reaches what the source claims to reach where that is no figure")
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,11 @@ def _reproduced(reported: Reported, accuracies: Sequence[float], climb: Climb) -
         return mean >= reported.at_least, f"the source claims at least {100 * reported.at_least:.4g} %"
     whose = "the source's"
     if spread is None:
-        spread, whose = statistics.sd(accuracies), "our"
+        # Of all rungs: three runs of one alone may lie closer together than the next three will.
+        spread = statistics.pooled_sd([run.record.accuracy for run in runs] for runs in climb.runs.values())
+        whose = "our rungs'"
     if spread is None:
-        return None, "not compared: neither the source nor a single run of ours has a spread"
+        return None, "not compared: the source gives no spread, and no rung of ours has two runs"
     away = mean - reported.mean
     return abs(away) <= 2 * spread, (f"{signed(100 * away)} points from the source's {100 * reported.mean:.2f} %, where two of "
                                      f"{whose} standard deviations are {200 * spread:.2f}")

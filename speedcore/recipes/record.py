@@ -32,12 +32,12 @@ _WIDE = Recipe(
     channels_last=True,
 )
 
-# CIFAR-10: the published method, its convolutions by Winograd, for as many epochs as fit the budget. What was tried on the way to something better, on half-wide
-# networks in batches of 250 (20,000 images twelve times, judged by 25,000 others, one seed each; 84.7 % as it was): a third
-# convolution a stage, +0.3 points for a third more time; an average of the last weights, at a rate that does not fall to zero,
-# +0.35; crops of 4 pixels, cutout, batches of 1,000, rates of half and twice the 0.1: 0.3 to 1.2 points less. Narrower for longer
-# is no way: with three convolutions, an average and 11 epochs the half-wide network came to 88.4 % on test images in 486 s (one
-# run), where the wide one needs 720 s for 90.8 % in eight epochs.
+# CIFAR-10: the published method, its convolutions by Winograd, for as many epochs as fit the budget. What was tried on the way to
+# something better, on half-wide networks in batches of 250 (20,000 images twelve times, judged by 25,000 others, one seed each;
+# 84.7 % as it was): a third convolution a stage, +0.3 points for a third more time; an average of the last weights, at a rate
+# that does not fall to zero, +0.35; crops of 4 pixels, cutout, batches of 1,000, rates of half and twice the 0.1: 0.3 to 1.2
+# points less. Narrower for longer is no way: with three convolutions, an average and 11 epochs the half-wide network came to
+# 88.4 % on test images in 486 s (one run), where the wide one needs 720 s for 90.8 % in eight epochs of direct convolutions.
 _PICTURES = airbench94_muon(2000, epochs=15).changed(
     name="record", describe="airbench94_muon's method for longer, Winograd's convolutions", convolutions="winograd", min_epochs=3)
 

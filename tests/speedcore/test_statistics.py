@@ -19,6 +19,9 @@ def test_mean_and_sd_of_a_small_sample() -> None:
     assert statistics.mean([2, 4, 6]) == 4
     assert statistics.sd([2, 4, 6]) == 2
     assert statistics.sd([3.0]) is None
+    # Squares 2 + 0 + 8 over degrees of freedom 1 + 1 + 2.
+    assert statistics.pooled_sd([[1, 3], [5, 5], [0, 2, 4], [7]]) == pytest.approx((10 / 4) ** 0.5)
+    assert statistics.pooled_sd([[1], []]) is None
 
 
 def test_t_interval_of_three_values() -> None:
