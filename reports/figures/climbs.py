@@ -50,7 +50,7 @@ def climb(title: str, lines: dict[str, Sequence[Point]], apart: bool, xlabel: st
             _frame(ax, [p for one, points in zip(axes, shown.values(), strict=True) if one is ax for p in points])
         axes[0].set_ylabel("test accuracy (%)")
         work.figure.draw_without_rendering()  # where points are on the page is known only then
-        taken = [_around(ax, p) for ax, points in zip(axes, shown.values(), strict=True) for p in points]
+        taken = [box for ax, points in zip(axes, shown.values(), strict=True) for p in points for box in _around(ax, p)]
         for ax, (label, points) in zip(axes, shown.items(), strict=True):
             _names(ax, label, points, above=label == MEASURED, taken=taken)
         if not apart and len(shown) > 1:
@@ -68,17 +68,18 @@ def _line(ax, label: str, points: Sequence[Point]) -> None:
         ends = (by_name.get(p.on, p), p)
         ax.plot([end.seconds for end in ends], [end.accuracy for end in ends], **look)
         if p.low is not None:
-            ax.plot((p.seconds, p.seconds), (p.low, p.high), color=colour, linewidth=0.8, zorder=0)
+            ax.errorbar(p.seconds, p.accuracy, [[p.accuracy - p.low], [p.high - p.accuracy]], color=colour, alpha=0.45,
+                        linewidth=0.8, capsize=2, zorder=0)
         if p.hollow:
             ax.plot(p.seconds, p.accuracy, marker=marker, markersize=5, color="white", markeredgecolor=colour, zorder=2)
 
 
 def _names(ax, label: str, points: Sequence[Point], above: bool, taken: list[Bbox]) -> None:
-    """Each point's sign beside it, as near as there is room: over no other point and no other sign."""
+    """Each point's sign beside it, as near as there is room: over no other point, no bar and no other sign."""
     from matplotlib.transforms import Bbox
 
     for p in points:
-        text, (x, y) = p.sign or p.name, _place(ax, p)
+        text, (x, y) = p.sign or p.name, _place(ax, p.seconds, p.accuracy)
         width, height = 4.6 * len(text), 7.0
         for right, up in _NEAR:
             up = up if above else -up
@@ -90,23 +91,31 @@ def _names(ax, label: str, points: Sequence[Point], above: bool, taken: list[Bbo
                     va="center_baseline", fontsize=7, color=_STYLES[label][0])
 
 
-def _place(ax, p: Point) -> tuple[float, float]:
-    """Where a point is on the page, in points (1/72 inch)."""
-    x, y = ax.transData.transform((p.seconds, p.accuracy))
+def _place(ax, seconds: float, accuracy: float) -> tuple[float, float]:
+    """Where that is on the page, in points (1/72 inch)."""
+    x, y = ax.transData.transform((seconds, accuracy))
     return x * 72 / ax.figure.dpi, y * 72 / ax.figure.dpi
 
 
-def _around(ax, p: Point) -> Bbox:
+def _around(ax, p: Point) -> list[Bbox]:
+    """What a point and its bar cover."""
     from matplotlib.transforms import Bbox
 
-    x, y = _place(ax, p)
-    return Bbox.from_bounds(x - 3, y - 3, 6, 6)
+    x, y = _place(ax, p.seconds, p.accuracy)
+    boxes = [Bbox.from_bounds(x - 3, y - 3, 6, 6)]
+    if p.low is not None:
+        low, high = (_place(ax, p.seconds, end)[1] for end in (p.low, p.high))
+        boxes.append(Bbox.from_bounds(x - 1, low, 2, high - low))
+    return boxes
 
 
 def _frame(ax, points: Sequence[Point]) -> None:
-    """Fit the frame to the points: intervals over two or three seeds may be as wide as the axis is long, and leave it."""
+    """Fit the frame to points and bars; bars over two or three seeds may be wider than all else, and leave it then."""
     low, high = min(p.accuracy for p in points), max(p.accuracy for p in points)
-    room = 0.14 * (high - low) or 0.5
+    most = high - low
+    ends = [end for p in points if p.low is not None for end in (p.low, p.high)]
+    low, high = max(min([low, *ends]), low - most), min(max([high, *ends]), high + most)
+    room = 0.07 * (high - low) or 0.5
     ax.set_ylim(low - room, high + room)
 
 
