@@ -3,22 +3,13 @@
 A result of 4×4 pixels takes 36 products a pair of channels instead of 144: tiles of 6×6 pixels are evaluated at six points a
 side, multiplied there with the filters (36 matrix products over channels, torch's), and interpolated. The maps in and out
 are `winograd.c`, compiled by the machine's own C compiler when first needed and kept in the user cache. Results differ from
-direct convolutions by 1.3 % of their size (root mean square), eight times the rounding of a bf16 convolution: noise, to
+direct convolutions by 1.3 % of their size (root mean square), six times the rounding of a bf16 convolution: noise, to
 training. Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2015; the points are ours.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import logging
-import os
-import platform
-import shlex
-import shutil
-import subprocess
-import sys
-import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -26,17 +17,13 @@ import torch
 from jaxtyping import BFloat16, Float
 from torch import Tensor, nn
 
-from speedcore.data.cache import Cache
+from speedcore import compiling
 
-_SOURCE = Path(__file__).with_suffix(".c")
-_FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
 _LANES = 16
 # Planes of this size stay in the last cache between a map and the products: 8 to 32 MiB took the same time within noise.
 _PLANES_BYTES = 16 * 2**20
 # Narrower layers are bound by memory: with 32 channels on 31×31 cells, 0.8 to 1.0 of the direct time, with 24 no gain.
 _LEAST_CHANNELS = 32
-
-_log = logging.getLogger(__name__)
 
 
 def use(network: nn.Module) -> bool:
@@ -146,39 +133,5 @@ def _call(name: str, source: Tensor, target: Tensor, count: int, *sizes: int) ->
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled maps; None, and a line in the log that says why, where there is no Linux or no C compiler."""
-    compiler = shlex.split(os.environ.get("CC", "")) or [c for c in ("cc", "gcc", "clang") if shutil.which(c)][:1]
-    if not sys.platform.startswith("linux") or not compiler:
-        _log.warning("Winograd's convolutions need Linux and a C compiler (cc, gcc, clang, or what CC names); "
-                     "convolutions are direct instead, which takes longer.")
-        return None
-    try:
-        return ctypes.CDLL(str(_compiled(compiler)))
-    except (OSError, subprocess.SubprocessError) as error:
-        detail = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1:]
-        _log.warning("%s cannot be compiled with '%s' (%s); convolutions are direct instead, which takes longer.",
-                     _SOURCE.name, shlex.join(compiler), *detail or ["no reason given"])
-        return None
-
-
-def _compiled(compiler: list[str]) -> Path:
-    """The library's file in the user cache, made if it is not there: one for each source, compiler and processor."""
-    version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    flags = next((line for line in _processor().splitlines() if line.startswith(("flags", "Features"))), platform.machine())
-    made_of = "\0".join([_SOURCE.read_text(), *compiler, version, *_FLAGS, flags])
-    file = Cache.at().root / "compiled" / f"winograd-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.so"
-    if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-            made = Path(folder) / file.name
-            subprocess.run([*compiler, *_FLAGS, "-o", str(made), str(_SOURCE)], capture_output=True, text=True, check=True,
-                           timeout=300)
-            made.rename(file)
-    return file
-
-
-def _processor() -> str:
-    try:
-        return Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return ""
+    """The compiled maps; None, and a line in the log that says why, where they cannot be had."""
+    return compiling.load(Path(__file__).with_suffix(".c"), "convolutions are direct instead, which takes longer")
