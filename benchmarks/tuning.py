@@ -100,7 +100,7 @@ def main() -> None:
                 found[change].append(trial(dataset, recipe, seed, RunStore(Path(folder) / str(i))))
                 print(f"seed {seed}, {change}: {found[change][-1]}", flush=True)
             path = record.write(
-                f"tuning-{chosen.name}", f"Changes of recipe '{chosen.recipe}' on {chosen.dataset}, {epochs:g} epochs, judged on "
+                f"tuning-{chosen.name}", f"Changes of recipe '{base.name}' on {chosen.dataset}, {epochs:g} epochs, judged on "
                 f"{len(dataset.test):,} held-out training images.", rows(found), images=len(dataset.train),
                 recipes={"as it is": base.model_dump(mode="json")}, per_seed=found)
     print(path)
