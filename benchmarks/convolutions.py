@@ -21,6 +21,7 @@ from benchmarks.contest import spread
 from speedcore import recipes
 from speedcore.allocator import keep_memory
 from speedcore.clock import Stopwatch
+from speedcore.console import run_app
 from speedcore.data import batches as data_path
 from speedcore.data.dataset import Dataset, Provenance, Split
 from speedcore.errors import UserError
@@ -105,6 +106,4 @@ def _row(what: str, batch: int, seconds: dict[str, list[float]], more: dict[str,
 
 
 if __name__ == "__main__":
-    from speedcore.console import run_app
-
     raise SystemExit(run_app(lambda standalone_mode: main()))

@@ -108,36 +108,48 @@ INLINE void weigh_adjoint(const vec *u, int s, vec *g, int t) {
 
 #define TILE(planes) ((planes) + ((n * down + row) * across + column) * channels + c)
 #define PIXEL(pixels, y, x) ((pixels) + ((n * height + (y)) * width + (x)) * channels + c)
+#define INSIDE(y, x) ((y) >= 0 && (y) < height && (x) >= 0 && (x) < width)
+
+/* A tile of size×size pixels that begins `border` before its place, into d; zero where there is no image. */
+#define READ_PIXELS(d, size, border) \
+    for (int i = 0; i < (size); i++) \
+        for (int j = 0; j < (size); j++) { \
+            int y = 4 * row + i - (border), x = 4 * column + j - (border); \
+            (d)[(size) * i + j] = INSIDE(y, x) ? load(PIXEL(image, y, x)) : (vec){0}; \
+        }
+
+/* Six rows of values, `length` long, through `map` into the planes; and the planes' columns through `map` into rows of six. */
+#define ROWS_TO_PLANES(map, rows, length) \
+    for (int i = 0; i < 6; i++) { \
+        vec v[6]; \
+        map((rows) + (length) * i, 1, v, 1); \
+        for (int j = 0; j < 6; j++) store(TILE(planes) + (6 * i + j) * plane, v[j]); \
+    }
+#define PLANES_TO_COLUMNS(map, columns) \
+    for (int j = 0; j < 6; j++) { \
+        vec v[6]; \
+        for (int i = 0; i < 6; i++) v[i] = load(TILE(planes) + (6 * i + j) * plane); \
+        map(v, 1, (columns) + j, 6); \
+    }
 
 void image_to_planes(const bf16 *image, bf16 *planes, long images, int height, int width, int channels) {
     EACH_TILE(channels) {
-        vec d[36], half[36], v[6];
-        for (int i = 0; i < 6; i++)
-            for (int j = 0; j < 6; j++) {
-                int y = 4 * row + i - 1, x = 4 * column + j - 1;
-                int inside = y >= 0 && y < height && x >= 0 && x < width;
-                d[6 * i + j] = inside ? load(PIXEL(image, y, x)) : (vec){0};
-            }
+        vec d[36], half[36];
+        READ_PIXELS(d, 6, 1)
         for (int j = 0; j < 6; j++) evaluate(d + j, 6, half + j, 6);
-        for (int i = 0; i < 6; i++) {
-            evaluate(half + 6 * i, 1, v, 1);
-            for (int j = 0; j < 6; j++) store(TILE(planes) + (6 * i + j) * plane, v[j]);
-        }
+        ROWS_TO_PLANES(evaluate, half, 6)
     }
 }
 
 void planes_to_image(const bf16 *planes, bf16 *image, long images, int height, int width, int channels) {
     EACH_TILE(channels) {
-        vec m[6], half[24], r[4];
-        for (int j = 0; j < 6; j++) {
-            for (int i = 0; i < 6; i++) m[i] = load(TILE(planes) + (6 * i + j) * plane);
-            interpolate(m, 1, half + j, 6);
-        }
+        vec half[24], r[4];
+        PLANES_TO_COLUMNS(interpolate, half)
         for (int i = 0; i < 4; i++) {
             interpolate(half + 6 * i, 1, r, 1);
             for (int j = 0; j < 4; j++) {
                 int y = 4 * row + i, x = 4 * column + j;
-                if (y < height && x < width) store(PIXEL(image, y, x), r[j]);
+                if (INSIDE(y, x)) store(PIXEL(image, y, x), r[j]);
             }
         }
     }
@@ -145,17 +157,10 @@ void planes_to_image(const bf16 *planes, bf16 *image, long images, int height, i
 
 void planes_to_image_adjoint(const bf16 *image, bf16 *planes, long images, int height, int width, int channels) {
     EACH_TILE(channels) {
-        vec r[16], half[24], m[6];
-        for (int i = 0; i < 4; i++)
-            for (int j = 0; j < 4; j++) {
-                int y = 4 * row + i, x = 4 * column + j;
-                r[4 * i + j] = y < height && x < width ? load(PIXEL(image, y, x)) : (vec){0};
-            }
+        vec r[16], half[24];
+        READ_PIXELS(r, 4, 0)
         for (int j = 0; j < 4; j++) interpolate_adjoint(r + j, 4, half + j, 4);
-        for (int i = 0; i < 6; i++) {
-            interpolate_adjoint(half + 4 * i, 1, m, 1);
-            for (int j = 0; j < 6; j++) store(TILE(planes) + (6 * i + j) * plane, m[j]);
-        }
+        ROWS_TO_PLANES(interpolate_adjoint, half, 4)
     }
 }
 
@@ -170,11 +175,8 @@ void image_to_planes_adjoint(const bf16 *planes, bf16 *image, long images, int h
             memset(sum, 0, sizeof sum);
             for (int row = 0; row < down; row++)
                 for (int column = 0; column < across; column++) {
-                    vec v[6], half[36], d[6];
-                    for (int j = 0; j < 6; j++) {
-                        for (int i = 0; i < 6; i++) v[i] = load(TILE(planes) + (6 * i + j) * plane);
-                        evaluate_adjoint(v, 1, half + j, 6);
-                    }
+                    vec half[36], d[6];
+                    PLANES_TO_COLUMNS(evaluate_adjoint, half)
                     for (int i = 0; i < 6; i++) {
                         evaluate_adjoint(half + 6 * i, 1, d, 1);
                         for (int j = 0; j < 6; j++) sum[(4 * row + i) * side + 4 * column + j] += d[j];
