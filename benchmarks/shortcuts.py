@@ -1,0 +1,71 @@
+"""Do heatmaps show what networks rely on? What studies of planted shortcuts found, kept beside the other results.
+
+    python -m explain.studies shortcuts --epochs 3
+    python -m benchmarks.shortcuts [--runs DIR]
+
+Writes results/shortcuts-RECIPE.json for each study beside the runs: a row a shortcut and layer, with the same correlation for
+each null control, and every network's reliance and mass.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import record
+from explain.studies.shortcuts import LAYERS, ModelRecord, StudyRecord, kept, tracking
+from speedcore import statistics
+from speedcore.console import run_app
+from speedcore.data.shapes import SHORTCUTS
+from speedcore.runs import RunStore
+
+
+def write(study: StudyRecord) -> Path:
+    """The result file of one study."""
+    seeds = {model.seed for model in study.models}
+    return record.write(
+        f"shortcuts-{study.recipe.name}",
+        f"Networks with a planted shortcut: does the {study.method} mass on it rise with what they lose when it is swapped? Rank "
+        f"correlations over networks.", rows(study.models), made=study.provenance, epochs=study.recipe.epochs,
+        seeds=len(seeds), recipes={"with": study.recipe.model_dump(mode="json")},
+        **{"training images": study.train_images, "test images": study.test_images,
+           "test images a class": study.images_per_class},
+        per_seed=[{"shortcut": m.shortcut, "correlation": m.correlation, "arm": m.arm, "seed": m.seed, "reliance": m.reliance,
+                   "accuracy right": m.accuracy_right, "accuracy swapped": m.accuracy_swapped,
+                   "mass": {layer: m.mass(layer) for layer in LAYERS}} for m in study.models])
+
+
+def rows(models: tuple[ModelRecord, ...]) -> list[dict]:
+    """One a shortcut and layer."""
+    made = []
+    for shortcut in SHORTCUTS:
+        own = [m for m in models if m.shortcut == shortcut]
+        for layer in LAYERS if own else ():
+            found = tracking(own, shortcut, layer)
+            made.append({
+                "shortcut": shortcut, "layer": layer, "networks": found.n, "rank correlation": found.correlation,
+                "95 % interval": record.bounds(found.interval), "verdict": found.verdict,
+                "reliance, least": min(m.reliance for m in own), "reliance, most": max(m.reliance for m in own)} | {
+                f"null: {control.replace('_', ' ')}": _with_reliance(own, lambda m, c=control: m.layers[layer].controls[c].score)
+                for control in own[0].layers[layer].controls})
+    return made
+
+
+def _with_reliance(models: list[ModelRecord], mass: Callable[[ModelRecord], float | None]) -> float | None:
+    known = [(m.reliance, value) for m in models if (value := mass(m)) is not None]
+    return statistics.rank_correlation(*zip(*known, strict=True)) if known else None
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--runs", type=Path)
+    studies = list(kept(RunStore(options.parse_args().runs)))
+    if not studies:
+        print("no study of shortcuts lies beside the runs; python -m explain.studies shortcuts makes one.")
+    for study in studies:
+        print(write(study))
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_app(lambda standalone_mode: main()))
