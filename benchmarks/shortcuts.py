@@ -10,7 +10,6 @@ each null control, and every network's reliance and mass.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import record
@@ -38,22 +37,23 @@ def write(study: StudyRecord) -> Path:
 
 def rows(models: tuple[ModelRecord, ...]) -> list[dict]:
     """One a shortcut and layer."""
-    made = []
-    for shortcut in SHORTCUTS:
-        own = [m for m in models if m.shortcut == shortcut]
-        for layer in LAYERS if own else ():
-            found = tracking(own, shortcut, layer)
-            made.append({
-                "shortcut": shortcut, "layer": layer, "networks": found.n, "rank correlation": found.correlation,
-                "95 % interval": record.bounds(found.interval), "verdict": found.verdict,
-                "reliance, least": min(m.reliance for m in own), "reliance, most": max(m.reliance for m in own)} | {
-                f"null: {control.replace('_', ' ')}": _with_reliance(own, lambda m, c=control: m.layers[layer].controls[c].score)
-                for control in own[0].layers[layer].controls})
-    return made
+    return [_row([m for m in models if m.shortcut == shortcut], shortcut, layer)
+            for shortcut in SHORTCUTS if any(m.shortcut == shortcut for m in models) for layer in LAYERS]
 
 
-def _with_reliance(models: list[ModelRecord], mass: Callable[[ModelRecord], float | None]) -> float | None:
-    known = [(m.reliance, value) for m in models if (value := mass(m)) is not None]
+def _row(models: list[ModelRecord], shortcut: str, layer: str) -> dict:
+    found = tracking(models, shortcut, layer)
+    reliance, layers = [m.reliance for m in models], [m.layers[layer] for m in models]
+    return {"shortcut": shortcut, "layer": layer, "networks": found.n, "rank correlation": found.correlation,
+            "95 % interval": record.bounds(found.interval), "verdict": found.verdict,
+            "reliance, least": min(reliance), "reliance, most": max(reliance),
+            **{f"null: {control.replace('_', ' ')}": _correlation(reliance, [each.controls[control].score for each in layers])
+               for control in layers[0].controls}}
+
+
+def _correlation(reliance: list[float], masses: list[float | None]) -> float | None:
+    """Over the networks that have a mass."""
+    known = [pair for pair in zip(reliance, masses, strict=True) if pair[1] is not None]
     return statistics.rank_correlation(*zip(*known, strict=True)) if known else None
 
 
