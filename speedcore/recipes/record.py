@@ -35,10 +35,10 @@ _WIDE = Recipe(
 
 # CIFAR-10: the published method in smaller batches, its convolutions by Winograd, for as many epochs as fit the budget. Tried on
 # 25,000 training images and judged by the 25,000 others (one seed each; eight epochs of the published method: 87.2 %): batches
-# of 500 at half its filters' rate, 87.6 % at the same cost; at 0.16, 87.4 after six epochs, and with those 86.7 without crops, 87.2
-# with an average of the last weights; after four and a half, 86.3 at 0.24, as in batches of 250 at 0.16, and 86.5 at 0.16 with
-# a momentum of 0.8. Images of 17 pixels at first cost a third: for 40 % of the steps 0.5 to 0.7 points less in three quarters
-# of the time, for 70 % 3.0 less in half of it, which fewer epochs would cost too; leaving out the easiest third of the images
+# of 500 at half its filters' rate, 87.6 % at the same cost; at 0.16, 87.4 after six epochs, and with those 86.7 without crops,
+# 87.2 with an average of the last weights; after four and a half, 86.3 at 0.24, as in batches of 250 at 0.16, and 86.5 at 0.16
+# with a momentum of 0.8. Images of 17 pixels at first cost a third: for 40 % of the steps 0.5 to 0.7 points less in three
+# quarters of the time, for 70 % 3.0 less in half of it, as fewer epochs would cost; leaving out the easiest third of the images
 # after some epochs, 0.3 less. Before that on half-wide networks (20,000 images twelve times, batches of 250): a third
 # convolution a stage, +0.3 points for a third more time; crops of 4 pixels, cutout, rates of half and twice the 0.1, 0.3 to 1.2
 # points less. Narrower for longer is no way: with three convolutions, an average and 11 epochs the half-wide network came to
