@@ -45,10 +45,10 @@ def _sgd(batch_size: int, epochs: float, schedule: Schedule) -> SGD:
                whiten_bias=WhitenBias(lr=lr, schedule=own))
 
 
-def _muon(batch_size: int, epochs: float, lr: float) -> Muon:
-    """airbench94_muon's rates: `lr` for filters, 0.67 and 0.053 an image for head and biases, decay 2e-6 an image."""
+def _muon(batch_size: int, epochs: float) -> Muon:
+    """airbench94_muon's rates: 0.24 for filters, 0.67 and 0.053 an image for head and biases, decay 2e-6 an image."""
     own = Schedule(knots=((0.0, 1.0), (_WHITEN_EPOCHS / epochs, 0.0), (1.0, 0.0)))
-    return Muon(lr=lr, momentum=0.6, newton_schulz_steps=3, head_lr=0.67 * batch_size, bias_lr=0.053 * batch_size,
+    return Muon(lr=0.24, momentum=0.6, newton_schulz_steps=3, head_lr=0.67 * batch_size, bias_lr=0.053 * batch_size,
                 sgd_momentum=0.85, decay=2e-6 * batch_size,
                 whiten_bias=WhitenBias(lr=0.053 * batch_size, schedule=own))
 
@@ -68,13 +68,10 @@ def _airbench94(batch_size: int, mirror: bool = True) -> Recipe:
                    lookahead=Lookahead(decay=0.95, every=5, power=3.0))
 
 
-def airbench94_muon(batch_size: int, mirror: bool = True, epochs: float = 8, lr: float = 0.24) -> Recipe:
-    """The method of Muon; as published with 8 epochs and a filters' rate of 0.24.
-
-    The whitening's bias is trained for three epochs in any case.
-    """
+def airbench94_muon(batch_size: int, mirror: bool = True, epochs: float = 8) -> Recipe:
+    """The method of Muon, as published but for its length: the whitening's bias is trained for three epochs in any case."""
     return _recipe("airbench94-muon", "airbench94_muon as published: Muon for the filters, 6 views", batch_size, mirror,
-                   network=_UNIT_HEAD, optimizer=_muon(batch_size, epochs, lr), epochs=epochs,
+                   network=_UNIT_HEAD, optimizer=_muon(batch_size, epochs), epochs=epochs,
                    schedule=Schedule(knots=((0.0, 1.0), (1.0, 0.0))))
 
 
