@@ -76,11 +76,12 @@ def study(plan: Preregistration, datasets: Sequence[Dataset], store: RunStore, r
             if any([work.do(what, seed, seconds_left) for work in works for what in stage(work)]):
                 record = keep()
     return Study(record or keep(), path / "result.json", tuple(
-        f"{work.dataset.name}: {done} of {count} {_NAMES.get(what, what + ' pairs')} stand; the others were left out because "
-        f"the time ran out, and the same command continues." for work in works for what, done in work.stopped.items()))
+        f"{work.dataset.name}: {done} of {count} {_pairs(what)} stand; the others were left out because the time ran out, and "
+        f"the same command continues." for work in works for what, done in work.stopped.items()))
 
 
-_NAMES = {WITH: "pairs", MATCHED: "matched pairs"}
+def _pairs(what: str) -> str:
+    return {WITH: "pairs", MATCHED: "matched pairs"}.get(what, f"pairs of the part '{what}'")
 
 
 def _stages(match: bool) -> list[Callable[[_Work], Sequence[str]]]:
