@@ -161,6 +161,11 @@ class Pictures:
     strips: tuple[Strip, ...]
     compact: bool = False  # two strips side by side where there is room
 
+    @property
+    def few(self) -> bool:
+        """Whether the rows are to be read together, on one page."""
+        return len(self.strips) <= 4
+
 
 @dataclass(frozen=True)
 class Look:

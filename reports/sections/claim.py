@@ -21,7 +21,7 @@ from speedcore.procedure import Tested
 COMMAND = "python -m explain.studies claim"
 # Of what a difference is shown beside the same difference of maps that know nothing of it.
 _NULLS = {"wrong_class": "map of a wrong class", "another_image": "another image’s map"}
-_PARTS = {"crop": "crop", "flip": "flip", "cutout": "cutout", "all": "all three"}
+_PARTS = {"crop": "crop", "flip": "flip", "cutout": "cutout", "all": "all together"}
 
 
 def section(context: Context) -> Section:

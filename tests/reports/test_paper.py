@@ -11,6 +11,7 @@ import pytest
 import reports
 from reports import pdf
 from reports.model import FigureSpec, Prose
+from tests.reports import making
 
 LIMIT = 2_000_000
 
@@ -132,3 +133,20 @@ def test_without_weasyprint_one_clear_message(inputs, tmp_path, monkeypatch) -> 
         reports.render(inputs, tmp_path)
     assert caught.value.exit_status == 3
     assert sorted(reports.render(inputs, tmp_path, ("html",))) == ["html", "json"]
+
+
+def test_few_rows_of_pictures_share_a_page(document) -> None:
+    """Mean maps are compared row by row: mean image, without and with augmentation."""
+    pictures = [tag for tag in tags(document.Root.StructTreeRoot.K, "/Figure") if str(tag.Alt).startswith("Mean ")]
+    rows = 3 * len(making.CLASSES)
+    assert pictures and len(pictures) % rows == 0
+    for first in range(0, len(pictures), rows):
+        assert len({page_of(tag) for tag in pictures[first:first + rows]}) == 1
+
+
+def page_of(tag) -> tuple[int, int]:
+    """The page that a structure element's content is on."""
+    for node in (tag, *([tag.K] if isinstance(tag.K, pikepdf.Dictionary) else tag.K)):
+        if isinstance(node, pikepdf.Dictionary) and "/Pg" in node:
+            return node.Pg.objgen
+    raise AssertionError("no page")
