@@ -9,14 +9,12 @@ and every pair's values.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from benchmarks import record
 from explain.studies.verdicts import ClaimRecord, kept, null_differences, rows, verdicts
 from speedcore import statistics
 from speedcore.console import run_app
-from speedcore.runs import RunStore
 
 
 def write(study: ClaimRecord) -> Path:
@@ -51,13 +49,7 @@ def _nulls(study: ClaimRecord, row: dict) -> dict[str, float | None]:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--runs", type=Path)
-    studies = list(kept(RunStore(options.parse_args().runs)))
-    if not studies:
-        print("no study of the claim lies beside the runs; python -m explain.studies claim makes one.")
-    for study in studies:
-        print(write(study))
+    record.keep_studies(__doc__, kept, write, "the claim", "python -m explain.studies claim")
 
 
 if __name__ == "__main__":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from speedcore import provenance
+from speedcore.runs import RunStore
 from speedcore.statistics import Interval
 
 HERE = Path(__file__).parent
@@ -29,6 +32,18 @@ def write(name: str, question: str, rows: list[dict], device: str = "cpu", made:
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     page()
     return path
+
+
+def keep_studies(describe: str | None, kept: Callable[[RunStore], Iterable], write_one: Callable[..., Path], what: str,
+                 command: str) -> None:
+    """A program that writes the result file of each study of `what` that lies beside the runs; `command` makes one."""
+    options = argparse.ArgumentParser(description=describe, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--runs", type=Path)
+    studies = list(kept(RunStore(options.parse_args().runs)))
+    if not studies:
+        print(f"no study of {what} lies beside the runs; {command} makes one.")
+    for study in studies:
+        print(write_one(study))
 
 
 def page() -> Path:

@@ -9,15 +9,12 @@ each null control, and every network's reliance and mass.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from benchmarks import record
-from explain.studies.shortcuts import LAYERS, ModelRecord, StudyRecord, kept, tracking
-from speedcore import statistics
+from explain.studies.shortcuts import LAYERS, ModelRecord, StudyRecord, following, kept, tracking
 from speedcore.console import run_app
 from speedcore.data.shapes import SHORTCUTS
-from speedcore.runs import RunStore
 
 
 def write(study: StudyRecord) -> Path:
@@ -47,24 +44,12 @@ def _row(models: list[ModelRecord], shortcut: str, layer: str) -> dict:
     return {"shortcut": shortcut, "layer": layer, "networks": found.n, "rank correlation": found.correlation,
             "95 % interval": record.bounds(found.interval), "verdict": found.verdict,
             "reliance, least": min(reliance), "reliance, most": max(reliance),
-            **{f"null: {control.replace('_', ' ')}": _correlation(reliance, [each.controls[control].score for each in layers])
+            **{f"null: {control.replace('_', ' ')}": following(reliance, [each.controls[control].score for each in layers])[1]
                for control in layers[0].controls}}
 
 
-def _correlation(reliance: list[float], masses: list[float | None]) -> float | None:
-    """Over the networks that have a mass."""
-    known = [pair for pair in zip(reliance, masses, strict=True) if pair[1] is not None]
-    return statistics.rank_correlation(*zip(*known, strict=True)) if known else None
-
-
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--runs", type=Path)
-    studies = list(kept(RunStore(options.parse_args().runs)))
-    if not studies:
-        print("no study of shortcuts lies beside the runs; python -m explain.studies shortcuts makes one.")
-    for study in studies:
-        print(write(study))
+    record.keep_studies(__doc__, kept, write, "shortcuts", "python -m explain.studies shortcuts")
 
 
 if __name__ == "__main__":

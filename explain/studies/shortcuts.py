@@ -122,9 +122,15 @@ class Tracking:
 
 def tracking(models: Sequence[ModelRecord], shortcut: str, layer: str) -> Tracking:
     """Over the networks trained with that shortcut of which any map could be scored."""
-    known = [(m.reliance, mass) for m in models if m.shortcut == shortcut and (mass := m.mass(layer)) is not None]
-    found = statistics.rank_correlation(*zip(*known, strict=True)) if known else None
-    return Tracking(shortcut, layer, len(known), found, statistics.rank_interval(found, len(known)))
+    own = [m for m in models if m.shortcut == shortcut]
+    n, found = following([m.reliance for m in own], [m.mass(layer) for m in own])
+    return Tracking(shortcut, layer, n, found, statistics.rank_interval(found, n))
+
+
+def following(reliance: Sequence[float], masses: Sequence[float | None]) -> tuple[int, float | None]:
+    """(n, rank correlation) over the networks that have a mass; no correlation where ranks do not differ or n is 0."""
+    known = [pair for pair in zip(reliance, masses, strict=True) if pair[1] is not None]
+    return len(known), statistics.rank_correlation(*zip(*known, strict=True)) if known else None
 
 
 def study(recipe: Recipe, store: RunStore, device: str = "cpu", shortcuts: Sequence[str] = SHORTCUTS,
