@@ -3,7 +3,7 @@
 python -m benchmarks.convolutions [--rounds 5] [--batch 250] [--steps-only]
 The layers are those of the record network on 32×32 images; forward and backward in bf16, laid out as n·h·w·c, direct and by
 Winograd in turns. Errors are against fp32, of the result, root mean square over that of the result. A step is a whole one:
-images as they come, forward, backward, optimiser.
+images as they come, forward, backward, optimiser; by Winograd with the network's other layers fused around them.
 """
 
 from __future__ import annotations
@@ -87,10 +87,14 @@ def step(name: str, dataset: str, channels: int, side: int, rounds: int) -> dict
 
 
 def alternate(takes: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each, in turns, after two rounds that warm up."""
+    """Seconds of each, in turns, after two rounds that warm up. Each turn is taken twice, and its second time counts.
+
+    The first finds its memory taken by the other way: a step by Winograd then waits for 100,000 page faults, a third longer.
+    """
     found: dict[str, list[float]] = {way: [] for way in takes}
     for _ in range(rounds + 2):
         for way, take in takes.items():
+            take()
             watch = Stopwatch()
             take()
             found[way].append(watch.seconds())

@@ -12,7 +12,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+
+from torch import Tensor
 
 from speedcore.data.cache import Cache
 
@@ -40,10 +43,16 @@ def load(source: Path, without: str) -> ctypes.CDLL | None:
         return None
 
 
+def call(library: Callable[[], ctypes.CDLL], name: str, *arguments: Tensor | int) -> None:
+    """Call the function `name` of a library: tensors go as the addresses of their data, whole numbers as C's long."""
+    getattr(library(), name)(*(ctypes.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else ctypes.c_long(a) for a in arguments))
+
+
 def _library(source: Path, compiler: list[str]) -> Path:
     """The library's file in the user cache, made if it is not there: one for each source, compiler and processor."""
     version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    made_of = "\0".join([source.read_text(), *compiler, version, *_FLAGS, _instructions()])
+    headers = [file.read_text() for file in sorted(source.parent.glob("*.h"))]
+    made_of = "\0".join([source.read_text(), *headers, *compiler, version, *_FLAGS, _instructions()])
     file = Cache.at().root / "compiled" / f"{source.stem}-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.so"
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from speedcore.allocator import keep_memory
 from speedcore.augment import Normalise
 from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset, Part, Split
-from speedcore.networks import build, parameter_counts, winograd
+from speedcore.networks import build, fused, parameter_counts
 from speedcore.recipe import Recipe
 
 # Whitening filters settle long before this many images have been seen.
@@ -42,7 +42,7 @@ class Trainee:
                 for parameter in module.parameters(recurse=False):
                     parameter.data = parameter.data.to(dtype)
         wanted = recipe.convolutions == "winograd" and device.type == "cpu"
-        self.convolutions = "winograd" if wanted and winograd.use(self.network) else "direct"
+        self.convolutions = "winograd" if wanted and fused.use(self.network) else "direct"
         self.normalise = Normalise.of(dataset)
         self.optimizer = optimizers.make(recipe.optimizer, self.network)
         self.parameters = parameter_counts(self.network)  # now: what is trained for a while only is frozen at the end

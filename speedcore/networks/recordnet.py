@@ -89,8 +89,10 @@ class RecordNet(nn.Module):
         self.logit_scale = logit_scale
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
-        x = self.stages(self.activation(self.whiten(x)))
-        return self.head(x.amax(dim=(2, 3))) * self.logit_scale
+        return self.head(self.stages(self.whitened(x)).amax(dim=(2, 3))) * self.logit_scale
+
+    def whitened(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n p h1 w1"]:
+        return self.activation(self.whiten(x))
 
     @torch.no_grad()
     def prepare(self, batches: Iterable[Float[Tensor, "n c h w"]], eps: float = 5e-4) -> None:

@@ -2,33 +2,13 @@
 
    A tile is 6×6 pixels of the image for 4×4 of the result. Polynomials are multiplied at the points 0, A, −A, B, −B and
    infinity; with A = √½ and B = √2 rounding to bf16 does least harm (1.3 % of the result's size; 2.7 % with 1 and 2).
-   Images are stored as n·h·w·c, planes as 36·tile·c, filters as k·3·3·c and their planes as 36·k·c; channels are multiples
-   of 16. Beyond its border an image is zero. Each map has its adjoint beside it: gradients go through that. */
+   Images are stored as n·h·w·c, planes as 36·tile·c, filters as k·3·3·c and their planes as 36·k·c; there are at
+   least 16 channels. Beyond its border an image is zero. Each map has its adjoint beside it: gradients go through that. */
 
-#include <stdint.h>
-#include <string.h>
+#include "lanes.h"
 
-#define LANES 16
 #define A 0.70710678f
 #define B 1.41421356f
-#define INLINE static inline __attribute__((always_inline))
-
-typedef uint16_t bf16;
-typedef float vec __attribute__((vector_size(4 * LANES)));
-typedef uint32_t bits __attribute__((vector_size(4 * LANES)));
-typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
-
-INLINE vec load(const bf16 *from) {
-    halves h;
-    memcpy(&h, from, sizeof h);
-    return (vec)(__builtin_convertvector(h, bits) << 16);
-}
-
-INLINE void store(bf16 *to, vec value) { /* to the nearest, ties to even */
-    bits b = (bits)value;
-    halves h = __builtin_convertvector((b + 0x7fff + ((b >> 16) & 1)) >> 16, halves);
-    memcpy(to, &h, sizeof h);
-}
 
 /* One dimension at a time: from values s vectors apart to values t vectors apart. */
 
@@ -98,23 +78,23 @@ INLINE void weigh_adjoint(const vec *u, int s, vec *g, int t) {
 /* All tiles of all images. Threads take rows of tiles. */
 
 #define EACH_TILE(channels) \
-    int down = (height + 3) / 4, across = (width + 3) / 4; \
+    long down = (height + 3) / 4, across = (width + 3) / 4; \
     long plane = images * down * across * channels; \
     _Pragma("omp parallel for collapse(2) schedule(static)") \
     for (long n = 0; n < images; n++) \
-        for (int row = 0; row < down; row++) \
-            for (int column = 0; column < across; column++) \
-                for (int c = 0; c < channels; c += LANES)
+        for (long row = 0; row < down; row++) \
+            for (long column = 0; column < across; column++) \
+                for (long c = 0; c < channels; c += LANES)
 
-#define TILE(planes) ((planes) + ((n * down + row) * across + column) * channels + c)
-#define PIXEL(pixels, y, x) ((pixels) + ((n * height + (y)) * width + (x)) * channels + c)
+#define TILE(planes) ((planes) + ((n * down + row) * across + column) * channels + lanes_at(c, channels))
+#define PIXEL(pixels, y, x) ((pixels) + ((n * height + (y)) * width + (x)) * channels + lanes_at(c, channels))
 #define INSIDE(y, x) ((y) >= 0 && (y) < height && (x) >= 0 && (x) < width)
 
 /* A tile of size×size pixels that begins `border` before its place, into d; zero where there is no image. */
 #define READ_PIXELS(d, size, border) \
     for (int i = 0; i < (size); i++) \
         for (int j = 0; j < (size); j++) { \
-            int y = 4 * row + i - (border), x = 4 * column + j - (border); \
+            long y = 4 * row + i - (border), x = 4 * column + j - (border); \
             (d)[(size) * i + j] = INSIDE(y, x) ? load(PIXEL(image, y, x)) : (vec){0}; \
         }
 
@@ -132,7 +112,7 @@ INLINE void weigh_adjoint(const vec *u, int s, vec *g, int t) {
         map(v, 1, (columns) + j, 6); \
     }
 
-void image_to_planes(const bf16 *image, bf16 *planes, long images, int height, int width, int channels) {
+void image_to_planes(const bf16 *image, bf16 *planes, long images, long height, long width, long channels) {
     EACH_TILE(channels) {
         vec d[36], half[36];
         READ_PIXELS(d, 6, 1)
@@ -141,21 +121,21 @@ void image_to_planes(const bf16 *image, bf16 *planes, long images, int height, i
     }
 }
 
-void planes_to_image(const bf16 *planes, bf16 *image, long images, int height, int width, int channels) {
+void planes_to_image(const bf16 *planes, bf16 *image, long images, long height, long width, long channels) {
     EACH_TILE(channels) {
         vec half[24], r[4];
         PLANES_TO_COLUMNS(interpolate, half)
         for (int i = 0; i < 4; i++) {
             interpolate(half + 6 * i, 1, r, 1);
             for (int j = 0; j < 4; j++) {
-                int y = 4 * row + i, x = 4 * column + j;
+                long y = 4 * row + i, x = 4 * column + j;
                 if (INSIDE(y, x)) store(PIXEL(image, y, x), r[j]);
             }
         }
     }
 }
 
-void planes_to_image_adjoint(const bf16 *image, bf16 *planes, long images, int height, int width, int channels) {
+void planes_to_image_adjoint(const bf16 *image, bf16 *planes, long images, long height, long width, long channels) {
     EACH_TILE(channels) {
         vec r[16], half[24];
         READ_PIXELS(r, 4, 0)
@@ -164,17 +144,68 @@ void planes_to_image_adjoint(const bf16 *image, bf16 *planes, long images, int h
     }
 }
 
+/* Pooling on the way: of each 2×2 results the largest, and which one that was (0 to 3, the first of equals). A pooled image
+   has height / 2 by width / 2 pixels: what is left over at an odd border goes into none. */
+
+#define POOLED(pixels, y, x) ((pixels) + ((n * (height / 2) + (y)) * (width / 2) + (x)) * channels + lanes_at(c, channels))
+#define EACH_POOLED \
+    for (int i = 0; i < 2; i++) \
+        for (int j = 0; j < 2; j++)
+#define INSIDE_POOLED(y, x) ((y) < height / 2 && (x) < width / 2)
+
+void planes_to_pooled(const bf16 *planes, bf16 *image, long images, long height, long width, long channels, uint8_t *which) {
+    EACH_TILE(channels) {
+        vec half[24], r[16];
+        PLANES_TO_COLUMNS(interpolate, half)
+        for (int i = 0; i < 4; i++) interpolate(half + 6 * i, 1, r + 4 * i, 1);
+        EACH_POOLED {
+            long y = 2 * row + i, x = 2 * column + j;
+            if (!INSIDE_POOLED(y, x)) continue;
+            const vec *corner = r + 8 * i + 2 * j;
+            vec largest = corner[0];
+            ints at = {0};
+            for (int k = 1; k < 4; k++) {
+                vec other = corner[k / 2 * 4 + k % 2];
+                ints larger = other > largest;
+                largest = choose(larger, other, largest);
+                at = (at & ~larger) | (k & larger);
+            }
+            store(POOLED(image, y, x), largest);
+            bytes narrow = __builtin_convertvector(at, bytes);
+            memcpy(POOLED(which, y, x), &narrow, sizeof narrow);
+        }
+    }
+}
+
+void planes_to_pooled_adjoint(const bf16 *image, bf16 *planes, long images, long height, long width, long channels,
+                              const uint8_t *which) {
+    EACH_TILE(channels) {
+        vec r[16] = {{0}}, half[24];
+        EACH_POOLED {
+            long y = 2 * row + i, x = 2 * column + j;
+            if (!INSIDE_POOLED(y, x)) continue;
+            bytes narrow;
+            memcpy(&narrow, POOLED(which, y, x), sizeof narrow);
+            ints at = __builtin_convertvector(narrow, ints);
+            vec value = load(POOLED(image, y, x));
+            for (int k = 0; k < 4; k++) r[8 * i + 2 * j + k / 2 * 4 + k % 2] = choose(at == k, value, (vec){0});
+        }
+        for (int j = 0; j < 4; j++) interpolate_adjoint(r + j, 4, half + j, 4);
+        ROWS_TO_PLANES(interpolate_adjoint, half, 4)
+    }
+}
+
 /* Tiles overlap, so that this one adds up, in fp32, an image and 16 channels at a time. */
-void image_to_planes_adjoint(const bf16 *planes, bf16 *image, long images, int height, int width, int channels) {
-    int down = (height + 3) / 4, across = (width + 3) / 4, side = 4 * across + 2;
+void image_to_planes_adjoint(const bf16 *planes, bf16 *image, long images, long height, long width, long channels) {
+    long down = (height + 3) / 4, across = (width + 3) / 4, side = 4 * across + 2;
     long plane = images * down * across * channels;
     #pragma omp parallel for schedule(static)
     for (long n = 0; n < images; n++)
-        for (int c = 0; c < channels; c += LANES) {
+        for (long c = 0; c < channels; c += LANES) {
             vec sum[(4 * down + 2) * side];
             memset(sum, 0, sizeof sum);
-            for (int row = 0; row < down; row++)
-                for (int column = 0; column < across; column++) {
+            for (long row = 0; row < down; row++)
+                for (long column = 0; column < across; column++) {
                     vec half[36], d[6];
                     PLANES_TO_COLUMNS(evaluate_adjoint, half)
                     for (int i = 0; i < 6; i++) {
@@ -182,44 +213,43 @@ void image_to_planes_adjoint(const bf16 *planes, bf16 *image, long images, int h
                         for (int j = 0; j < 6; j++) sum[(4 * row + i) * side + 4 * column + j] += d[j];
                     }
                 }
-            for (int y = 0; y < height; y++)
-                for (int x = 0; x < width; x++) store(PIXEL(image, y, x), sum[(y + 1) * side + x + 1]);
+            for (long y = 0; y < height; y++)
+                for (long x = 0; x < width; x++) store(PIXEL(image, y, x), sum[(y + 1) * side + x + 1]);
         }
 }
 
-void filters_to_planes(const float *filters, bf16 *planes, long count, int channels) {
+void filters_to_planes(const float *filters, bf16 *planes, long count, long channels) {
     long plane = count * channels;
     #pragma omp parallel for schedule(static)
     for (long k = 0; k < count; k++)
-        for (int c = 0; c < channels; c += LANES) {
+        for (long c = 0; c < channels; c += LANES) {
             vec g[9], half[18], u[6];
-            for (int i = 0; i < 9; i++) memcpy(g + i, filters + (9 * k + i) * channels + c, sizeof *g);
+            long at = lanes_at(c, channels);
+            for (int i = 0; i < 9; i++) g[i] = load_floats(filters + (9 * k + i) * channels + at);
             for (int j = 0; j < 3; j++) weigh(g + j, 3, half + j, 3);
             for (int i = 0; i < 6; i++) {
                 weigh(half + 3 * i, 1, u, 1);
-                for (int j = 0; j < 6; j++) store(planes + (6 * i + j) * plane + k * channels + c, u[j]);
+                for (int j = 0; j < 6; j++) store(planes + (6 * i + j) * plane + k * channels + at, u[j]);
             }
         }
 }
 
-void filters_to_planes_adjoint(const bf16 *planes, float *filters, long count, int channels) { /* adds to filters */
+void filters_to_planes_adjoint(const bf16 *planes, float *filters, long count, long channels) { /* adds to filters */
     long plane = count * channels;
     #pragma omp parallel for schedule(static)
     for (long k = 0; k < count; k++)
-        for (int c = 0; c < channels; c += LANES) {
-            vec u[6], half[18], g[3], old;
+        for (long c = 0; c < channels; c += LANES) {
+            vec u[6], half[18], g[3];
+            long at = lanes_at(c, channels);
             for (int j = 0; j < 6; j++) {
-                for (int i = 0; i < 6; i++) u[i] = load(planes + (6 * i + j) * plane + k * channels + c);
+                for (int i = 0; i < 6; i++) u[i] = load(planes + (6 * i + j) * plane + k * channels + at);
                 weigh_adjoint(u, 1, half + j, 6);
             }
             for (int i = 0; i < 3; i++) {
                 weigh_adjoint(half + 6 * i, 1, g, 1);
-                for (int j = 0; j < 3; j++) {
-                    float *to = filters + (9 * k + 3 * i + j) * channels + c;
-                    memcpy(&old, to, sizeof old);
-                    old += g[j];
-                    memcpy(to, &old, sizeof old);
-                }
+                for (int j = 0; j < 3; j++) /* lanes that overlap are added once */
+                    for (long lane = c - at; lane < LANES; lane++)
+                        filters[(9 * k + 3 * i + j) * channels + at + lane] += g[j][lane];
             }
         }
 }

@@ -10,7 +10,8 @@ training. Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Netwo
 from __future__ import annotations
 
 import ctypes
-from functools import cache
+from collections.abc import Iterator
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -19,10 +20,10 @@ from torch import Tensor, nn
 
 from speedcore import compiling
 
-_LANES = 16
 # Planes of this size stay in the last cache between a map and the products: 8 to 32 MiB took the same time within noise.
 _PLANES_BYTES = 16 * 2**20
-# Narrower layers are bound by memory: with 32 channels on 31×31 cells, 0.8 to 1.0 of the direct time, with 24 no gain.
+# Narrower layers are bound by memory: with 32 channels on 31×31 cells, 0.8 to 1.0 of the direct time, with 24 no gain but
+# where results are pooled (`fused.py`).
 _LEAST_CHANNELS = 32
 
 
@@ -42,96 +43,105 @@ def use(network: nn.Module) -> bool:
 def _fits(layer: nn.Conv2d) -> bool:
     return (layer.kernel_size == (3, 3) and layer.padding == (1, 1) and layer.padding_mode == "zeros" and layer.bias is None
             and layer.stride == layer.dilation == (1, 1) and layer.groups == 1
-            and min(layer.in_channels, layer.out_channels) >= _LEAST_CHANNELS
-            and layer.in_channels % _LANES == 0 and layer.out_channels % _LANES == 0)
+            and min(layer.in_channels, layer.out_channels) >= _LEAST_CHANNELS)
 
 
 class Conv3x3(nn.Conv2d):
     """A 3×3 convolution, padded by one, that takes the short way where it may."""
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h w"]:
-        bf16 = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        if x.device.type != "cpu" or not (bf16 or x.dtype == self.weight.dtype == torch.bfloat16):
-            return super().forward(x)
-        return convolve(x.to(torch.bfloat16), self.weight)
+        return convolve(x.to(torch.bfloat16), self.weight) if short(x, self.weight) else super().forward(x)
 
 
-def convolve(x: BFloat16[Tensor, "n c h w"], weight: Float[Tensor, "k c 3 3"]) -> BFloat16[Tensor, "n k h w"]:
-    """The convolution of `x`, padded by one, with `weight`; channels multiples of 16. Gradients reach both."""
-    return _Convolution.apply(x, weight)
+def short(x: Tensor, weight: Tensor) -> bool:
+    """Whether a layer with that weight, given x, may take the short way: on a CPU, in bf16 or autocast to it."""
+    bf16 = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return x.device.type == "cpu" and (bf16 or x.dtype == weight.dtype == torch.bfloat16)
+
+
+def convolve(x: BFloat16[Tensor, "n c h w"], weight: Float[Tensor, "k c 3 3"],
+             pooled: bool = False) -> BFloat16[Tensor, "n k h2 w2"]:
+    """The convolution of `x`, padded by one, with `weight`; at least 16 channels. Gradients reach both.
+
+    pooled: only the largest of each 2×2 results (what is left over at an odd border is dropped), a quarter of the memory.
+    """
+    return _Convolution.apply(x, weight, pooled)
 
 
 class _Convolution(torch.autograd.Function):
 
     @staticmethod
-    def forward(ctx, x, weight):
+    def forward(ctx, x, weight, pooled):
         x = x.contiguous(memory_format=torch.channels_last)
         filters = weight.detach().float().contiguous(memory_format=torch.channels_last)
         count, channels = weight.shape[:2]
         planes = torch.empty((36, count, channels), dtype=torch.bfloat16)
-        _call("filters_to_planes", filters, planes, count, channels)
-        result = _image_like(x, count)
-        for rows in _parts(x, count):
-            products = torch.bmm(_to_planes("image_to_planes", x[rows]), planes.transpose(1, 2))
-            _to_image("planes_to_image", products, result[rows])
-        ctx.save_for_backward(x, planes)
+        _maps("filters_to_planes", filters, planes, count, channels)
+        height, width = x.shape[2:]
+        result = _images(len(x), count, height // 2, width // 2) if pooled else _images(len(x), count, height, width)
+        which = torch.empty_like(result, dtype=torch.uint8) if pooled else None
+        for rows, tiles, products in _parts(x, count):
+            place = rows.stop - rows.start, height, width
+            _maps("image_to_planes", x[rows], tiles, *place, channels)
+            torch.bmm(tiles, planes.transpose(1, 2), out=products)
+            if pooled:
+                _maps("planes_to_pooled", products, result[rows], *place, count, which[rows])
+            else:
+                _maps("planes_to_image", products, result[rows], *place, count)
+        ctx.save_for_backward(x, planes, which)
         ctx.dtype = weight.dtype
         return result
 
     @staticmethod
     def backward(ctx, gradient):
-        x, planes = ctx.saved_tensors
+        x, planes, which = ctx.saved_tensors
         _, count, channels = planes.shape
+        height, width = x.shape[2:]
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        of_x = _image_like(x, channels) if ctx.needs_input_grad[0] else None
+        of_x = _images(len(x), channels, height, width) if ctx.needs_input_grad[0] else None
         of_filters = torch.zeros((count, channels, 3, 3)).to(memory_format=torch.channels_last) \
             if ctx.needs_input_grad[1] else None
-        for rows in _parts(x, count):
-            of_products = _to_planes("planes_to_image_adjoint", gradient[rows])
+        for rows, tiles, products in _parts(x, count):
+            place = rows.stop - rows.start, height, width
+            if which is None:
+                _maps("planes_to_image_adjoint", gradient[rows], products, *place, count)
+            else:
+                _maps("planes_to_pooled_adjoint", gradient[rows], products, *place, count, which[rows])
             if of_filters is not None:
-                tiles = _to_planes("image_to_planes", x[rows])  # made anew: cheaper than to bring them back from memory
-                _call("filters_to_planes_adjoint", torch.bmm(of_products.transpose(1, 2), tiles), of_filters, count, channels)
+                _maps("image_to_planes", x[rows], tiles, *place, channels)  # again: cheaper than to bring them back from memory
+                # The wider side last is what a matrix product is quicker at, by up to a third.
+                of_planes = torch.bmm(tiles.transpose(1, 2), products).transpose(1, 2).contiguous()
+                _maps("filters_to_planes_adjoint", of_planes, of_filters, count, channels)
             if of_x is not None:
-                _to_image("image_to_planes_adjoint", torch.bmm(of_products, planes), of_x[rows])
-        return of_x, None if of_filters is None else of_filters.to(ctx.dtype)
+                torch.bmm(products, planes, out=tiles)
+                _maps("image_to_planes_adjoint", tiles, of_x[rows], *place, channels)
+        return of_x, None if of_filters is None else of_filters.to(ctx.dtype), None
 
 
-def _image_like(x: Tensor, channels: int) -> Tensor:
-    return torch.empty((len(x), channels, *x.shape[2:]), dtype=torch.bfloat16, memory_format=torch.channels_last)
+def _images(n: int, channels: int, height: int, width: int) -> BFloat16[Tensor, "n c h w"]:
+    return torch.empty((n, channels, height, width), dtype=torch.bfloat16, memory_format=torch.channels_last)
 
 
-def _parts(x: Tensor, count: int) -> list[slice]:
-    """Slices of images whose planes, in and out, fit `_PLANES_BYTES`; all of about the same length."""
-    each = 2 * 36 * _tiles(x) * (x.shape[1] + count)
-    parts = min(len(x), -(-each * len(x) // _PLANES_BYTES))
-    bounds = [len(x) * part // parts for part in range(parts + 1)] if parts else []
-    return [slice(*ends) for ends in zip(bounds, bounds[1:], strict=False)]
+def _parts(x: Tensor, count: int) -> Iterator[tuple[slice, BFloat16[Tensor, "36 t c"], BFloat16[Tensor, "36 t k"]]]:
+    """Slices of images, all of about the same length, with room for the planes of either side, which fits `_PLANES_BYTES`.
 
-
-def _tiles(x: Tensor) -> int:
-    """Tiles an image."""
+    The room is the same each time: what is still in the cache is written over there.
+    """
     height, width = x.shape[2:]
-    return -(-height // 4) * -(-width // 4)
-
-
-def _to_planes(name: str, images: BFloat16[Tensor, "n c h w"]) -> BFloat16[Tensor, "36 t c"]:
-    n, channels, height, width = images.shape
-    planes = torch.empty((36, n * _tiles(images), channels), dtype=torch.bfloat16)
-    _call(name, images, planes, n, height, width, channels)
-    return planes
-
-
-def _to_image(name: str, planes: BFloat16[Tensor, "36 t c"], images: BFloat16[Tensor, "n c h w"]) -> None:
-    n, channels, height, width = images.shape
-    _call(name, planes, images, n, height, width, channels)
-
-
-def _call(name: str, source: Tensor, target: Tensor, count: int, *sizes: int) -> None:
-    getattr(library(), name)(ctypes.c_void_p(source.data_ptr()), ctypes.c_void_p(target.data_ptr()),
-                             ctypes.c_long(count), *map(ctypes.c_int, sizes))
+    tiles = -(-height // 4) * -(-width // 4)  # an image
+    each = 2 * 36 * tiles * (x.shape[1] + count)
+    parts = min(len(x), -(-each * len(x) // _PLANES_BYTES))
+    bounds = [len(x) * part // max(1, parts) for part in range(parts + 1)]
+    most = max((stop - start for start, stop in zip(bounds, bounds[1:], strict=False)), default=0)
+    room = [torch.empty(36 * most * tiles * channels, dtype=torch.bfloat16) for channels in (x.shape[1], count)]
+    for start, stop in zip(bounds, bounds[1:], strict=False):
+        yield slice(start, stop), *(r[:len(r) * (stop - start) // most].view(36, (stop - start) * tiles, -1) for r in room)
 
 
 @cache
 def library() -> ctypes.CDLL | None:
     """The compiled maps; None, and a line in the log that says why, where they cannot be had."""
     return compiling.load(Path(__file__).with_suffix(".c"), "convolutions are direct instead, which takes longer")
+
+
+_maps = partial(compiling.call, library)
