@@ -58,8 +58,9 @@ class Recipe(Part):
     for curves and tuning. precision: "bf16" runs the network under autocast with fp32 weights; "bf16-weights"
     keeps the weights in bf16 too. norm_precision: of batch-norm's weights and running statistics; "bf16" only to replicate
     systems that keep them in half precision. convolutions: "winograd" lets 3×3 ones in bf16 on a CPU take the short way of
-    `speedcore.networks.winograd`. data: "device" augments while training, "precomputed" streams stored epochs,
-    "loader" brings image after image through torch's DataLoader. order: "fixed" shuffles once, the same for all epochs and seeds.
+    `speedcore.networks.winograd`, RecordNet's stages that of `speedcore.networks.fused`. data: "device" augments while training,
+    "precomputed" streams stored epochs, "loader" brings image after image through torch's DataLoader. order: "fixed" shuffles
+    once, the same for all epochs and seeds.
     last_batch: whether an epoch drops or keeps the batch that it cannot fill. loss: "sum" adds it up over the batch, at rates
     for a full one, so that a smaller batch counts for less; "mean" lets every batch count the same.
     """
