@@ -54,11 +54,15 @@ _PICTURES = airbench94_muon(2000).changed(
     convolutions="winograd")
 
 # 28×28 images: a padded 3×3 whitening keeps 14 cells a side for the first stage. Digits and clothes are grey.
-_CLOTHES = _WIDE.changed(network=RecordNet(widths=(64, 256, 256), whiten_kernel=3), epochs=8,
-                             test_time=Views(mirror=True))
+_GREY = RecordNet(widths=(64, 256, 256), whiten_kernel=3)
+# Clothes: batches of 500 lose next to nothing against 250 (94.63 and 94.69 % held out after four epochs of 50,000 images without
+# augmentation; one seed) and cost a fifth less; rates an image stay, that of the filters grows with the root. Mirror images
+# alone are better than with crops of two pixels (95.17 and 94.89 % after five epochs, mirror views counted, and 94.72 after four).
+_CLOTHES = _WIDE.changed(network=_GREY, batch_size=500, epochs=10, augment=Augment(flip="alternating"), test_time=Views(mirror=True),
+                         optimizer=_MUON.model_copy(update={"lr": 0.14, "bias_lr": 3.32, "head_lr": 41.8, "decay": 1e-3}))
 # The mirror image of a 2 is no digit.
-_DIGITS = _CLOTHES.changed(network=RecordNet(widths=(32, 128, 128), whiten_kernel=3), epochs=8,
-                           augment=Augment(crop=2), test_time=Views(shifts=True))
+_DIGITS = _WIDE.changed(network=_GREY.model_copy(update={"widths": (32, 128, 128)}), epochs=8,
+                        augment=Augment(crop=2), test_time=Views(shifts=True))
 
 # Ten thousand images make short epochs: cut to three of them, the wide network had learned nothing yet (65.7 % after
 # 60 s, where the narrow one reached 99.5 % in 20 s; one seed each).
@@ -78,7 +82,7 @@ def _narrow(recipe: Recipe, widths: tuple[int, int, int], epochs: float, batch_s
 
 SPRINT = {
     "*": _narrow(_WIDE, (32, 64, 128), 8, 125),
-    "fashion-mnist": _narrow(_CLOTHES, (32, 64, 128), 10, 125),
+    "fashion-mnist": _narrow(_WIDE.changed(network=_GREY, test_time=Views(mirror=True)), (32, 64, 128), 10, 125),
     "mnist": _narrow(_DIGITS, (24, 32, 64), 4, 125),
     "shapes": _narrow(_SHAPES, (32, 64, 128), 12, 125),
 }
