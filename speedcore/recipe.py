@@ -48,7 +48,7 @@ __all__ = [
 # Fields that came after the first runs had been published. At their defaults they stay out of the hash, so that a recipe
 # that does not use them keeps its name, and its finished runs stay findable.
 _LATER = ("order", "last_batch", "peek", "loader", "loss", "norm_precision", "augment.groups", "average.initial",
-          "average.power", "network.depth", "convolutions")
+          "average.power", "network.depth", "network.whiten_border", "convolutions")
 
 
 class Recipe(Part):

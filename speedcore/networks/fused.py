@@ -49,5 +49,5 @@ class FusedRecordNet(RecordNet):
         if not winograd.short(x, self.whiten.weight):
             return super().whitened(x)
         layer = self.whiten
-        patches = F.conv2d(x, layer.weight, None, layer.stride, layer.padding)
+        patches = F.conv2d(self.border(x), layer.weight, None, layer.stride, layer.padding)
         return normgelu.bias_gelu(patches.bfloat16(), layer.bias)

@@ -24,7 +24,7 @@ _TO_THE_RECORD = (
          ("network.logit_scale", "network.head_std", "optimizer.head_lr", "optimizer.bias_lr", "optimizer.decay",
           "optimizer.sgd_momentum")),
     Step("whiten-bias", "the whitening's bias: {told}", ("optimizer.whiten_bias",)),
-    Step("whitening", "{told}", ("network.whiten_kernel", "network.whiten_stride")),
+    Step("whitening", "{told}", ("network.whiten_kernel", "network.whiten_stride", "network.whiten_border")),
     Step("norms", "{told}", ("network.norm_eps", "network.norm_momentum", "network.activation")),
     Step("width", "{told}", ("network.widths", "network.depth")),
     Step("filter-rate", "filters at a rate of {end.optimizer.lr:g} for {start.optimizer.lr:g}",

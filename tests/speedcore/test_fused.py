@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from speedcore.networks import fused, normgelu, winograd
 from speedcore.networks.recordnet import FrozenScaleNorm, RecordNet
+from speedcore.recipe import RecordNet as RecordNetSpec
 from tests.speedcore.test_winograd import relative_error
 
 pytestmark = pytest.mark.skipif(winograd.library() is None, reason="no C compiler on this machine")
@@ -23,8 +24,7 @@ def image(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def network(**fields) -> RecordNet:
     torch.manual_seed(0)
-    described = dict(widths=(32, 64, 64), depth=2, whiten_kernel=2, whiten_stride=1, activation="gelu", logit_scale=0.1,
-                     norm_momentum=0.4, norm_eps=1e-5, head_std=1.0) | fields
+    described = RecordNetSpec(widths=(32, 64, 64)).model_dump(exclude={"kind"}) | fields
     return RecordNet(3, (32, 32), 10, **described).to(**CHANNELS_LAST)
 
 
@@ -112,7 +112,8 @@ def in_training(net: RecordNet, x: torch.Tensor) -> list[torch.Tensor]:
     return [logits.detach(), *(p.grad for p in net.parameters() if p.grad is not None)]
 
 
-@pytest.mark.parametrize("fields", [{}, {"depth": 3}, {"whiten_kernel": 4, "whiten_stride": 2, "widths": (16, 64)}])
+@pytest.mark.parametrize("fields", [{}, {"depth": 3, "whiten_border": True},
+                                    {"whiten_kernel": 4, "whiten_stride": 2, "widths": (16, 64)}])
 def test_a_network_is_the_same_network_on_either_way(fields: dict) -> None:
     plain = network(**fields)
     x = torch.randn(16, 3, 32, 32).to(**CHANNELS_LAST)
