@@ -34,9 +34,17 @@ INLINE vec load_floats(const float *from) {
     return v;
 }
 
+INLINE void store_floats(float *to, vec value) { memcpy(to, &value, sizeof value); }
+
 INLINE vec choose(ints where, vec yes, vec no) { return (vec)(((ints)yes & where) | ((ints)no & ~where)); }
 
-/* Where sixteen of `count` channels begin: the last ones overlap those before, where `count` is no multiple of 16. */
+/* Where sixteen of `count` channels begin: the last ones overlap those before, where `count` is no multiple of 16. What is
+   stored twice is the same twice; what is added up must leave out the lanes that were there `already`. */
 INLINE long lanes_at(long c, long count) { return c + LANES <= count ? c : count - LANES; }
+
+INLINE vec leave_out(vec value, long already) {
+    const ints lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    return choose(lane >= (int32_t)already, value, (vec){0});
+}
 
 #endif

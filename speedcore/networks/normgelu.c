@@ -26,8 +26,8 @@ INLINE void normal(vec z, vec *density, vec *below) {
     *below = 0.5f + (vec)((ints)(0.5f - tail) ^ sign);
 }
 
-INLINE void add(double *total, vec value, long already) { /* lanes that overlap are added once */
-    for (long lane = already; lane < LANES; lane++) total[lane] += value[lane];
+INLINE void add(double *total, vec value) {
+    for (int lane = 0; lane < LANES; lane++) total[lane] += value[lane];
 }
 
 /* Σ x and Σ x² of each channel into partial[CHUNKS][2][channels], which is zero. */
@@ -45,8 +45,8 @@ void sums(const bf16 *x, double *partial, long pixels, long channels) {
                     sum += v;
                     squares += v * v;
                 }
-                add(total + at, sum, c - at);
-                add(total + channels + at, squares, c - at);
+                add(total + at, leave_out(sum, c - at));
+                add(total + channels + at, leave_out(squares, c - at));
             }
     }
 }
@@ -87,8 +87,8 @@ void gradient_sums(const bf16 *x, const bf16 *dy, double *partial, const float *
                     sum += dz;
                     along += dz * (value - centre);
                 }
-                add(total + at, sum, c - at);
-                add(total + channels + at, along, c - at);
+                add(total + at, leave_out(sum, c - at));
+                add(total + channels + at, leave_out(along, c - at));
             }
     }
 }

@@ -247,9 +247,10 @@ void filters_to_planes_adjoint(const bf16 *planes, float *filters, long count, l
             }
             for (int i = 0; i < 3; i++) {
                 weigh_adjoint(half + 6 * i, 1, g, 1);
-                for (int j = 0; j < 3; j++) /* lanes that overlap are added once */
-                    for (long lane = c - at; lane < LANES; lane++)
-                        filters[(9 * k + 3 * i + j) * channels + at + lane] += g[j][lane];
+                for (int j = 0; j < 3; j++) {
+                    float *to = filters + (9 * k + 3 * i + j) * channels + at;
+                    store_floats(to, load_floats(to) + leave_out(g[j], c - at));
+                }
             }
         }
 }

@@ -109,8 +109,9 @@ class _Convolution(torch.autograd.Function):
                 _maps("planes_to_pooled_adjoint", gradient[rows], products, *place, count, which[rows])
             if of_filters is not None:
                 _maps("image_to_planes", x[rows], tiles, *place, channels)  # again: cheaper than to bring them back from memory
-                # The wider side last is what a matrix product is quicker at, by up to a third.
-                of_planes = torch.bmm(tiles.transpose(1, 2), products).transpose(1, 2).contiguous()
+                # A matrix product is quicker, by up to a third, with its wider side last.
+                of_planes = torch.bmm(products.transpose(1, 2), tiles) if count <= channels else \
+                    torch.bmm(tiles.transpose(1, 2), products).transpose(1, 2).contiguous()
                 _maps("filters_to_planes_adjoint", of_planes, of_filters, count, channels)
             if of_x is not None:
                 torch.bmm(products, planes, out=tiles)
