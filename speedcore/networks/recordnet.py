@@ -63,7 +63,7 @@ class RecordNet(nn.Module):
     """Whitening, a stage for each of `widths`, global max-pool, linear head without bias. Needs images of at least 16×16."""
 
     def __init__(self, channels: int, size: tuple[int, int], classes: int, widths: tuple[int, ...], depth: int,
-                 whiten_kernel: int, whiten_stride: int, whiten_border: bool, activation: str, logit_scale: float,
+                 whiten_kernel: int, whiten_stride: int, whiten_border: int, activation: str, logit_scale: float,
                  norm_momentum: float, norm_eps: float, head_std: float):
         super().__init__()
         if min(size) < 16:
@@ -71,14 +71,15 @@ class RecordNet(nn.Module):
                               f"choose a recipe with network 'davidnet', which pads small images.")
         patch = channels * whiten_kernel**2
         # Kernel 2 unpadded leaves 31 of 32 pixels, kernel 3 padded keeps 28 of 28: stages of 15-7-3 and 14-7-3. With a border
-        # kernel 2 keeps 32: stages of 16-8-4, which the same number of Winograd's tiles covers as 15-7-3.
+        # of one kernel 2 keeps 32: stages of 16-8-4, which the same number of Winograd's tiles covers as 15-7-3.
         # Kernel 4 padded with stride 2 leaves 14 of 28, so that two stages end at 3 cells a side.
         padding = whiten_kernel // 3
         cells = [((side + 2 * padding + whiten_border - whiten_kernel) // whiten_stride + 1) >> len(widths) for side in size]
         if min(cells) < 1:
             raise RecipeError(f"network 'recordnet' with {len(widths)} stages leaves nothing of images of {size[0]}×{size[1]} "
                               f"pixels; give it fewer widths or whiten_stride = 1.")
-        self.border = nn.ReflectionPad2d((0, 1, 0, 1)) if whiten_border else nn.Identity()
+        before, after = whiten_border // 2, whiten_border - whiten_border // 2
+        self.border = nn.ReflectionPad2d((before, after, before, after)) if whiten_border else nn.Identity()
         self.whiten = nn.Conv2d(channels, 2 * patch, whiten_kernel, whiten_stride, padding)
         self.whiten.weight.requires_grad_(False)
         act = _ACTIVATIONS[activation]

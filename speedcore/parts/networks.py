@@ -24,8 +24,9 @@ class DavidNet(Part):
 class RecordNet(Part):
     """A whitened convolutional network (`speedcore.networks.recordnet`): a stage of `depth` convolutions for each of `widths`.
 
-    With three convolutions a stage the second and third lie beside an identity. whiten_border: the image's last row and column
-    are followed by one more, mirrored, so that an unpadded 2×2 whitening keeps as many cells as there are pixels.
+    With three convolutions a stage the second and third lie beside an identity. whiten_border: so many rows and columns more
+    for the whitening, mirrored, half of them (rounded down) before the image's first; one keeps a cell for each pixel under 2×2
+    patches.
     """
 
     kind: Literal["recordnet"] = "recordnet"
@@ -33,7 +34,7 @@ class RecordNet(Part):
     depth: Literal[2, 3] = 2
     whiten_kernel: Literal[2, 3, 4] = 2
     whiten_stride: Literal[1, 2] = 1
-    whiten_border: bool = False
+    whiten_border: Annotated[int, Field(ge=0, le=8)] = 0
     activation: Literal["gelu", "silu", "relu"] = "gelu"
     logit_scale: PositiveFloat = 1 / 9
     norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.4

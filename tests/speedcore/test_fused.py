@@ -112,7 +112,7 @@ def in_training(net: RecordNet, x: torch.Tensor) -> list[torch.Tensor]:
     return [logits.detach(), *(p.grad for p in net.parameters() if p.grad is not None)]
 
 
-@pytest.mark.parametrize("fields", [{}, {"depth": 3, "whiten_border": True},
+@pytest.mark.parametrize("fields", [{}, {"depth": 3, "whiten_border": 1},
                                     {"whiten_kernel": 4, "whiten_stride": 2, "widths": (16, 64)}])
 def test_a_network_is_the_same_network_on_either_way(fields: dict) -> None:
     plain = network(**fields)

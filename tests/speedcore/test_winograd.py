@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from speedcore import compiling
 from speedcore.errors import RecipeError
 from speedcore.networks import winograd
 from speedcore.recipe import RecordNet
@@ -128,3 +129,12 @@ def test_winograd_is_for_bf16_in_channels_last() -> None:
     with pytest.raises(RecipeError, match="bf16"):
         WIDE.changed(precision="fp32")
     assert WIDE.hash != WIDE.changed(convolutions="direct").hash
+
+
+@needs_library
+def test_a_library_is_made_anew_when_its_header_changes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SPEEDCORE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "one.c").write_text('#include "number.h"\nlong number(void) { return NUMBER; }\n')
+    for number in (1, 2):
+        (tmp_path / "number.h").write_text(f"#define NUMBER {number}\n")
+        assert compiling.load(tmp_path / "one.c", "nothing is known").number() == number
