@@ -30,25 +30,33 @@ INLINE void add(double *total, vec value) {
     for (int lane = 0; lane < LANES; lane++) total[lane] += value[lane];
 }
 
-/* Σ x and Σ x² of each channel into partial[CHUNKS][2][channels], which is zero. */
-void sums(const bf16 *x, double *partial, long pixels, long channels) {
-    #pragma omp parallel for schedule(static)
-    for (long chunk = 0; chunk < CHUNKS; chunk++) {
-        double *total = partial + chunk * 2 * channels;
-        long end = pixels * (chunk + 1) / CHUNKS;
-        for (long from = pixels * chunk / CHUNKS; from < end; from += BLOCK)
-            for (long c = 0; c < channels; c += LANES) {
-                long at = lanes_at(c, channels), to = from + BLOCK < end ? from + BLOCK : end;
-                vec sum = {0}, squares = {0};
-                for (long row = from; row < to; row++) {
-                    vec v = load(x + row * channels + at);
-                    sum += v;
-                    squares += v * v;
-                }
-                add(total + at, leave_out(sum, c - at));
-                add(total + channels + at, leave_out(squares, c - at));
-            }
+/* Two sums over the pixels of each channel into partial[CHUNKS][2][channels], which is zero: `terms` adds to `first` and
+   `second` what the sixteen values at x[here], of channels from `at` on, give. */
+#define TWO_SUMS(terms) \
+    _Pragma("omp parallel for schedule(static)") \
+    for (long chunk = 0; chunk < CHUNKS; chunk++) { \
+        double *total = partial + chunk * 2 * channels; \
+        long end = pixels * (chunk + 1) / CHUNKS; \
+        for (long from = pixels * chunk / CHUNKS; from < end; from += BLOCK) \
+            for (long c = 0; c < channels; c += LANES) { \
+                long at = lanes_at(c, channels), to = from + BLOCK < end ? from + BLOCK : end; \
+                vec first = {0}, second = {0}; \
+                for (long row = from; row < to; row++) { \
+                    long here = row * channels + at; \
+                    terms \
+                } \
+                add(total + at, leave_out(first, c - at)); \
+                add(total + channels + at, leave_out(second, c - at)); \
+            } \
     }
+
+/* Σ x and Σ x². */
+void sums(const bf16 *x, double *partial, long pixels, long channels) {
+    TWO_SUMS(
+        vec value = load(x + here);
+        first += value;
+        second += value * value;
+    )
 }
 
 void norm_gelu(const bf16 *x, bf16 *y, const float *scale, const float *shift, long pixels, long channels) {
@@ -63,34 +71,23 @@ void norm_gelu(const bf16 *x, bf16 *y, const float *scale, const float *shift, l
 }
 
 /* The gradient of z, from that of the result. */
-INLINE vec of_z(const bf16 *x, const bf16 *dy, const float *scale, const float *shift, long from, long at, vec *value) {
+INLINE vec of_z(const bf16 *x, const bf16 *dy, const float *scale, const float *shift, long here, vec *value, long at) {
     vec density, below;
-    *value = load(x + from + at);
+    *value = load(x + here);
     vec z = load_floats(scale + at) * *value + load_floats(shift + at);
     normal(z, &density, &below);
-    return load(dy + from + at) * (below + z * density);
+    return load(dy + here) * (below + z * density);
 }
 
-/* Σ dz and Σ dz·(x − mean) of each channel into partial[CHUNKS][2][channels], which is zero. */
-void gradient_sums(const bf16 *x, const bf16 *dy, double *partial, const float *scale, const float *shift, const float *mean,
+/* Σ dz and Σ dz·(x − mean). */
+void gradient_sums(const bf16 *x, double *partial, const bf16 *dy, const float *scale, const float *shift, const float *mean,
                    long pixels, long channels) {
-    #pragma omp parallel for schedule(static)
-    for (long chunk = 0; chunk < CHUNKS; chunk++) {
-        double *total = partial + chunk * 2 * channels;
-        long end = pixels * (chunk + 1) / CHUNKS;
-        for (long from = pixels * chunk / CHUNKS; from < end; from += BLOCK)
-            for (long c = 0; c < channels; c += LANES) {
-                long at = lanes_at(c, channels), to = from + BLOCK < end ? from + BLOCK : end;
-                vec sum = {0}, along = {0}, centre = load_floats(mean + at);
-                for (long row = from; row < to; row++) {
-                    vec value, dz = of_z(x, dy, scale, shift, row * channels, at, &value);
-                    sum += dz;
-                    along += dz * (value - centre);
-                }
-                add(total + at, leave_out(sum, c - at));
-                add(total + channels + at, leave_out(along, c - at));
-            }
-    }
+    TWO_SUMS(
+        vec value;
+        vec dz = of_z(x, dy, scale, shift, here, &value, at);
+        first += dz;
+        second += dz * (value - load_floats(mean + at));
+    )
 }
 
 /* dx = scale·dz + constant + slope·x: what the statistics, which x made, change is linear in x. */
@@ -100,8 +97,9 @@ void norm_gelu_adjoint(const bf16 *x, const bf16 *dy, bf16 *dx, const float *sca
     for (long row = 0; row < pixels; row++)
         for (long c = 0; c < channels; c += LANES) {
             long at = lanes_at(c, channels);
-            vec value, dz = of_z(x, dy, scale, shift, row * channels, at, &value);
-            store(dx + row * channels + at,
+            long here = row * channels + at;
+            vec value, dz = of_z(x, dy, scale, shift, here, &value, at);
+            store(dx + here,
                   load_floats(scale + at) * dz + load_floats(constant + at) + load_floats(slope + at) * value);
         }
 }

@@ -77,9 +77,8 @@ class _NormGelu(torch.autograd.Function):
 
 def _summed(name: str, x: Tensor, *more: Tensor) -> Tensor:
     """Two sums over the pixels of each channel, (2, channels) in fp64."""
-    gradient, more = more[:1], more[1:]
     partial_sums = torch.zeros((_CHUNKS, 2, x.shape[1]), dtype=torch.float64)
-    _loops(name, x, *gradient, partial_sums, *more, x.numel() // x.shape[1], x.shape[1])
+    _loops(name, x, partial_sums, *more, x.numel() // x.shape[1], x.shape[1])
     return partial_sums.sum(0)
 
 
