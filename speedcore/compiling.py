@@ -43,9 +43,10 @@ def load(source: Path, without: str) -> ctypes.CDLL | None:
         return None
 
 
-def call(library: Callable[[], ctypes.CDLL], name: str, *arguments: Tensor | int) -> None:
-    """Call the function `name` of a library: tensors go as the addresses of their data, whole numbers as C's long."""
-    getattr(library(), name)(*(ctypes.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else ctypes.c_long(a) for a in arguments))
+def call(library: Callable[[], ctypes.CDLL], name: str, *arguments: Tensor | int | None) -> None:
+    """Call the function `name` of a library: tensors go as the addresses of their data, None as none, numbers as C's long."""
+    getattr(library(), name)(*(ctypes.c_long(a) if isinstance(a, int) else ctypes.c_void_p(None if a is None else a.data_ptr())
+                               for a in arguments))
 
 
 def _library(source: Path, compiler: list[str]) -> Path:

@@ -58,7 +58,8 @@ class Recipe(Part):
     for curves and tuning. precision: "bf16" runs the network under autocast with fp32 weights; "bf16-weights"
     keeps the weights in bf16 too. norm_precision: of batch-norm's weights and running statistics; "bf16" only to replicate
     systems that keep them in half precision. convolutions: "winograd" lets 3×3 ones in bf16 on a CPU take the short way of
-    `speedcore.networks.winograd`, RecordNet's stages that of `speedcore.networks.fused`. data: "device" augments while training,
+    `speedcore.networks.winograd`, RecordNet's stages that of `speedcore.networks.fused`; "winograd8" multiplies in 8 bits
+    where the machine is quick at it. data: "device" augments while training,
     "precomputed" streams stored epochs, "loader" brings image after image through torch's DataLoader. order: "fixed" shuffles
     once, the same for all epochs and seeds.
     last_batch: whether an epoch drops or keeps the batch that it cannot fill. loss: "sum" adds it up over the batch, at rates
@@ -82,7 +83,7 @@ class Recipe(Part):
     precision: Literal["fp32", "bf16", "bf16-weights"] = "fp32"
     norm_precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = False
-    convolutions: Literal["direct", "winograd"] = "direct"
+    convolutions: Literal["direct", "winograd", "winograd8"] = "direct"
     data: Literal["device", "precomputed", "loader"] = "device"
     loader: Loader | None = None
     validation: NonNegativeInt = 1000
@@ -100,8 +101,9 @@ class Recipe(Part):
             raise ValueError('stored epochs hold whole batches; write last_batch = "drop" or data = "device"')
         if self.norm_precision == "bf16" and self.precision == "fp32":
             raise ValueError('norm_precision "bf16" needs a network that runs in bf16; write precision = "bf16"')
-        if self.convolutions == "winograd" and not (self.channels_last and self.precision != "fp32"):
-            raise ValueError('convolutions "winograd" are for bf16 with channels_last = true; write those too, or "direct"')
+        if self.convolutions != "direct" and not (self.channels_last and self.precision != "fp32"):
+            raise ValueError(f'convolutions "{self.convolutions}" are for bf16 with channels_last = true; write those too, '
+                             'or "direct"')
         if self.loader and self.data != "loader":
             raise ValueError('loader says how data = "loader" brings its images, but data is another; leave it out')
         if self.loader and self.loader.choices == "single" and self.augment.flip == "alternating":

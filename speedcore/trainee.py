@@ -41,8 +41,8 @@ class Trainee:
             else:
                 for parameter in module.parameters(recurse=False):
                     parameter.data = parameter.data.to(dtype)
-        wanted = recipe.convolutions == "winograd" and device.type == "cpu"
-        self.convolutions = "winograd" if wanted and fused.use(self.network) else "direct"
+        wanted = recipe.convolutions if device.type == "cpu" else "direct"
+        self.convolutions = "direct" if wanted == "direct" else fused.use(self.network, wanted)
         self.normalise = Normalise.of(dataset)
         self.optimizer = optimizers.make(recipe.optimizer, self.network)
         self.parameters = parameter_counts(self.network)  # now: what is trained for a while only is frozen at the end

@@ -5,6 +5,9 @@
 
 #include <stdint.h>
 #include <string.h>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 #define LANES 16
 #define INLINE static inline __attribute__((always_inline))
@@ -16,15 +19,44 @@ typedef int32_t ints __attribute__((vector_size(4 * LANES)));
 typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
 typedef uint8_t bytes __attribute__((vector_size(LANES)));
 
+/* Wider and narrower: one instruction each, which compilers do not find by themselves. */
+INLINE bits widen(halves h) {
+#ifdef __AVX512F__
+    return (bits)_mm512_cvtepu16_epi32((__m256i)h);
+#else
+    return __builtin_convertvector(h, bits);
+#endif
+}
+
+INLINE ints widen_bytes(bytes b) {
+#ifdef __AVX512F__
+    return (ints)_mm512_cvtepu8_epi32((__m128i)b);
+#else
+    return __builtin_convertvector(b, ints);
+#endif
+}
+
+INLINE bytes lowest_bytes(ints v) {
+#ifdef __AVX512F__
+    return (bytes)_mm512_cvtepi32_epi8((__m512i)v);
+#else
+    return __builtin_convertvector(v, bytes);
+#endif
+}
+
 INLINE vec load(const bf16 *from) {
     halves h;
     memcpy(&h, from, sizeof h);
-    return (vec)(__builtin_convertvector(h, bits) << 16);
+    return (vec)(widen(h) << 16);
 }
 
 INLINE void store(bf16 *to, vec value) { /* to the nearest, ties to even */
+#ifdef __AVX512BF16__
+    __m256bh h = _mm512_cvtneps_pbh((__m512)value);
+#else
     bits b = (bits)value;
     halves h = __builtin_convertvector((b + 0x7fff + ((b >> 16) & 1)) >> 16, halves);
+#endif
     memcpy(to, &h, sizeof h);
 }
 
@@ -37,6 +69,14 @@ INLINE vec load_floats(const float *from) {
 INLINE void store_floats(float *to, vec value) { memcpy(to, &value, sizeof value); }
 
 INLINE vec choose(ints where, vec yes, vec no) { return (vec)(((ints)yes & where) | ((ints)no & ~where)); }
+
+INLINE ints larger(ints a, ints b) {
+#ifdef __AVX512F__
+    return (ints)_mm512_max_epi32((__m512i)a, (__m512i)b);
+#else
+    return (ints)choose(a > b, (vec)a, (vec)b);
+#endif
+}
 
 /* Where sixteen of `count` channels begin: the last ones overlap those before, where `count` is no multiple of 16. What is
    stored twice is the same twice; what is added up must leave out the lanes that were there `already`. */

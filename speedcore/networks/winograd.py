@@ -10,7 +10,7 @@ training. Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Netwo
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
 
@@ -27,16 +27,17 @@ _PLANES_BYTES = 16 * 2**20
 _LEAST_CHANNELS = 32
 
 
-def use(network: nn.Module) -> bool:
+def use(network: nn.Module, way: Callable[[Tensor, Tensor], Tensor] | None = None) -> bool:
     """Let the 3×3 convolutions of `network` go this way wherever they run in bf16 on a CPU. Returns whether any will here.
 
-    Weights, names and hooks stay as they are; in fp32, or on a GPU, so does the result, to the bit.
+    Weights, names and hooks stay as they are; in fp32, or on a GPU, so does the result, to the bit. way: what they call, if it
+    is not `convolve`.
     """
     layers = [module for module in network.modules() if type(module) is nn.Conv2d and _fits(module)]
     if not layers or library() is None:
         return False
     for layer in layers:
-        layer.__class__ = Conv3x3
+        layer.__class__, layer.way = Conv3x3, way or convolve
     return True
 
 
@@ -50,7 +51,7 @@ class Conv3x3(nn.Conv2d):
     """A 3×3 convolution, padded by one, that takes the short way where it may."""
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h w"]:
-        return convolve(x.to(torch.bfloat16), self.weight) if short(x, self.weight) else super().forward(x)
+        return self.way(x.to(torch.bfloat16), self.weight) if short(x, self.weight) else super().forward(x)
 
 
 def short(x: Tensor, weight: Tensor) -> bool:
@@ -73,12 +74,10 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, pooled):
         x = x.contiguous(memory_format=torch.channels_last)
-        filters = weight.detach().float().contiguous(memory_format=torch.channels_last)
         count, channels = weight.shape[:2]
-        planes = torch.empty((36, count, channels), dtype=torch.bfloat16)
-        _maps("filters_to_planes", filters, planes, count, channels)
+        planes = filter_planes(weight)
         height, width = x.shape[2:]
-        result = _images(len(x), count, height // 2, width // 2) if pooled else _images(len(x), count, height, width)
+        result = images(len(x), count, height // 2, width // 2) if pooled else images(len(x), count, height, width)
         which = torch.empty_like(result, dtype=torch.uint8) if pooled else None
         for rows, tiles, products in _parts(x, count):
             place = rows.stop - rows.start, height, width
@@ -98,7 +97,7 @@ class _Convolution(torch.autograd.Function):
         _, count, channels = planes.shape
         height, width = x.shape[2:]
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        of_x = _images(len(x), channels, height, width) if ctx.needs_input_grad[0] else None
+        of_x = images(len(x), channels, height, width) if ctx.needs_input_grad[0] else None
         of_filters = torch.zeros((count, channels, 3, 3)).to(memory_format=torch.channels_last) \
             if ctx.needs_input_grad[1] else None
         for rows, tiles, products in _parts(x, count):
@@ -112,14 +111,28 @@ class _Convolution(torch.autograd.Function):
                 # A matrix product is quicker, by up to a third, with its wider side last.
                 of_planes = torch.bmm(products.transpose(1, 2), tiles) if count <= channels else \
                     torch.bmm(tiles.transpose(1, 2), products).transpose(1, 2).contiguous()
-                _maps("filters_to_planes_adjoint", of_planes, of_filters, count, channels)
+                add_filters_gradient(of_planes, of_filters)
             if of_x is not None:
                 torch.bmm(products, planes, out=tiles)
                 _maps("image_to_planes_adjoint", tiles, of_x[rows], *place, channels)
         return of_x, None if of_filters is None else of_filters.to(ctx.dtype), None
 
 
-def _images(n: int, channels: int, height: int, width: int) -> BFloat16[Tensor, "n c h w"]:
+def filter_planes(weight: Float[Tensor, "k c 3 3"]) -> BFloat16[Tensor, "36 k c"]:
+    """The filters at the points where tiles are multiplied."""
+    filters = weight.detach().float().contiguous(memory_format=torch.channels_last)
+    planes = torch.empty((36, *weight.shape[:2]), dtype=torch.bfloat16)
+    _maps("filters_to_planes", filters, planes, *weight.shape[:2])
+    return planes
+
+
+def add_filters_gradient(of_planes: BFloat16[Tensor, "36 k c"], of_filters: Float[Tensor, "k c 3 3"]) -> None:
+    """Add the gradient of the filters, laid out as k·3·3·c, that their planes' is."""
+    _maps("filters_to_planes_adjoint", of_planes, of_filters, *of_filters.shape[:2])
+
+
+def images(n: int, channels: int, height: int, width: int) -> BFloat16[Tensor, "n c h w"]:
+    """Room for images, laid out as n·h·w·c."""
     return torch.empty((n, channels, height, width), dtype=torch.bfloat16, memory_format=torch.channels_last)
 
 
