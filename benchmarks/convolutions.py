@@ -1,9 +1,10 @@
 """What do Winograd's convolutions save on this CPU, and at what error? Layer by layer, and in whole training steps.
 
 python -m benchmarks.convolutions [--rounds 5] [--batch 250] [--steps-only]
-The layers are those of the record network on 32×32 images; forward and backward in bf16, laid out as n·h·w·c, direct and by
-Winograd in turns. Errors are against fp32, of the result, root mean square over that of the result. A step is a whole one:
-images as they come, forward, backward, optimiser; by Winograd with the network's other layers fused around them.
+The layers are those of the record network on 32×32 images; forward and backward in bf16, laid out as n·h·w·c, in turns: direct,
+by Winograd, and by Winograd multiplied in 8 bits where the processor is quick at it. Errors are against fp32, of the result, root
+mean square over that of the result. A step is a whole one: images as they come, forward, backward, optimiser; by Winograd with
+the network's other layers fused around them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks import record
-from benchmarks.contest import spread
 from speedcore import recipes
 from speedcore.allocator import keep_memory
 from speedcore.clock import Stopwatch
@@ -25,14 +25,19 @@ from speedcore.console import run_app
 from speedcore.data import batches as data_path
 from speedcore.data.dataset import Dataset, Provenance, Split
 from speedcore.errors import UserError
-from speedcore.networks import winograd
+from speedcore.networks import winograd, winograd8
 from speedcore.trainee import Trainee
 
 # (inputs, outputs, cells a side)
 LAYERS = ((64, 64, 15), (64, 256, 15), (256, 256, 7), (256, 256, 3))
 # (recipe, the data set whose recipe it is, channels and side of its images)
-STEPS = (("airbench94-muon", "cifar10", 3, 32), ("record", "fashion-mnist", 1, 28), ("sprint", "fashion-mnist", 1, 28))
-WAYS = ("direct", "winograd")
+STEPS = (("airbench94-muon", "cifar10", 3, 32), ("airbench94-muon", "fashion-mnist", 1, 28), ("record", "fashion-mnist", 1, 28),
+         ("sprint", "fashion-mnist", 1, 28))
+
+
+def ways() -> tuple[str, ...]:
+    """What this machine can do."""
+    return ("direct", "winograd", *(["winograd8"] if winograd8.quick() else []))
 
 
 def main() -> None:
@@ -47,36 +52,39 @@ def main() -> None:
     rows = [] if chosen.steps_only else [layer(*sizes, chosen.batch, chosen.rounds) for sizes in LAYERS]
     rows += [step(*which, chosen.rounds) for which in STEPS]
     print(record.write("convolutions", "Seconds of forward and backward through a 3×3 convolution in bf16, and of a whole "
-                                       "training step, direct and by Winograd's F(4×4, 3×3): medians over alternating rounds.",
+                                       "training step: direct, by Winograd's F(4×4, 3×3), and by that in 8 bits; medians over "
+                                       "alternating rounds.",
                        rows, rounds=chosen.rounds))
 
 
 def layer(inputs: int, outputs: int, side: int, batch: int, rounds: int) -> dict:
-    """One layer, both ways."""
+    """One layer, every way."""
     torch.manual_seed(0)
     layout = torch.channels_last
     x = F.gelu(torch.randn(batch, inputs, side, side)).bfloat16().to(memory_format=layout).requires_grad_()
     weight = (torch.randn(outputs, inputs, 3, 3) / (9 * inputs) ** 0.5).to(memory_format=layout).requires_grad_()
     gradient = torch.randn(batch, outputs, side, side).bfloat16().to(memory_format=layout)
-    ways: dict[str, Callable[[], Tensor]] = {"direct": lambda: F.conv2d(x, weight.bfloat16(), padding=1),
-                                             "winograd": lambda: winograd.convolve(x, weight)}
+    all_ways: dict[str, Callable[[], Tensor]] = {
+        "direct": lambda: F.conv2d(x, weight.bfloat16(), padding=1), "winograd": lambda: winograd.convolve(x, weight),
+        "winograd8": lambda: winograd8.convolve(x, weight)}
+    takes = {way: all_ways[way] for way in ways()}
     with torch.no_grad():
         exact = F.conv2d(x.float(), weight, padding=1)
-        errors = {way: ((run().float() - exact).pow(2).mean() / exact.pow(2).mean()).sqrt().item() for way, run in ways.items()}
-    seconds = alternate({way: lambda run=run: run().backward(gradient) for way, run in ways.items()}, rounds)
+        errors = {way: ((run().float() - exact).pow(2).mean() / exact.pow(2).mean()).sqrt().item() for way, run in takes.items()}
+    seconds = alternate({way: lambda run=run: run().backward(gradient) for way, run in takes.items()}, rounds)
     return _row(f"{inputs} → {outputs} channels, {side}×{side}", batch, seconds,
                 {f"error {way} %": 100 * error for way, error in errors.items()})
 
 
 def step(name: str, dataset: str, channels: int, side: int, rounds: int) -> dict:
-    """A whole step of a recipe, both ways, on made images."""
+    """A whole step of a recipe, every way, on made images."""
     recipe = recipes.get(name, dataset)
     images = torch.randint(0, 256, (2 * recipe.batch_size, channels, side, side), dtype=torch.uint8)
     labels = torch.arange(len(images)) % 10
     data = Dataset.make(dataset, tuple("0123456789"), Split(images, labels), Split(images[:10], labels[:10]),
                         Provenance("made for the benchmark", False))
     takes = {}
-    for way in WAYS:
+    for way in ways():
         trainee = Trainee(data, recipe.changed(convolutions=way), 0, torch.device("cpu"))
         trainee.whiten(data.train)
         trainee.network.train()
@@ -101,9 +109,12 @@ def alternate(takes: dict[str, Callable[[], object]], rounds: int) -> dict[str, 
 
 
 def _row(what: str, batch: int, seconds: dict[str, list[float]], more: dict[str, float] | None = None) -> dict:
-    ratios = [w / d for w, d in zip(seconds["winograd"], seconds["direct"], strict=True)]
-    row = {"what": what, "images": batch, **{f"{way} s": statistics.median(seconds[way]) for way in WAYS},
-           **spread("winograd / direct", ratios), **(more or {})}
+    row = {"what": what, "images": batch, **{f"{way} s": statistics.median(taken) for way, taken in seconds.items()}}
+    for way, taken in seconds.items():
+        if way != "direct":
+            ratios = [one / direct for one, direct in zip(taken, seconds["direct"], strict=True)]
+            row |= {f"{way} / direct": statistics.median(ratios), f"{way} from": min(ratios), f"{way} to": max(ratios)}
+    row |= more or {}
     print(row, flush=True)
     return row
 

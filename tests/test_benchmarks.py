@@ -12,7 +12,7 @@ from benchmarks import convolutions, data_path, loaders, memory, startup
 from benchmarks.loaders import Source, Task
 from speedcore.augment import Normalise
 from speedcore.data.dataset import Split
-from speedcore.networks import winograd
+from speedcore.networks import winograd, winograd8
 from speedcore.recipe import SGD, Augment
 from tests.speedcore import toys
 
@@ -93,7 +93,9 @@ def test_a_program_that_fails_is_no_measurement() -> None:
 
 
 @pytest.mark.skipif(winograd.library() is None, reason="no C compiler on this machine")
-def test_both_ways_to_convolve_are_timed_in_turns_and_compared_with_fp32() -> None:
+def test_ways_to_convolve_are_timed_in_turns_and_compared_with_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winograd8, "quick", lambda: True)
     row = convolutions.layer(32, 32, 7, 4, 3)
-    assert row["min"] <= row["winograd / direct"] <= row["max"] and row["direct s"] > 0
-    assert 0 < row["error direct %"] < 0.4 < row["error winograd %"] < 2
+    for way in ("winograd", "winograd8"):
+        assert row[f"{way} from"] <= row[f"{way} / direct"] <= row[f"{way} to"] and row[f"{way} s"] > 0
+    assert 0 < row["error direct %"] < 0.4 < row["error winograd %"] < 2 < row["error winograd8 %"] < 6

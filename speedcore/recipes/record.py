@@ -56,15 +56,18 @@ _PICTURES = airbench94_muon(2000).changed(
 # 28×28 images: a padded 3×3 whitening keeps 14 cells a side for the first stage. Digits and clothes are grey.
 _GREY = RecordNet(widths=(64, 256, 256), whiten_kernel=3)
 _HALF = RecordNet(widths=(32, 128, 128), whiten_kernel=3)
-# Clothes, on 50,000 images, judged by the 10,000 others with mirror views (one seed each). Half the width for longer is the
-# quicker way: 95.08 % after eight epochs in 218 s; 48, 128 and 256 channels 94.98 after six in 245 s; the full width in batches
-# of 500 95.17 after five in 300 s. Mirror images alone are better than with crops of two pixels (94.89 after those five
-# epochs); at the full width batches of 500 lost next to nothing against 250 (94.63 and 94.69 after four, not augmented).
+# Clothes, on 50,000 images, judged by the 10,000 others with mirror views (one seed each): the full width in batches of 500 comes
+# to 95.17 % after five epochs. Half the width was the quicker way while products were made in bf16 (95.08 % after eight epochs,
+# two fifths of the time), but 0.2 points behind on the test images, and in 8 bits the full width gains more. Mirror images alone
+# are better than with crops of two pixels (94.89 after those five epochs); batches of 500 lost next to nothing against 250
+# (94.63 and 94.69 after four, not augmented).
 _CLOTHES = _WIDE.changed(
-    network=_HALF, epochs=20, augment=Augment(flip="alternating"), test_time=Views(mirror=True),
+    network=_GREY, batch_size=500, epochs=18, augment=Augment(flip="alternating"), test_time=Views(mirror=True),
     optimizer=_MUON.model_copy(update={
+        "lr": 0.14, "bias_lr": 2 * _MUON.bias_lr, "head_lr": 2 * _MUON.head_lr, "decay": 2 * _MUON.decay,
         # The largest map needs no gradient once the whitening's bias rests: a step is a twentieth shorter then.
-        "whiten_bias": WhitenBias(lr=1.66, schedule=Schedule(knots=((0.0, 0.1), (0.1, 1.0), (0.35, 0.0), (1.0, 0.0))))}))
+        "whiten_bias": WhitenBias(lr=2 * _MUON.bias_lr,
+                                  schedule=Schedule(knots=((0.0, 0.1), (0.1, 1.0), (0.35, 0.0), (1.0, 0.0))))}))
 # The mirror image of a 2 is no digit.
 _DIGITS = _WIDE.changed(network=_HALF, epochs=8, augment=Augment(crop=2), test_time=Views(shifts=True))
 
