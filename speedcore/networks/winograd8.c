@@ -46,6 +46,8 @@ INLINE void tile_values(enum source source, images of, long t, long c, vec *valu
 
 INLINE ints size_of(vec value) { return (ints)value & 0x7fffffff; } /* as bits: larger for larger ones, NaN above all */
 
+INLINE vec steps_of(ints largest) { return choose(largest == 0, (vec){0}, 127 / (vec)largest); } /* how many are one */
+
 /* Of each of 36 vectors the largest lane: lane i of `found` is that of the i-th. Halves change places until one is left. */
 INLINE void largest_lanes(const ints *value, ints *found) {
     const ints lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -110,7 +112,7 @@ INLINE void round_tiles(enum source source, images of, long first, long some, ro
         }
         largest_lanes(largest, of_plane);
         for (int v = 0; v < SCALES / LANES; v++) {
-            store_floats(steps + v * LANES, choose(of_plane[v] == 0, (vec){0}, 127 / (vec)of_plane[v]));
+            store_floats(steps + v * LANES, steps_of(of_plane[v]));
             store_floats(r.scale + t * SCALES + v * LANES, (vec)of_plane[v] / 127);
         }
         for (long c = 0, k = 0; c < of.channels; c += LANES, k += 36)
@@ -196,14 +198,44 @@ void backward(const bf16 *dy, const uint8_t *which, const int8_t *filters, const
     else convolve(RESULT, IMAGE, in, right, out, largest, n, rooms, threads, together);
 }
 
-/* start: 36·columns, from 36·four·columns·4. */
-void filters_start(const int8_t *filters, int32_t *start, long columns, long fours) {
+/* Planes of filters, 36·count·channel, on the right of a product: fours (zero at first), and each column's scale and start.
+   On the way there columns are filters, and a sum's terms channels; on the way back it is the other way round. */
+void round_filters(const bf16 *planes, int8_t *fours, float *scale, int32_t *start, long count, long channels, long back) {
+    long columns = back ? channels : count, quads = ((back ? count : channels) + 3) / 4;
     #pragma omp parallel for schedule(static)
-    for (long p = 0; p < 36; p++)
+    for (long p = 0; p < 36; p++) {
+        const bf16 *plane = planes + p * count * channels;
+        int8_t *to = fours + p * quads * columns * 4;
+        float *of_column = scale + p * columns;
+        for (long k = 0; !back && k < count; k++) {
+            const bf16 *filter = plane + k * channels;
+            ints largest = {0};
+            for (long c = 0; c < channels; c += LANES) largest = larger(largest, size_of(load(filter + lanes_at(c, channels))));
+            for (int lane = 0; lane < LANES; lane++) largest = larger(largest, (ints){0} + largest[lane]);
+            of_column[k] = ((vec)largest)[0] / 127;
+            for (long c = 0; c < channels; c += LANES) {
+                long at = lanes_at(c, channels);
+                bytes whole = lowest_bytes((ints)(load(filter + at) * steps_of(largest) + WHOLE));
+                for (long j = 0; j < LANES; j++) to[4 * ((at + j) / 4 * count + k) + (at + j) % 4] = whole[j];
+            }
+        }
+        for (long c = 0; back && c < channels; c += LANES) {
+            long at = lanes_at(c, channels);
+            ints largest = {0};
+            for (long k = 0; k < count; k++) largest = larger(largest, size_of(load(plane + k * channels + at)));
+            store_floats(of_column + at, (vec)largest / 127);
+            for (long q = 0; q < quads; q++) {
+                ints four = {0};
+                for (int i = 0; i < 4 && 4 * q + i < count; i++)
+                    four |= ((ints)(load(plane + (4 * q + i) * channels + at) * steps_of(largest) + WHOLE) & 255) << 8 * i;
+                memcpy(to + 4 * (q * channels + at), &four, sizeof four);
+            }
+        }
         for (long c = 0; c < columns; c += STRIP) {
             long at[VECTORS], vectors = strip(c, columns, at);
-            sums_start(filters + 4 * p * fours * columns, columns, fours, at, vectors, start + p * columns);
+            sums_start(to, columns, quads, at, vectors, start + p * columns);
         }
+    }
 }
 
 INLINE void largest_in(enum source source, images of, float *largest, long tiles) {

@@ -55,7 +55,7 @@ class _Convolution(torch.autograd.Function):
         y = winograd.images(n, count, *((height // 2, width // 2) if pooled else (height, width)))
         which = torch.empty_like(y, dtype=torch.uint8) if pooled else None
         largest = torch.zeros(36, channels)
-        _loops("forward", x, *_right_side(planes.transpose(1, 2)), y, which, largest, n, height, width, channels, count,
+        _loops("forward", x, *_right_side(planes, back=False), y, which, largest, n, height, width, channels, count,
                *_rooms(_tiles(x), channels))
         ctx.save_for_backward(x, planes, which, largest)
         ctx.dtype = weight.dtype
@@ -70,8 +70,8 @@ class _Convolution(torch.autograd.Function):
         largest_of_gradient, of_x = torch.zeros(36, count), None
         if ctx.needs_input_grad[0]:
             of_x = winograd.images(n, channels, height, width)
-            _loops("backward", gradient, which, *_right_side(planes), of_x, largest_of_gradient, n, height, width, channels,
-                   count, *_rooms(_tiles(x), count))
+            _loops("backward", gradient, which, *_right_side(planes, back=True), of_x, largest_of_gradient, n, height, width,
+                   channels, count, *_rooms(_tiles(x), count))
         elif ctx.needs_input_grad[1]:
             _loops("largest_of_gradient", gradient, which, largest_of_gradient, n, height, width, count)
         if not ctx.needs_input_grad[1]:
@@ -89,17 +89,18 @@ class _Convolution(torch.autograd.Function):
         return of_x, of_filters.to(ctx.dtype), None
 
 
-def _right_side(planes: BFloat16[Tensor, "36 terms columns"]) -> tuple[Int8[Tensor, "36 q columns 4"],
-                                                                        Float[Tensor, "36 columns"], Int[Tensor, "36 columns"]]:
-    """Rounded filters with their terms four by four, what a step of each column is worth, and where its sums start."""
-    exact = planes.float()
-    largest = exact.abs().amax(1)
-    whole = (exact * _steps(largest)[:, None]).round_().to(torch.int8)
-    whole = torch.nn.functional.pad(whole, (0, 0, 0, -whole.shape[1] % 4))
-    fours = whole.unflatten(1, (-1, 4)).transpose(2, 3).contiguous()
-    start = torch.empty(largest.shape, dtype=torch.int32)
-    _loops("filters_start", fours, start, fours.shape[2], fours.shape[1])
-    return fours, largest / 127, start
+def _right_side(planes: BFloat16[Tensor, "36 k c"], back: bool) -> tuple[Int8[Tensor, "36 q columns 4"],
+                                                                         Float[Tensor, "36 columns"], Int[Tensor, "36 columns"]]:
+    """Rounded filters with a sum's terms four by four, what a step of each column is worth, and where its sums start.
+
+    Columns are filters and terms channels; on the way back it is the other way round.
+    """
+    count, channels = planes.shape[1:]
+    terms, columns = (count, channels) if back else (channels, count)
+    fours = torch.zeros((36, -(-terms // 4), columns, 4), dtype=torch.int8)
+    scale, start = torch.empty((36, columns)), torch.empty((36, columns), dtype=torch.int32)
+    _loops("round_filters", planes, fours, scale, start, count, channels, back)
+    return fours, scale, start
 
 
 def _steps(largest: Float[Tensor, "36 c"]) -> Float[Tensor, "36 c"]:

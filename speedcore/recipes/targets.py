@@ -32,9 +32,9 @@ TARGETS: dict[str, tuple[Target, ...]] = {
     # Eight epochs are the published method's, which came to 90.76 % in one run on JPEG images; a little is added.
     "cifar10": (Target(90.7, "record", 9), Target(92.0, "record")),
     # One seed each, held out: 93.56 % after 2 epochs of `sprint` without augmentation (93.4 with flips, 92.8 with crops of one
-    # pixel and flips), 94.46 after 5. `record`, on 50,000 images, with mirror views: 95.17 after 5 epochs, 0.4 points above a run
-    # on all images, judged by the test images.
-    "fashion-mnist": (Target(93.0, "dash", 3), Target(94.0, "record", 3), Target(94.7, "record", 5), Target(95.0, "record", 10)),
+    # pixel and flips), 94.46 after 5. `record`, on 50,000 images, with mirror views: 95.17 and 95.24 after 5 epochs, half a point
+    # above runs on all images, judged by the test images (94.5 and 94.8): some more are stored.
+    "fashion-mnist": (Target(93.0, "dash", 3), Target(94.0, "record", 3), Target(94.7, "record", 6.5), Target(95.0, "record", 10)),
 }
 
 
