@@ -24,6 +24,7 @@ from speedcore.errors import DataError
 from speedcore.recipe import Recipe
 from speedcore.recipes import targets
 from speedcore.runs import RunStore
+from speedcore.target import made_it
 
 CLOCK = "dawnbench"
 
@@ -85,7 +86,7 @@ def rows(race: Race, sides: dict[str, Recipe], per_seed: list[dict]) -> list[dic
                "accuracy % mean": statistics.mean(accuracies), "sd": statistics.sd(accuracies),
                "95 % interval": record.bounds(statistics.t_interval(accuracies)),
                "plain images %": statistics.mean([run["plain %"] for run in runs]),
-               "reached % of runs": 100 * statistics.mean([accuracy >= race.accuracy for accuracy in accuracies]),
+               "reached % of runs": 100 * statistics.mean([made_it(accuracy, race.accuracy) for accuracy in accuracies]),
                "median s": statistics.median(seconds), "s interval": record.bounds(statistics.median_interval(seconds))}
         pairs = [pair for pair in per_seed if {"ours", "peer"} <= set(pair)]
         if side == "ours" and pairs:

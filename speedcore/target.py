@@ -21,6 +21,11 @@ from speedcore.statistics import Interval
 CLOCK = "dawnbench"
 
 
+def made_it(accuracy: float, target: float) -> bool:
+    """Whether an accuracy in percent is the target or more: 9,470 of 10,000 are 94.7 %, though 100 · 0.947 is a little less."""
+    return accuracy >= target - 1e-9
+
+
 @dataclass(frozen=True)
 class Answer:
     """Finished runs of one recipe, one a seed, seen against a target accuracy in percent."""
@@ -42,7 +47,7 @@ class Answer:
     @property
     def reached(self) -> float:
         """The share of runs that made it."""
-        return statistics.mean([accuracy >= self.target for accuracy in self.accuracies])
+        return statistics.mean([made_it(accuracy, self.target) for accuracy in self.accuracies])
 
     @property
     def interval(self) -> Interval | None:

@@ -90,6 +90,11 @@ def test_summary_by_hand(finished: Run) -> None:
     assert (found["dataset"], found["target"], found["n"], found["recipe"]) == ("toy", 90, 7, "toy")
 
 
+def test_an_accuracy_that_is_the_target_has_made_it() -> None:
+    assert 100 * (9470 / 10_000) < 94.7 and target.made_it(100 * (9470 / 10_000), 94.7)
+    assert not target.made_it(94.69, 94.7)
+
+
 def test_few_runs_have_no_interval(finished: Run) -> None:
     found = answer(finished, [89, 91], [2, 3]).summary()
     assert (found["interval"], found["median_seconds"], found["reached"]) == (None, 2.5, 0.5)
