@@ -15,7 +15,7 @@ from functools import cache, partial
 from pathlib import Path
 
 import torch
-from jaxtyping import BFloat16, Float
+from jaxtyping import BFloat16, Float, UInt8
 from torch import Tensor, nn
 
 from speedcore import compiling
@@ -77,8 +77,7 @@ class _Convolution(torch.autograd.Function):
         count, channels = weight.shape[:2]
         planes = filter_planes(weight)
         height, width = x.shape[2:]
-        result = images(len(x), count, height // 2, width // 2) if pooled else images(len(x), count, height, width)
-        which = torch.empty_like(result, dtype=torch.uint8) if pooled else None
+        result, which = results(x, count, pooled)
         for rows, tiles, products in _parts(x, count):
             place = rows.stop - rows.start, height, width
             _maps("image_to_planes", x[rows], tiles, *place, channels)
@@ -136,13 +135,24 @@ def images(n: int, channels: int, height: int, width: int) -> BFloat16[Tensor, "
     return torch.empty((n, channels, height, width), dtype=torch.bfloat16, memory_format=torch.channels_last)
 
 
+def results(x: Tensor, count: int, pooled: bool) -> tuple[BFloat16[Tensor, "n k h2 w2"], UInt8[Tensor, "n k h2 w2"] | None]:
+    """Room for the results of `count` filters on x and, where they are pooled, for which of each 2×2 was the largest."""
+    height, width = x.shape[2:]
+    result = images(len(x), count, height // 2, width // 2) if pooled else images(len(x), count, height, width)
+    return result, torch.empty_like(result, dtype=torch.uint8) if pooled else None
+
+
+def tiles_of(x: Float[Tensor, "n c h w"]) -> int:
+    """How many tiles an image has."""
+    return -(-x.shape[2] // 4) * -(-x.shape[3] // 4)
+
+
 def _parts(x: Tensor, count: int) -> Iterator[tuple[slice, BFloat16[Tensor, "36 t c"], BFloat16[Tensor, "36 t k"]]]:
     """Slices of images, all of about the same length, with room for the planes of either side, which fits `_PLANES_BYTES`.
 
     The room is the same each time: what is still in the cache is written over there.
     """
-    height, width = x.shape[2:]
-    tiles = -(-height // 4) * -(-width // 4)  # an image
+    tiles = tiles_of(x)
     each = 2 * 36 * tiles * (x.shape[1] + count)
     parts = min(len(x), -(-each * len(x) // _PLANES_BYTES))
     bounds = [len(x) * part // max(1, parts) for part in range(parts + 1)]

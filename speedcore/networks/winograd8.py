@@ -52,11 +52,10 @@ class _Convolution(torch.autograd.Function):
         count, channels = weight.shape[:2]
         n, _, height, width = x.shape
         planes = winograd.filter_planes(weight)
-        y = winograd.images(n, count, *((height // 2, width // 2) if pooled else (height, width)))
-        which = torch.empty_like(y, dtype=torch.uint8) if pooled else None
+        y, which = winograd.results(x, count, pooled)
         largest = torch.zeros(36, channels)
         _loops("forward", x, *_right_side(planes, back=False), y, which, largest, n, height, width, channels, count,
-               *_rooms(_tiles(x), channels))
+               *_rooms(winograd.tiles_of(x), channels))
         ctx.save_for_backward(x, planes, which, largest)
         ctx.dtype = weight.dtype
         return y
@@ -71,15 +70,16 @@ class _Convolution(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             of_x = winograd.images(n, channels, height, width)
             _loops("backward", gradient, which, *_right_side(planes, back=True), of_x, largest_of_gradient, n, height, width,
-                   channels, count, *_rooms(_tiles(x), count))
+                   channels, count, *_rooms(winograd.tiles_of(x), count))
         elif ctx.needs_input_grad[1]:
             _loops("largest_of_gradient", gradient, which, largest_of_gradient, n, height, width, count)
         if not ctx.needs_input_grad[1]:
             return of_x, None, None
         of_filters = torch.zeros((count, channels, 3, 3)).to(memory_format=torch.channels_last)
-        most = max(1, _PLANES_BYTES // (36 * _tiles(x) * (channels + count)))  # images
-        left, right = (torch.empty(36 * _plane_bytes(-(-most * _tiles(x) // 4) * 4 * c), dtype=torch.uint8)
-                       for c in (count, channels))
+        tiles = winograd.tiles_of(x)
+        most = max(1, _PLANES_BYTES // (36 * tiles * (channels + count)))  # images
+        fours = -(-most * tiles // 4)
+        left, right = (torch.empty(36 * _plane_bytes(4 * fours * c), dtype=torch.uint8) for c in (count, channels))
         of_planes = torch.empty((36, count, channels), dtype=torch.bfloat16)
         scales = _steps(largest_of_gradient), _steps(largest), largest_of_gradient / 127, largest / 127
         for first in range(0, n, most):
@@ -106,11 +106,6 @@ def _right_side(planes: BFloat16[Tensor, "36 k c"], back: bool) -> tuple[Int8[Te
 def _steps(largest: Float[Tensor, "36 c"]) -> Float[Tensor, "36 c"]:
     """How many steps one is."""
     return torch.where(largest == 0, 0, 127 / largest)
-
-
-def _tiles(x: Tensor) -> int:
-    """Of an image."""
-    return -(-x.shape[2] // 4) * -(-x.shape[3] // 4)
 
 
 def _rooms(tiles: int, channels: int) -> tuple[Tensor, int, int]:
