@@ -1,10 +1,10 @@
-"""What do Winograd's convolutions save on this CPU, and at what error? Layer by layer, and in whole training steps.
+"""What do other ways to convolve save on this CPU, and at what error? Layer by layer, and in whole training steps.
 
 python -m benchmarks.convolutions [--rounds 5] [--batch 250] [--steps-only]
-The layers are those of the record network on 32×32 images; forward and backward in bf16, laid out as n·h·w·c, in turns: direct,
-by Winograd, and by Winograd multiplied in 8 bits where the processor is quick at it. Errors are against fp32, of the result, root
-mean square over that of the result. A step is a whole one: images as they come, forward, backward, optimiser; by Winograd with
-the network's other layers fused around them.
+The layers are those of the record network on 32×32 images; forward and backward in bf16, laid out as n·h·w·c, in turns: direct
+(torch's), by Winograd, by Winograd multiplied in 8 bits and on the matrix unit, where the processor has what these need. Errors
+are against fp32, of the result, root mean square over that of the result. A step is a whole one: images as they come, forward,
+backward, optimiser; not the direct way with the network's other layers fused around them.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from speedcore.console import run_app
 from speedcore.data import batches as data_path
 from speedcore.data.dataset import Dataset, Provenance, Split
 from speedcore.errors import UserError
-from speedcore.networks import winograd, winograd8
+from speedcore.networks import amx, winograd, winograd8
 from speedcore.trainee import Trainee
 
 # (inputs, outputs, cells a side)
 LAYERS = ((64, 64, 15), (64, 256, 15), (256, 256, 7), (256, 256, 3))
 # (recipe, the data set whose recipe it is, channels and side of its images)
 STEPS = (("airbench94-muon", "cifar10", 3, 32), ("airbench94-muon", "fashion-mnist", 1, 28), ("record", "fashion-mnist", 1, 28),
-         ("sprint", "fashion-mnist", 1, 28))
+         ("sprint", "fashion-mnist", 1, 28), ("dash", "mnist", 1, 28))
 
 
 def ways() -> tuple[str, ...]:
     """What this machine can do."""
-    return ("direct", "winograd", *(["winograd8"] if winograd8.quick() else []))
+    return ("direct", "winograd", *(["winograd8"] if winograd8.quick() else []), *(["amx"] if amx.quick() else []))
 
 
 def main() -> None:
@@ -52,8 +52,8 @@ def main() -> None:
     rows = [] if chosen.steps_only else [layer(*sizes, chosen.batch, chosen.rounds) for sizes in LAYERS]
     rows += [step(*which, chosen.rounds) for which in STEPS]
     print(record.write("convolutions", "Seconds of forward and backward through a 3×3 convolution in bf16, and of a whole "
-                                       "training step: direct, by Winograd's F(4×4, 3×3), and by that in 8 bits; medians over "
-                                       "alternating rounds.",
+                                       "training step: direct, by Winograd's F(4×4, 3×3), by that in 8 bits, on the "
+                                       "matrix unit (amx); medians over alternating rounds.",
                        rows, rounds=chosen.rounds))
 
 
@@ -66,7 +66,7 @@ def layer(inputs: int, outputs: int, side: int, batch: int, rounds: int) -> dict
     gradient = torch.randn(batch, outputs, side, side).bfloat16().to(memory_format=layout)
     all_ways: dict[str, Callable[[], Tensor]] = {
         "direct": lambda: F.conv2d(x, weight.bfloat16(), padding=1), "winograd": lambda: winograd.convolve(x, weight),
-        "winograd8": lambda: winograd8.convolve(x, weight)}
+        "winograd8": lambda: winograd8.convolve(x, weight), "amx": lambda: amx.convolve(x, weight)}
     takes = {way: all_ways[way] for way in ways()}
     with torch.no_grad():
         exact = F.conv2d(x.float(), weight, padding=1)

@@ -57,9 +57,9 @@ class Recipe(Part):
     min_epochs: below this the planner prefers fewer seeds to shorter runs. validation: training images held out
     for curves and tuning. precision: "bf16" runs the network under autocast with fp32 weights; "bf16-weights"
     keeps the weights in bf16 too. norm_precision: of batch-norm's weights and running statistics; "bf16" only to replicate
-    systems that keep them in half precision. convolutions: "winograd" lets 3×3 ones in bf16 on a CPU take the short way of
-    `speedcore.networks.winograd`, RecordNet's stages that of `speedcore.networks.fused`; "winograd8" multiplies in 8 bits
-    where the machine is quick at it. data: "device" augments while training,
+    systems that keep them in half precision. convolutions: how 3×3 ones in bf16 go on a CPU, with RecordNet's stages fused around
+    them (`speedcore.networks.fused`): "amx" on the processor's matrix unit, direct where it has none; "winograd" the short way,
+    "winograd8" that in 8 bits; "quickest" whichever this machine is quickest at. data: "device" augments while training,
     "precomputed" streams stored epochs, "loader" brings image after image through torch's DataLoader. order: "fixed" shuffles
     once, the same for all epochs and seeds.
     last_batch: whether an epoch drops or keeps the batch that it cannot fill. loss: "sum" adds it up over the batch, at rates
@@ -83,7 +83,7 @@ class Recipe(Part):
     precision: Literal["fp32", "bf16", "bf16-weights"] = "fp32"
     norm_precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = False
-    convolutions: Literal["direct", "winograd", "winograd8"] = "direct"
+    convolutions: Literal["direct", "winograd", "winograd8", "amx", "quickest"] = "direct"
     data: Literal["device", "precomputed", "loader"] = "device"
     loader: Loader | None = None
     validation: NonNegativeInt = 1000

@@ -1,8 +1,8 @@
 """RecordNet on CPUs in bf16: convolution with pooling, and batch-norm with GELU, in one pass each.
 
-Winograd's convolutions leave a step of training bound by memory: pooling the largest map, normalising and GELU read and
-write every value several times over. A `FusedStage` pools while the convolution's tiles are interpolated and normalises on
-the way through GELU. Weights, names and running statistics stay as they are; in fp32, or on a GPU, so do the results, to
+Quick convolutions leave a step of training bound by memory: pooling the largest map, normalising and GELU read and
+write every value several times over. A `FusedStage` pools on the convolution's way out and normalises on the way through
+GELU. Weights, names and running statistics stay as they are; in fp32, or on a GPU, so do the results, to
 the bit. Inner layers are not called one by one on this way, so that hooks on them see nothing; those on stages do.
 """
 
@@ -12,30 +12,38 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speedcore.networks import normgelu, winograd, winograd8
+from speedcore.networks import amx, normgelu, winograd, winograd8
 from speedcore.networks.recordnet import RecordNet, Stage
 
 _LEAST_CHANNELS = 16
 
 
-def use(network: nn.Module, convolutions: str = "winograd") -> str:
-    """Let `network` convolve by Winograd and, if it is a RecordNet with GELU, take the fused way.
+# In the order of their speed; channels from which on each is quicker than a direct convolution with nothing fused around it.
+_WAYS = {"amx": (amx, 16), "winograd8": (winograd8, 32), "winograd": (winograd, 32)}
 
-    convolutions: "winograd", or "winograd8" for products in 8 bits where the machine is quick at them. Returns which it is now:
-    one of these, or "direct" where nothing in the network will.
+
+def use(network: nn.Module, convolutions: str = "quickest") -> str:
+    """Let `network` convolve in this way and, if it is a RecordNet with GELU, take the fused one.
+
+    convolutions: "amx" on a processor's matrix unit, "winograd", "winograd8" for that in 8 bits, or "quickest": the first of amx,
+    winograd8 and winograd that this machine is quick at. Returns which it is now: one of the three ("winograd" where it is not
+    quick at 8 bits) or "direct" where nothing in the network goes another way.
     """
-    if convolutions == "winograd8" and not winograd8.quick():
-        convolutions = "winograd"
-    way = winograd8.convolve if convolutions == "winograd8" else winograd.convolve
-    changed = winograd.use(network, way)
-    if isinstance(network, RecordNet) and isinstance(network.activation, nn.GELU) and winograd.library() and normgelu.library():
+    wanted = {"quickest": tuple(_WAYS), "winograd8": ("winograd8", "winograd")}.get(convolutions, (convolutions,))
+    found = next((name for name in wanted if _WAYS[name][0].quick()), None)
+    if found is None:
+        return "direct"
+    module, least = _WAYS[found]
+    way = module.convolve
+    changed = winograd.use(network, way, least)
+    if isinstance(network, RecordNet) and isinstance(network.activation, nn.GELU) and normgelu.library():
         for stage in network.stages:
             if min(stage.conv1.in_channels, stage.conv1.out_channels) >= _LEAST_CHANNELS:
                 stage.__class__, stage.way = FusedStage, way
                 changed = True
         if network.whiten.out_channels >= _LEAST_CHANNELS:
             network.__class__ = FusedRecordNet
-    return convolutions if changed else "direct"
+    return found if changed else "direct"
 
 
 class FusedStage(Stage):

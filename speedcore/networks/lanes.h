@@ -70,6 +70,14 @@ INLINE void store_floats(float *to, vec value) { memcpy(to, &value, sizeof value
 
 INLINE vec choose(ints where, vec yes, vec no) { return (vec)(((ints)yes & where) | ((ints)no & ~where)); }
 
+INLINE vec at_most(float limit, vec value) { /* what is no number stays none */
+#ifdef __AVX512F__
+    return (vec)_mm512_min_ps(_mm512_set1_ps(limit), (__m512)value);
+#else
+    return choose(value > limit, (vec){0} + limit, value);
+#endif
+}
+
 INLINE ints larger(ints a, ints b) {
 #ifdef __AVX512F__
     return (ints)_mm512_max_epi32((__m512i)a, (__m512i)b);

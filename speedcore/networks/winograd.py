@@ -27,24 +27,24 @@ _PLANES_BYTES = 16 * 2**20
 _LEAST_CHANNELS = 32
 
 
-def use(network: nn.Module, way: Callable[[Tensor, Tensor], Tensor] | None = None) -> bool:
+def use(network: nn.Module, way: Callable[..., Tensor] | None = None, least: int = _LEAST_CHANNELS) -> bool:
     """Let the 3×3 convolutions of `network` go this way wherever they run in bf16 on a CPU. Returns whether any will here.
 
     Weights, names and hooks stay as they are; in fp32, or on a GPU, so does the result, to the bit. way: what they call, if it
-    is not `convolve`.
+    is not `convolve`. least: of channels on either side.
     """
-    layers = [module for module in network.modules() if type(module) is nn.Conv2d and _fits(module)]
-    if not layers or library() is None:
+    if way is None and not quick():
         return False
+    layers = [module for module in network.modules() if type(module) is nn.Conv2d and _fits(module, least)]
     for layer in layers:
         layer.__class__, layer.way = Conv3x3, way or convolve
-    return True
+    return bool(layers)
 
 
-def _fits(layer: nn.Conv2d) -> bool:
+def _fits(layer: nn.Conv2d, least: int) -> bool:
     return (layer.kernel_size == (3, 3) and layer.padding == (1, 1) and layer.padding_mode == "zeros" and layer.bias is None
             and layer.stride == layer.dilation == (1, 1) and layer.groups == 1
-            and min(layer.in_channels, layer.out_channels) >= _LEAST_CHANNELS)
+            and min(layer.in_channels, layer.out_channels) >= least)
 
 
 class Conv3x3(nn.Conv2d):
@@ -60,11 +60,17 @@ def short(x: Tensor, weight: Tensor) -> bool:
     return x.device.type == "cpu" and (bf16 or x.dtype == weight.dtype == torch.bfloat16)
 
 
+def quick() -> bool:
+    """Whether the maps can be had here; the products are torch's, everywhere."""
+    return library() is not None
+
+
 def convolve(x: BFloat16[Tensor, "n c h w"], weight: Float[Tensor, "k c 3 3"],
              pooled: bool = False) -> BFloat16[Tensor, "n k h2 w2"]:
     """The convolution of `x`, padded by one, with `weight`; at least 16 channels. Gradients reach both.
 
-    pooled: only the largest of each 2×2 results (what is left over at an odd border is dropped), a quarter of the memory.
+    pooled: only the largest of each 2×2 results (what is left over at an odd border is dropped), a quarter of the memory. Raises
+    ValueError where that leaves nothing.
     """
     return _Convolution.apply(x, weight, pooled)
 
@@ -136,8 +142,13 @@ def images(n: int, channels: int, height: int, width: int) -> BFloat16[Tensor, "
 
 
 def results(x: Tensor, count: int, pooled: bool) -> tuple[BFloat16[Tensor, "n k h2 w2"], UInt8[Tensor, "n k h2 w2"] | None]:
-    """Room for the results of `count` filters on x and, where they are pooled, for which of each 2×2 was the largest."""
+    """Room for the results of `count` filters on x and, where they are pooled, for which of each 2×2 was the largest.
+
+    Raises ValueError where pooling leaves nothing.
+    """
     height, width = x.shape[2:]
+    if pooled and min(height, width) < 2:
+        raise ValueError(f"of {height}×{width} cells, pooling 2×2 leaves none; give larger images")
     result = images(len(x), count, height // 2, width // 2) if pooled else images(len(x), count, height, width)
     return result, torch.empty_like(result, dtype=torch.uint8) if pooled else None
 

@@ -30,7 +30,7 @@ _WIDE = Recipe(
     test_time=Views(mirror=True, shifts=True),
     precision="bf16",
     channels_last=True,
-    convolutions="winograd8",
+    convolutions="quickest",
 )
 
 # CIFAR-10: the published method, its convolutions by Winograd, for as many epochs as fit the budget; eight of them are that
@@ -50,8 +50,8 @@ _WIDE = Recipe(
 # third more time; crops of 4 pixels, cutout, rates of half and twice the 0.1, 0.3 to 1.2 points less. Narrower for longer is no
 # way: with three convolutions, an average and 11 epochs it came to 88.4 % on test images in 486 s (one run).
 _PICTURES = airbench94_muon(2000).changed(
-    name="record", describe="airbench94_muon's method for longer, Winograd's convolutions", epochs=24, min_epochs=3,
-    convolutions="winograd8")
+    name="record", describe="airbench94_muon's method for longer, the quickest convolutions", epochs=32, min_epochs=3,
+    convolutions="quickest")
 
 # 28×28 images: a padded 3×3 whitening keeps 14 cells a side for the first stage. Digits and clothes are grey.
 _GREY = RecordNet(widths=(64, 256, 256), whiten_kernel=3)
@@ -84,7 +84,7 @@ def _narrow(recipe: Recipe, widths: tuple[int, int, int], epochs: float, batch_s
     return recipe.changed(name="sprint", describe="the record recipe on a narrower network, for short runs",
                           network=network, epochs=epochs, min_epochs=min(1.0, epochs), batch_size=batch_size,
                           optimizer=_MUON, test_time=Views(mirror=recipe.test_time.mirror),
-                          convolutions="direct")  # layers so narrow gain nothing: 0.98 of the time
+                          convolutions="amx")  # layers so narrow gain nothing by Winograd: 0.98 of the time
 
 
 SPRINT = {

@@ -152,7 +152,8 @@ def test_what_is_frozen_gets_no_gradient_and_the_rest_does_not_mind() -> None:
 
 def test_other_networks_and_activations_only_convolve_the_short_way() -> None:
     relu = network(activation="relu")
-    assert fused.use(relu) == "winograd" and type(relu) is RecordNet and type(relu.stages[1].conv2) is winograd.Conv3x3
+    assert fused.use(relu, "winograd") == "winograd" and type(relu) is RecordNet
+    assert type(relu.stages[1].conv2) is winograd.Conv3x3
     assert fused.use(nn.Linear(3, 3)) == "direct"
     narrow = network(widths=(8, 8, 8))
     assert not fused.use(narrow) or type(narrow.stages[0]) is not fused.FusedStage
