@@ -41,7 +41,8 @@ class Trainee:
             else:
                 for parameter in module.parameters(recurse=False):
                     parameter.data = parameter.data.to(dtype)
-        wanted = recipe.convolutions if device.type == "cpu" else "direct"
+        other_ways = device.type == "cpu" and recipe.precision != "fp32" and recipe.channels_last
+        wanted = recipe.convolutions if other_ways else "direct"
         self.convolutions = "direct" if wanted == "direct" else fused.use(self.network, wanted)
         self.normalise = Normalise.of(dataset)
         self.optimizer = optimizers.make(recipe.optimizer, self.network)

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from speedcore.networks import fused, normgelu, winograd
 from speedcore.networks.recordnet import FrozenScaleNorm, RecordNet
 from speedcore.recipe import RecordNet as RecordNetSpec
+from speedcore.trainee import Trainee
+from tests.speedcore import toys
 from tests.speedcore.test_winograd import relative_error
 
 pytestmark = pytest.mark.skipif(winograd.library() is None, reason="no C compiler on this machine")
@@ -157,3 +159,10 @@ def test_other_networks_and_activations_only_convolve_the_short_way() -> None:
     assert fused.use(nn.Linear(3, 3)) == "direct"
     narrow = network(widths=(8, 8, 8))
     assert not fused.use(narrow) or type(narrow.stages[0]) is not fused.FusedStage
+
+
+@pytest.mark.parametrize("change", [{"precision": "fp32"}, {"channels_last": False}])
+def test_what_is_not_in_bf16_and_laid_out_for_it_convolves_directly(change: dict[str, object]) -> None:
+    recipe = toys.recipe(precision="bf16", channels_last=True, convolutions="quickest", network=RecordNetSpec(widths=(32, 32, 32)))
+    assert [Trainee(toys.dataset(), one, 0, torch.device("cpu")).convolutions == "direct"
+            for one in (recipe, recipe.changed(**change))] == [False, True]
