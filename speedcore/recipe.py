@@ -57,10 +57,10 @@ class Recipe(Part):
     min_epochs: below this the planner prefers fewer seeds to shorter runs. validation: training images held out
     for curves and tuning. precision: "bf16" runs the network under autocast with fp32 weights; "bf16-weights"
     keeps the weights in bf16 too. norm_precision: of batch-norm's weights and running statistics; "bf16" only to replicate
-    systems that keep them in half precision. convolutions: how 3×3 ones go on a CPU in bf16 with channels_last (elsewhere they are
-    direct), RecordNet's stages fused around them (`speedcore.networks.fused`): "amx" on the processor's matrix unit, direct where
-    it has none; "winograd" the short way, "winograd8" that in 8 bits; "quickest" whichever this machine is quickest at. data: "device" augments while training,
-    "precomputed" streams stored epochs, "loader" brings image after image through torch's DataLoader. order: "fixed" shuffles
+    systems that keep them in half precision. convolutions: how 3×3 ones go on a CPU in bf16 with channels_last (elsewhere
+    they are direct), RecordNet's stages fused around them (`speedcore.networks.fused`): "amx" on the processor's matrix
+    unit, direct where it has none; "winograd" the short way, "winograd8" that in 8 bits; "quickest" whichever this machine
+    is quickest at. data: "device" augments while training, "precomputed" streams stored epochs, "loader" brings image after image through torch's DataLoader. order: "fixed" shuffles
     once, the same for all epochs and seeds.
     last_batch: whether an epoch drops or keeps the batch that it cannot fill. loss: "sum" adds it up over the batch, at rates
     for a full one, so that a smaller batch counts for less; "mean" lets every batch count the same.

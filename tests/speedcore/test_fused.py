@@ -163,6 +163,7 @@ def test_other_networks_and_activations_only_convolve_the_short_way() -> None:
 
 @pytest.mark.parametrize("change", [{"precision": "fp32"}, {"channels_last": False}])
 def test_what_is_not_in_bf16_and_laid_out_for_it_convolves_directly(change: dict[str, object]) -> None:
-    recipe = toys.recipe(precision="bf16", channels_last=True, convolutions="quickest", network=RecordNetSpec(widths=(32, 32, 32)))
+    recipe = toys.recipe(precision="bf16", channels_last=True, convolutions="quickest",
+                         network=RecordNetSpec(widths=(32, 32, 32)))
     assert [Trainee(toys.dataset(), one, 0, torch.device("cpu")).convolutions == "direct"
             for one in (recipe, recipe.changed(**change))] == [False, True]
