@@ -60,7 +60,8 @@ class Recipe(Part):
     systems that keep them in half precision. convolutions: how 3×3 ones go on a CPU in bf16 with channels_last (elsewhere
     they are direct), RecordNet's stages fused around them (`speedcore.networks.fused`): "amx" on the processor's matrix
     unit, direct where it has none; "winograd" the short way, "winograd8" that in 8 bits; "quickest" whichever this machine
-    is quickest at. data: "device" augments while training, "precomputed" streams stored epochs, "loader" brings image after image through torch's DataLoader. order: "fixed" shuffles
+    is quickest at. data: "device" augments while training, "precomputed" streams stored epochs, "loader" brings image
+    after image through torch's DataLoader. order: "fixed" shuffles
     once, the same for all epochs and seeds.
     last_batch: whether an epoch drops or keeps the batch that it cannot fill. loss: "sum" adds it up over the batch, at rates
     for a full one, so that a smaller batch counts for less; "mean" lets every batch count the same.
