@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from speedcore import compiling
 from speedcore.networks import fused, normgelu, winograd
 from speedcore.networks.recordnet import FrozenScaleNorm, RecordNet
 from speedcore.recipe import RecordNet as RecordNetSpec
@@ -64,6 +66,23 @@ def test_gelu_holds_from_end_to_end_of_what_bf16_can_say() -> None:
     F.gelu(z).sum().backward()
     assert torch.allclose(x.grad[0, 0, 0].double(), z.grad, rtol=8e-3, atol=1e-6)
     assert normgelu.bias_gelu(torch.full((1, 16, 1, 1), torch.nan).bfloat16(), torch.zeros(16)).isnan().all()
+
+
+def test_a_processor_with_shorter_vectors_gets_the_same_to_the_bit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As long as no multiplication is fused; values that are no numbers among them."""
+    monkeypatch.setenv("SPEEDCORE_CACHE", str(tmp_path))
+    x = 3 * image(4, 24, 9, 11)
+    x[0, 0, 0, :2] = torch.tensor([torch.nan, torch.inf])
+    found = []
+    for flags in (("-march=native",), ()):
+        monkeypatch.setattr(compiling, "_FLAGS", ("-O1", "-ffp-contract=off", "-fopenmp", "-shared", "-fPIC", *flags))
+        normgelu.library.cache_clear()
+        leaf = x.clone(**CHANNELS_LAST).requires_grad_()
+        y = normgelu.bias_gelu(leaf, torch.linspace(-1, 1, 24))
+        y.sum().backward()
+        found.append((y.view(torch.int16), leaf.grad.view(torch.int16)))
+    normgelu.library.cache_clear()
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
 def test_sums_do_not_depend_on_the_number_of_threads() -> None:
