@@ -35,9 +35,9 @@ _WIDE = Recipe(
 
 # CIFAR-10: the published method on the wider network that its author took for higher accuracies (airbench95), for as many epochs
 # as fit the budget where the processor has a matrix unit. On its own network more epochs bring less and less: 90.8 % on test
-# images after eight, 91.3 after 14, 91.7 after 32 (one run each). What else was tried on that network bought no more than the same
-# seconds of longer training do. On 25,000 training images, batches of 500, filters at 0.16, six epochs in 211 s,
-# judged by the 25,000 others (87.4 %; one seed each):
+# images after eight, 91.3 after 14, 91.7 after 32 (one run each). What else was tried on that network bought no more than the
+# same seconds of longer training do. On 25,000 training images, batches of 500, filters at 0.16, six epochs in 211 s, judged by
+# the 25,000 others (87.4 %; one seed each):
 #   17 pixels a side for the first 40 % of the steps, each a third as dear: 86.7 in 159 s; four and a half epochs
 #   of whole ones, with a momentum of 0.8: 86.5 in 165 s
 #   a border of one pixel, which Winograd's tiles have room for: 87.6 in 223 s
