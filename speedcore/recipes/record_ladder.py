@@ -34,7 +34,7 @@ _TO_THE_RECORD = (
     Step("label-smoothing", "label smoothing {end.label_smoothing:g} for {start.label_smoothing:g}", ("label_smoothing",)),
     Step("averaging", "{told}", ("average", "lookahead")),
     Step("precision", "{told}", ("precision", "norm_precision", "channels_last")),
-    Step("convolutions", "3×3 convolutions the way that is quickest here: {end.convolutions}", ("convolutions",)),
+    Step("convolutions", "3×3 convolutions the quickest way that the machine has", ("convolutions",)),
     Step("length", "{end.epochs:g} epochs for {start.epochs:g}", ("epochs",)),
     Step("views", "{end.test_time.count} views at test time: {told}", ("test_time",)),
     Step("held-out", "{end.validation:,} training images set aside for curves", ("validation",)),
