@@ -31,8 +31,10 @@ TARGETS: dict[str, tuple[Target, ...]] = {
     # 98.98 % held out after 0.4 epochs, five seeds; a little is added. A digit that is shifted is the same digit: three views,
     # which brought next to nothing held out (99.36 against 99.35 %, three seeds).
     "mnist": (Target(99.0, "dash", 0.42), Target(99.6, "sprint", 2.8, views=Views(shifts=True))),
-    # The published method came to 90.76 % in one run on JPEG images; its convolutions are what is ours.
-    "cifar10": (Target(90.7, "airbench94-muon", convolutions="quickest"), Target(92.0, "record")),
+    # The published method, whose convolutions are what is ours: on JPEG images 90.65 ± 0.14 % (n = 5), and 90.74 ± 0.07 % (n = 5)
+    # after nine epochs in 8 bits; as published 90.76 and 90.52 % (two runs).
+    "cifar10": (Target(90.6, "airbench94-muon", convolutions="quickest"),
+                Target(90.7, "airbench94-muon", 9, convolutions="quickest"), Target(92.0, "record")),
     # One seed each, held out: 93.56 % after 2 epochs of `sprint` without augmentation (93.4 with flips, 92.8 with crops of one
     # pixel and flips), 94.46 after 5. `record`, on 50,000 images, with mirror views: 95.17 and 95.24 after 5 epochs, half a point
     # above runs on all images, judged by the test images (94.5 and 94.8): some more are stored.
