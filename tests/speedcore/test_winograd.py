@@ -12,7 +12,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from speedcore import compiling
-from speedcore.errors import RecipeError
 from speedcore.networks import winograd
 from speedcore.recipe import RecordNet
 from speedcore.runs import RunStore
@@ -121,14 +120,6 @@ def test_without_a_compiler_convolutions_stay_direct_and_the_log_says_so(
         assert "convolutions are direct instead" in caplog.text
     finally:
         winograd.library.cache_clear()
-
-
-def test_winograd_is_for_bf16_in_channels_last() -> None:
-    with pytest.raises(RecipeError, match="channels_last"):
-        WIDE.changed(channels_last=False)
-    with pytest.raises(RecipeError, match="bf16"):
-        WIDE.changed(precision="fp32")
-    assert WIDE.hash != WIDE.changed(convolutions="direct").hash
 
 
 @needs_library
