@@ -68,10 +68,9 @@ INLINE __m512 second_half(group g) { return (__m512)_mm512_slli_epi32(_mm512_cvt
 
 INLINE group narrow(__m512 first, __m512 second) { return (group)_mm512_cvtne2ps_pbh(second, first); }
 
-/* Which values of the g-th group of channels there are: the last group may be short. */
-INLINE uint32_t there(long channels, long g) {
-    long left = channels - g * GROUP;
-    return left >= GROUP ? 0xffffffffu : (1u << left) - 1;
+/* Which of 32 from `first` on there are of `count`: the last group of channels may be short. Sixteen take the lower half. */
+INLINE uint32_t there(long first, long count) {
+    return count <= first ? 0 : count - first >= GROUP ? 0xffffffffu : (1u << (count - first)) - 1;
 }
 
 /* A group of channels of one pixel; `pooled` is whether the images are. */
@@ -108,7 +107,7 @@ INLINE void lay(images of, int pooled, long first, long some, bf16 *pixels) {
             for (long x = 0; x < of.width; x++)
                 for (long g = 0; g < of.groups; g++)
                     _mm512_store_si512(pixels + g * plane + (y * of.width + x) * PIXEL + i * GROUP,
-                                       values_at(of, pooled, first + i, of.top + y, x, g, there(of.channels, g)));
+                                       values_at(of, pooled, first + i, of.top + y, x, g, there(g * GROUP, of.channels)));
 }
 
 /* One pixel of 32 images, 32 filters: the taps that fall into the image, times their tiles of the filters (group·tap·2). */
@@ -133,7 +132,7 @@ INLINE void products(const bf16 *pixels, images in, long y, long x, const bf16 *
 
 /* A band of one group back to some images, as it is or pooled: of each 2×2 the largest, the first of equals. */
 INLINE void leave(const bf16 *pixels, images of, int pooled, long g, long first, long some) {
-    uint32_t mask = there(of.channels, g);
+    uint32_t mask = there(g * GROUP, of.channels);
     long step = pooled ? 2 : 1;
     for (long i = 0; i < some; i++)
         for (long y = 0; y < of.rows; y += step)
@@ -194,10 +193,6 @@ void convolve(const bf16 *x, const uint8_t *in_which, const bf16 *filters, bf16 
     else convolve_all(in, 0, filters, out, 0, n, rows, rooms, threads);
 }
 
-INLINE uint16_t lanes_there(long first, long count) { /* of sixteen from the first on */
-    return count <= first ? 0 : count - first >= LANES ? 0xffff : (1u << (count - first)) - 1;
-}
-
 /* Filters, count·9·channels, as tiles of 16 pairs of channels by 16 filters: (count / 32)·(channels / 32)·9·2 of them. On the way
    back filters and channels change places, and taps their order. */
 void round_filters(const float *filters, bf16 *tiles, long count, long channels, long back) {
@@ -215,14 +210,14 @@ void round_filters(const float *filters, bf16 *tiles, long count, long channels,
                 for (long i = 0; i < TILE; i++) {
                     const float *from = filters + (back ? (term + 2 * i) * TAPS + TAPS - 1 - tap : (column + i) * TAPS + tap) * channels;
                     if (back) {
-                        uint16_t mask = lanes_there(column, columns);
+                        uint16_t mask = there(column, columns);
                         __m512 even = _mm512_maskz_loadu_ps(term + 2 * i < terms ? mask : 0, from + column);
                         __m512 odd = _mm512_maskz_loadu_ps(term + 2 * i + 1 < terms ? mask : 0, from + TAPS * channels + column);
                         _mm512_store_si512(tile + i * GROUP, _mm512_permutexvar_epi16(side_by_side, narrow(even, odd)));
                     } else {
                         uint16_t mask = column + i < columns ? 0xffff : 0;
-                        __m512 low = _mm512_maskz_loadu_ps(mask & lanes_there(term, terms), from + term);
-                        __m512 high = _mm512_maskz_loadu_ps(mask & lanes_there(term + LANES, terms), from + term + LANES);
+                        __m512 low = _mm512_maskz_loadu_ps(mask & there(term, terms), from + term);
+                        __m512 high = _mm512_maskz_loadu_ps(mask & there(term + LANES, terms), from + term + LANES);
                         _mm512_i32scatter_epi32(tile + 2 * i, tile_row, narrow(low, high), 4);
                     }
                 }
@@ -268,7 +263,7 @@ INLINE void pair_up(const group *v, bf16 *tiles) {
 
 /* A band of one group of channels: row·column·2 tiles, transposed or in pairs. Images beyond the last are zero. */
 INLINE void lay_terms(images of, int pooled, int transposed, long g, long first, long some, bf16 *tiles) {
-    uint32_t mask = there(of.channels, g);
+    uint32_t mask = there(g * GROUP, of.channels);
     for (long y = 0; y < of.rows; y++)
         for (long x = 0; x < of.width; x++, tiles += PIXEL) {
             group v[BATCH];
@@ -338,7 +333,7 @@ void gather_filters(const float *sums, float *filters, long threads, long count,
                 for (long thread = 0; thread < threads; thread++)
                     sum += _mm512_load_ps(sums + ((thread * pairs + k / GROUP * wide + c / GROUP) * TAPS + tap) * SUMS
                                           + (k % GROUP / TILE * 2 + c % GROUP / TILE) * TILE * TILE + k % TILE * TILE);
-                _mm512_mask_storeu_ps(filters + (k * TAPS + tap) * channels + c, lanes_there(c, channels), sum);
+                _mm512_mask_storeu_ps(filters + (k * TAPS + tap) * channels + c, there(c, channels), sum);
             }
 }
 
