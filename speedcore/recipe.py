@@ -48,7 +48,7 @@ __all__ = [
 # Fields that came after the first runs had been published. At their defaults they stay out of the hash, so that a recipe
 # that does not use them keeps its name, and its finished runs stay findable.
 _LATER = ("order", "last_batch", "peek", "loader", "loss", "norm_precision", "augment.groups", "average.initial",
-          "average.power", "network.depth", "network.whiten_border", "convolutions")
+          "average.power", "network.depth", "network.whiten_border", "convolutions", "precise_norms")
 
 
 class Recipe(Part):
@@ -57,11 +57,12 @@ class Recipe(Part):
     min_epochs: below this the planner prefers fewer seeds to shorter runs. validation: training images held out
     for curves and tuning. precision: "bf16" runs the network under autocast with fp32 weights; "bf16-weights"
     keeps the weights in bf16 too. norm_precision: of batch-norm's weights and running statistics; "bf16" only to replicate
-    systems that keep them in half precision. convolutions: how 3×3 ones go on a CPU in bf16 with channels_last (elsewhere
-    they are direct), RecordNet's stages fused around them (`speedcore.networks.fused`): "amx" on the processor's matrix
-    unit, direct where it has none; "winograd" the short way, "winograd8" that in 8 bits; "quickest" whichever this machine
-    is quickest at. data: "device" augments while training, "precomputed" streams stored epochs, "loader" brings image
-    after image through torch's DataLoader. order: "fixed" shuffles
+    systems that keep them in half precision. precise_norms: training images over which batch-norm's statistics are taken anew
+    for the weights that are tested; 0 keeps the running ones. convolutions: how 3×3 ones go on a CPU in bf16 with
+    channels_last (elsewhere they are direct), RecordNet's stages fused around them (`speedcore.networks.fused`): "amx" on the
+    processor's matrix unit, direct where it has none; "winograd" the short way, "winograd8" that in 8 bits; "quickest"
+    whichever this machine is quickest at. data: "device" augments while training, "precomputed" streams stored epochs,
+    "loader" brings image after image through torch's DataLoader. order: "fixed" shuffles
     once, the same for all epochs and seeds.
     last_batch: whether an epoch drops or keeps the batch that it cannot fill. loss: "sum" adds it up over the batch, at rates
     for a full one, so that a smaller batch counts for less; "mean" lets every batch count the same.
@@ -83,6 +84,7 @@ class Recipe(Part):
     test_time: Views = Views()
     precision: Literal["fp32", "bf16", "bf16-weights"] = "fp32"
     norm_precision: Literal["fp32", "bf16"] = "fp32"
+    precise_norms: NonNegativeInt = 0
     channels_last: bool = False
     convolutions: Literal["direct", "winograd", "winograd8", "amx", "quickest"] = "direct"
     data: Literal["device", "precomputed", "loader"] = "device"
@@ -96,8 +98,9 @@ class Recipe(Part):
     def _consistent(self) -> Recipe:
         if self.min_epochs > self.epochs:
             raise ValueError(f"min_epochs ({self.min_epochs:g}) is larger than epochs ({self.epochs:g})")
-        if self.peek and self.average:
-            raise ValueError("peek looks at the weights in training, but average tests other ones; leave one of them out")
+        if self.peek and (self.average or self.precise_norms):
+            other = "average" if self.average else "precise_norms"
+            raise ValueError(f"peek looks at the network in training, but {other} tests another one; leave one of them out")
         if self.data == "precomputed" and self.last_batch == "keep":
             raise ValueError('stored epochs hold whole batches; write last_batch = "drop" or data = "device"')
         if self.norm_precision == "bf16" and self.precision == "fp32":

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from speedcore import evaluate, optimizers
+from speedcore import evaluate, optimizers, precise_norms
 from speedcore.allocator import keep_memory
 from speedcore.augment import Normalise
 from speedcore.clock import Stopwatch
@@ -55,6 +55,15 @@ class Trainee:
             first = torch.arange(most).split(_WHITENING_BATCH)
             self.network.prepare(self.normalise(train.take(rows).images.to(self.device)) for rows in first)
 
+    def take_norms(self, train: Split | Part) -> None:
+        """Batch-norm's statistics anew, over as many of the first training images as the recipe says."""
+        rows = torch.arange(min(len(train), self.recipe.precise_norms))
+        size = min(self._test_batch, len(rows))
+        batches = (self.normalise(train.take(some).images.to(self.device)).to(memory_format=self.layout)
+                   for some in rows[:len(rows) // size * size].split(size))
+        with evaluate.autocast(self.recipe.precision, self.device):
+            precise_norms.take(self.network, batches)
+
     def gradients(self, images, labels) -> tuple[torch.Tensor, torch.Tensor]:
         """Forward and backward of one batch: (mean loss, accuracy) as device scalars."""
         images = images.to(self.device)
@@ -82,10 +91,14 @@ class Trainee:
         return other
 
     def logits(self, images, views=None) -> torch.Tensor:
-        # On a CPU not in larger batches than training's: a look must not be what sets the peak of memory.
         return evaluate.logits(self.network, images, self.normalise, precision=self.recipe.precision,
                                channels_last=self.recipe.channels_last, views=views,
-                               batch_size=2000 if self.device.type == "cuda" else min(250, self.recipe.batch_size))
+                               batch_size=self._test_batch)
+
+    @property
+    def _test_batch(self) -> int:
+        # On a CPU not in larger batches than training's: a look must not be what sets the peak of memory.
+        return 2000 if self.device.type == "cuda" else min(250, self.recipe.batch_size)
 
 
 def synchroniser(device: torch.device) -> Callable[[], None]:
@@ -101,13 +114,20 @@ def warm_up(trainee: Trainee, batches) -> None:
         other.step(images, labels, factor=0.1)
 
 
-def still_to_come(trainee: Trainee, test: Split, validation: Split | None) -> tuple[float, float]:
-    """Seconds, a little too many, of one look and of everything after training: for strict clocks."""
+def still_to_come(trainee: Trainee, test: Split, validation: Split | None, strict: bool) -> tuple[float, float]:
+    """Seconds, a little too many, of one look and of everything after the last step that the clock counts.
+
+    strict: it counts looks and tests; any clock counts the norms' statistics.
+    """
+    recipe = trainee.recipe
+    if not (strict or recipe.precise_norms):
+        return 0.0, 0.0
     images = test.images[:500]
     trainee.logits(images)  # the first pass at a shape chooses kernels
     watch = Stopwatch()
     trainee.logits(images)
     synchroniser(trainee.device)()
     each = 1.2 * watch.seconds() / len(images)
-    looked_at = len(validation or ()) + (len(test) if trainee.recipe.peek else 0)
-    return each * looked_at, each * len(test) * trainee.recipe.test_time.count + 0.5
+    looked_at = len(validation or ()) + (len(test) if recipe.peek else 0)
+    norms = each * recipe.precise_norms
+    return (each * looked_at, each * len(test) * recipe.test_time.count + 0.5 + norms) if strict else (0.0, norms)

@@ -111,9 +111,9 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
                 batches = cleanup.enter_context(PrecomputedEpochs(batches, job.steps, folder))
         with ledger.phase(Phase.WARM_UP):
             warm_up(trainee, batches)
-            ahead = still_to_come(trainee, dataset.test, validation) if job.budget.policy.counts(Phase.TEST) else (0.0, 0.0)
+            ahead = still_to_come(trainee, dataset.test, validation, strict=job.budget.policy.counts(Phase.TEST))
         peeks = Peeks(trainee, dataset.test, recipe.peek, batches.steps_per_epoch) if recipe.peek else None
-        pace, history = fit(trainee, batches, validation, job, ledger, observer, ahead, peeks)
+        pace, history = fit(trainee, batches, train_split, validation, job, ledger, observer, ahead, peeks)
         with ledger.phase(Phase.TEST):
             seen = peeks.after(pace.done) if peeks else None
             plain = trainee.logits(dataset.test.images) if seen is None else seen
@@ -167,12 +167,12 @@ def replay(recorded: Run, dataset: Dataset, store: RunStore, device: torch.devic
     return train(dataset, job, store, device or record.device)
 
 
-def fit(trainee: Trainee, batches, validation: Split | None, job: Job, ledger: Ledger, observer: Observer | None,
-        ahead: tuple[float, float] = (0.0, 0.0), peeks: Peeks | None = None) -> tuple[Pace, History]:
+def fit(trainee: Trainee, batches, train_split: Split | Part, validation: Split | None, job: Job, ledger: Ledger,
+        observer: Observer | None, ahead: tuple[float, float] = (0.0, 0.0), peeks: Peeks | None = None) -> tuple[Pace, History]:
     """Step until the pace has landed. The network leaves holding the weights to be tested, in eval mode.
 
-    ahead: seconds that a look and everything after training take away from the limit. peeks: looks at the test set that
-    may end training, for recipes that ask for them.
+    train_split: the images as they are, for `precise_norms`. ahead: seconds that a look, and everything after the last step,
+    take away from the limit. peeks: looks at the test set that may end training, for recipes that ask for them.
     """
     recipe, network = trainee.recipe, trainee.network
     knots, shape = recipe.schedule.knots, recipe.schedule.shape
@@ -223,8 +223,12 @@ def fit(trainee: Trainee, batches, validation: Split | None, job: Job, ledger: L
                     if peeks.enough(pace.done):
                         pace.stop()
                 before = ledger.elapsed(job.budget.policy)
-    for average in averages:
-        average.install()
+    with ledger.phase(Phase.TRAIN):
+        for average in averages:
+            average.install()
+        if recipe.precise_norms:
+            trainee.take_norms(train_split)
+            synchroniser(trainee.device)()
     _look(trainee, validation, pace, history, ledger)
     network.eval()
     return pace, history

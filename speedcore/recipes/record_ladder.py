@@ -33,6 +33,8 @@ _TO_THE_RECORD = (
     Step("augmentation", "{told}", ("augment",)),
     Step("label-smoothing", "label smoothing {end.label_smoothing:g} for {start.label_smoothing:g}", ("label_smoothing",)),
     Step("averaging", "{told}", ("average", "lookahead")),
+    Step("precise-norms", "batch-norm's statistics of the tested weights, over {end.precise_norms:,} training images",
+         ("precise_norms",)),
     Step("precision", "{told}", ("precision", "norm_precision", "channels_last")),
     Step("convolutions", "3×3 convolutions the quickest way that the machine has", ("convolutions",)),
     Step("length", "{end.epochs:g} epochs for {start.epochs:g}", ("epochs",)),

@@ -153,7 +153,7 @@ def test_a_bias_at_rest_is_frozen_and_counted_all_the_same(store) -> None:
 
     trainee.step = watched
     batches = Batches(dataset.train, recipe.augment, recipe.batch_size, 0, trainee.normalise)
-    fit(trainee, batches, None, toys.job(recipe, 8), Ledger(), None)
+    fit(trainee, batches, dataset.train, None, toys.job(recipe, 8), Ledger(), None)
     # Progress 1/8 .. 8/8: at 4/8 the schedule is at rest.
     assert [trained for trained, _ in seen] == [True] * 4 + [False] * 4
     moved = [not torch.equal(a, b) for (_, a), (_, b) in zip(seen, seen[1:], strict=False)]

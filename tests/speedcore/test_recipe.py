@@ -34,7 +34,7 @@ CHANGES = {
     "min_epochs": 1.5, "label_smoothing": 0.1, "average": Average(), "lookahead": Lookahead(),
     "test_time": Views(mirror=True), "precision": "bf16", "channels_last": True, "data": "precomputed", "validation": 10,
     "order": "fixed", "last_batch": "keep", "peek": Peek(), "loss": "sum", "loader": Loader(prepared=True),
-    "norm_precision": "bf16", "convolutions": "winograd",
+    "norm_precision": "bf16", "convolutions": "winograd", "precise_norms": 10,
 }
 # What a field only goes together with.
 NEEDS = {"loader": {"data": "loader"}, "norm_precision": {"precision": "bf16"},

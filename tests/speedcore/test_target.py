@@ -38,13 +38,15 @@ def test_the_smallest_stored_target_that_is_high_enough_is_taken(table, accuracy
     assert recipe.min_epochs <= recipe.epochs
 
 
-def test_what_a_target_says_of_images_and_views_is_done(monkeypatch, toy_recipe) -> None:  # noqa: F811
-    views = Views(shifts=True)
-    monkeypatch.setitem(TARGETS, "shapes", (Target(20, "toy", augmented=False, views=views), Target(40, "toy")))
-    plain, as_it_is = (targets.choose("shapes", accuracy)[0] for accuracy in (20, 40))
+def test_what_a_target_changes_is_laid_over_its_recipe(monkeypatch, toy_recipe) -> None:  # noqa: F811
+    change = {"augment": {"cutout": 3}, "test_time": {"mirror": False, "shifts": True}, "label_smoothing": 0.3}
+    monkeypatch.setitem(TARGETS, "shapes", (Target(20, "toy", change=change), Target(40, "toy")))
+    changed, as_it_is = (targets.choose("shapes", accuracy)[0] for accuracy in (20, 40))
     toy = recipes.get("toy", "shapes")
-    assert toy.augment.any and as_it_is == toy.changed(validation=0)
-    assert plain == toy.without_augmentation().changed(validation=0, test_time=views)
+    assert as_it_is == toy.changed(validation=0)
+    assert changed == toy.changed(validation=0, augment=toy.augment.model_copy(update={"cutout": 3}), label_smoothing=0.3,
+                                  test_time=Views(shifts=True))
+    assert toy.augment.crop and toy.augment.cutout != 3
 
 
 def test_without_a_table_it_is_the_record_and_that_is_said() -> None:
