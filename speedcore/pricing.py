@@ -115,16 +115,16 @@ class Option:
 
     @property
     def overhead(self) -> float:
-        """Seconds around one run's training: looks at validation, test, views, saving, explanation."""
+        """Seconds around one run's steps: looks at validation, batch-norm's statistics, test, views, saving, explanation."""
         recipe = self.recipe
         looks = 10 * min(recipe.validation, len(self.dataset.train) // 10)
-        images = looks + len(self.dataset.test) * recipe.test_time.count
+        images = looks + recipe.precise_norms + len(self.dataset.test) * recipe.test_time.count
         return 0.8 + images * self.throughput.forward_seconds + self.explain_seconds
 
     def beside_training(self, policy: ClockPolicy) -> float:
         """Seconds of one run other than its steps that a budget under `policy` has to hold."""
         if not policy.counts(Phase.TEST):
-            return 0.0
+            return self.recipe.precise_norms * self.throughput.forward_seconds
         return self.overhead - self.explain_seconds + sum(self.dataset.provenance.seconds.values())
 
     @property

@@ -41,9 +41,10 @@ TARGETS: dict[str, tuple[Target, ...]] = {
                 Target(92.0, "record")),
     # One seed each, held out: 93.56 % after 2 epochs of `sprint` without augmentation (93.4 with flips, 92.8 with crops of one
     # pixel and flips), 94.46 after 5. `record`, on 50,000 images, with mirror views: 95.17 and 95.24 after 5 epochs, half a point
-    # above runs on all images, judged by the test images (94.5 and 94.8): some more are stored.
+    # above runs on all images, judged by the test images (94.5 and 94.8): some more are stored. The record's 30 epochs come to
+    # 95.24 ± 0.07 % there (n = 5).
     "fashion-mnist": (Target(93.0, "dash", 3), Target(94.0, "record", 3, _SHORT),
-                      Target(94.7, "record", 6, _SHORT), Target(95.0, "record")),
+                      Target(94.7, "record", 6, _SHORT), Target(95.2, "record")),
 }
 
 

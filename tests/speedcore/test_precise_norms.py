@@ -10,8 +10,10 @@ from torch import nn
 
 from speedcore import precise_norms
 from speedcore.augment import Normalise
+from speedcore.clock import POLICIES
 from speedcore.errors import RecipeError
 from speedcore.networks import build
+from speedcore.pricing import Option, Throughput
 from speedcore.recipe import Average, Peek, RecordNet
 from speedcore.trainee import Trainee, still_to_come
 from speedcore.training import train
@@ -104,3 +106,15 @@ def test_any_clock_keeps_time_for_them(strict) -> None:
 def test_a_run_that_peeks_cannot_have_them() -> None:
     with pytest.raises(RecipeError, match="precise_norms tests another one"):
         toys.recipe().changed(peek=Peek(), precise_norms=10)
+
+
+def test_plans_price_the_pass_over_images() -> None:
+    data = toys.dataset()
+
+    def beside(clock: str, count: int) -> float:
+        option = Option(data, toys.recipe(precise_norms=count), "", Throughput(0.1, forward_seconds=0.01), 12, 4)
+        return option.beside_training(POLICIES[clock])
+
+    assert beside("dawnbench", 0) == 0
+    assert beside("dawnbench", 100) == pytest.approx(1.0)
+    assert beside("everything", 100) - beside("everything", 0) == pytest.approx(1.0)
