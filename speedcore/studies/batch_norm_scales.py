@@ -151,7 +151,7 @@ def watch(dataset: Dataset, recipe: Recipe, seed: int, device: str, say: Say = l
 
     samples.take(0)
     job = training.Job(f"{NAME}-s{seed}", recipe, "with", seed, Budget(math.inf, POLICIES["article"]), math.inf, steps, steps)
-    _, history = training.fit(trainee, batches, None, job, ledger, look)
+    _, history = training.fit(trainee, batches, train, None, job, ledger, look)
     alone = (1.0, *decay_alone(history.lr, spec))
     losses = history.steps(batches.steps_per_epoch)["loss"]
     last = losses[-max(1, len(losses) // 20):]

@@ -274,7 +274,7 @@ def test_only_training_is_charged_to_training(monkeypatch: pytest.MonkeyPatch) -
     ledger, moments = Ledger(clock=clock), []
     split, validation = hold_out(data.train, 16)
     batches = Batches(split, recipe.augment, 40, 0, trainee.normalise)
-    pace, history = training.fit(trainee, batches, validation, toys.job(recipe, 60, limit=40.0), ledger, moments.append)
+    pace, history = training.fit(trainee, batches, split, validation, toys.job(recipe, 60, limit=40.0), ledger, moments.append)
     assert ledger.seconds() == {"train": pace.done, "validate": 10 * len(history.looks)}
     assert 36 <= pace.done <= 40 and pace.progress == 1.0
     assert [m.seconds for m in moments] == list(range(1, pace.done + 1))
