@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from speedcore.evaluate import eval_mode
+
 
 @torch.no_grad()
 def take(network: nn.Module, batches: Iterable[Float[Tensor, "n c h w"]]) -> None:
@@ -22,22 +24,19 @@ def take(network: nn.Module, batches: Iterable[Float[Tensor, "n c h w"]]) -> Non
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     before = [(norm, norm.momentum, {name: t.clone() for name, t in norm.named_buffers()}) for norm in norms]
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    for norm in norms:
-        norm.train()
-    try:
-        for done, x in enumerate(batches):
+    with eval_mode(network):
+        try:
             for norm in norms:
-                norm.momentum = 1 / (done + 1)  # the first replaces what was there
-            network(x)
-    except BaseException:
-        for norm, _, buffers in before:
-            for name, tensor in norm.named_buffers():
-                tensor.copy_(buffers[name])
-        raise
-    finally:
-        for norm, momentum, _ in before:
-            norm.momentum = momentum
-        for module, training in modes:
-            module.training = training
+                norm.train()
+            for done, x in enumerate(batches):
+                for norm in norms:
+                    norm.momentum = 1 / (done + 1)  # the first replaces what was there
+                network(x)
+        except BaseException:
+            for norm, _, buffers in before:
+                for name, tensor in norm.named_buffers():
+                    tensor.copy_(buffers[name])
+            raise
+        finally:
+            for norm, momentum, _ in before:
+                norm.momentum = momentum
