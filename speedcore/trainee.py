@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speedcore import evaluate, optimizers, precise_norms
 from speedcore.allocator import keep_memory
 from speedcore.augment import Normalise
 from speedcore.clock import Stopwatch
+from speedcore.data.batches import fixed_permutation
 from speedcore.data.dataset import Dataset, Part, Split
 from speedcore.networks import build, fused, parameter_counts
 from speedcore.recipe import Recipe
@@ -49,22 +51,28 @@ class Trainee:
         self.parameters = parameter_counts(self.network)  # now: what is trained for a while only is frozen at the end
 
     def whiten(self, train: Split | Part) -> None:
-        """Set data-dependent filters, where the network has any, from the first training images."""
+        """Set data-dependent filters, where the network has any, from a sample of the training images."""
         if hasattr(self.network, "prepare"):
-            most = min(len(train), getattr(self.network, "whitening_images", _WHITENING_IMAGES))
-            first = torch.arange(most).split(_WHITENING_BATCH)
-            self.network.prepare(self.normalise(train.take(rows).images.to(self.device)) for rows in first)
+            images = getattr(self.network, "whitening_images", _WHITENING_IMAGES)
+            self.network.prepare(self._sample(train, images, _WHITENING_BATCH))
 
     def take_norms(self, train: Split | Part) -> None:
-        """Batch-norm's statistics anew, over as many of the first training images as the recipe says."""
-        rows = torch.arange(min(len(train), self.recipe.precise_norms))
-        size = min(self._test_batch, len(rows))
-        batches = (self.normalise(train.take(some).images.to(self.device)).to(memory_format=self.layout)
-                   for some in rows[:len(rows) // size * size].split(size))
+        """Batch-norm's statistics anew, over a sample of as many training images as the recipe says, in whole batches."""
+        images = min(len(train), self.recipe.precise_norms)
+        size = min(self._test_batch, images)
+        batches = (x.to(memory_format=self.layout) for x in self._sample(train, images // size * size, size))
         with evaluate.autocast(self.recipe.precision, self.device):
             precise_norms.take(self.network, batches)
 
-    def gradients(self, images, labels) -> tuple[torch.Tensor, torch.Tensor]:
+    def _sample(self, train: Split | Part, images: int, batch_size: int) -> Iterator[Float[Tensor, "n c h w"]]:
+        """Normalised batches of up to so many training images, the same in every run.
+
+        Not the first ones: class folders come class by class, and theirs are of one class alone.
+        """
+        for rows in fixed_permutation(len(train))[:images].split(batch_size):
+            yield self.normalise(train.take(rows).images.to(self.device))
+
+    def gradients(self, images, labels) -> tuple[Tensor, Tensor]:
         """Forward and backward of one batch: (mean loss, accuracy) as device scalars."""
         images = images.to(self.device)
         x = (images if images.is_floating_point() else self.normalise(images)).to(memory_format=self.layout)
@@ -77,7 +85,7 @@ class Trainee:
         (loss if share == 1 else share * loss).backward()
         return loss.detach(), (logits.detach().argmax(1) == labels).float().mean()
 
-    def step(self, images, labels, factor: float, progress: float | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def step(self, images, labels, factor: float, progress: float | None = None) -> tuple[Tensor, Tensor]:
         """One optimiser step at `factor` times the peak rates; parts with a schedule of their own look at `progress`."""
         seen = self.gradients(images, labels)
         self.optimizer.step(factor, progress)
@@ -90,7 +98,7 @@ class Trainee:
         other.optimizer = optimizers.make(self.recipe.optimizer, other.network)
         return other
 
-    def logits(self, images, views=None) -> torch.Tensor:
+    def logits(self, images, views=None) -> Tensor:
         return evaluate.logits(self.network, images, self.normalise, precision=self.recipe.precision,
                                channels_last=self.recipe.channels_last, views=views,
                                batch_size=self._test_batch)

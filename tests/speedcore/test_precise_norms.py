@@ -11,7 +11,10 @@ from torch import nn
 from speedcore import precise_norms
 from speedcore.augment import Normalise
 from speedcore.clock import POLICIES
+from speedcore.data.batches import fixed_permutation
+from speedcore.data.dataset import Dataset, Provenance, Split
 from speedcore.errors import RecipeError
+from speedcore.evaluate import eval_mode
 from speedcore.networks import build
 from speedcore.pricing import Option, Throughput
 from speedcore.recipe import Average, Peek, RecordNet
@@ -65,8 +68,8 @@ def test_tested_weights_carry_statistics_of_their_own(store, average) -> None:
     precise = train(data, toys.job(toys.recipe(**changes, precise_norms=100), 8, key="precise"), store)
     one, other = running.weights(), precise.weights()
     assert all(torch.equal(one[name], other[name]) == ("running_" not in name) for name in one if "num_batches" not in name)
-    # 80 of the first 100 images: two whole batches of 40.
-    net, x = precise.network(), Normalise.of(data)(data.train.images[:80])
+    # 80 of a sample of 100 images: two whole batches of 40.
+    net, x = precise.network(), Normalise.of(data)(data.train.images[fixed_permutation(160)[:80]])
     precise_norms.take(net, x.split(40))
     found = net.state_dict()
     for name in (n for n in other if "running_" in n):
@@ -85,7 +88,7 @@ def test_the_fused_way_takes_them_too() -> None:
     plain = build(recipe.network, 1, (32, 32), 4)
     plain.load_state_dict(quick.network.state_dict())
     quick.take_norms(data.train)
-    precise_norms.take(plain, Normalise.of(data)(data.train.images[:80]).split(40))
+    precise_norms.take(plain, Normalise.of(data)(data.train.images[fixed_permutation(160)[:80]]).split(40))
     for (name, one), other in zip(quick.network.named_buffers(), plain.buffers(), strict=True):
         if "running_var" in name:
             torch.testing.assert_close(one, other, rtol=0.1, atol=1e-3)
@@ -118,3 +121,34 @@ def test_plans_price_the_pass_over_images() -> None:
     assert beside("dawnbench", 0) == 0
     assert beside("dawnbench", 100) == pytest.approx(1.0)
     assert beside("everything", 100) - beside("everything", 0) == pytest.approx(1.0)
+
+
+@pytest.fixture
+def sorted_images() -> Dataset:
+    """As class folders come: six thousand flat images, then six thousand of noise."""
+    noisy, draw = torch.arange(12_000) // 6_000, torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (12_000, 1, 16, 16), generator=draw, dtype=torch.uint8)
+    images[:6_000] = images[:6_000, :, :1, :1].clone()
+    return Dataset.make("sorted", ("flat", "noise"), Split(images, noisy), Split(images[::300], noisy[::300]),
+                        Provenance("made in a test", False))
+
+
+def test_whitening_is_by_images_of_all_classes(sorted_images) -> None:
+    trainee = Trainee(sorted_images, toys.recipe(), 0, torch.device("cpu"))
+    trainee.whiten(sorted_images.train)
+    x = trainee.normalise(sorted_images.test.images)
+    # Filters that had seen flat images alone would make hundreds of what noise is.
+    assert trainee.network.whiten(x).square().mean() < 10
+
+
+def test_statistics_are_those_of_images_of_all_classes(sorted_images) -> None:
+    trainee = Trainee(sorted_images, toys.recipe(batch_size=250, precise_norms=5_000), 0, torch.device("cpu"))
+    trainee.take_norms(sorted_images.train)
+    norm, seen = next(layer for layer in trainee.network.modules() if isinstance(layer, nn.BatchNorm2d)), []
+    norm.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
+    with torch.no_grad(), eval_mode(trainee.network):
+        for images in sorted_images.train.images.split(1000):
+            trainee.network(trainee.normalise(images))
+    maps = torch.cat(seen)
+    torch.testing.assert_close(norm.running_var, maps.var((0, 2, 3)), rtol=0.1, atol=0)
+    assert ((norm.running_mean - maps.mean((0, 2, 3))).abs() < 0.1 * norm.running_var.sqrt()).all()
