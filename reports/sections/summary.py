@@ -96,8 +96,8 @@ def _answer(context: Context) -> str:
     landed = ("in every run the learning rate came down to its end." if not off else
               f"in {off} of {f.plural(len(runs), 'run')} the learning rate did not come down to its end.")
     done = ("All took the epochs that their recipes want" if len(full) == len(runs) else
-            f"{len(full) or 'None'} of {len(runs)} took all the epochs that their recipes want, the others were cut to "
-            f"the time there was")
+            f"{len(full) or 'None'} of {len(runs)} took all the epochs that their recipes want, "
+            f"{'the others were' if full else 'each was'} cut to the time there was")
     return f"{within} {done}; {landed}"
 
 
