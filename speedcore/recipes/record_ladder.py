@@ -5,7 +5,9 @@
     python -m speedcore ladder airbench --data DIR                what Muon brought to airbench94
 
 The values are those of the recipes (`airbench.py`, `record.py`); what is written here is the order in which they change, and
-why some change together: rates belong to a size of batch, the rates of head and biases to the scale of the logits.
+why some change together: rates belong to a size of batch, the rates of head and biases to the scale of the logits. Quicker
+convolutions come first, since all that follows is climbed in half the time then; the schedule, which starts low, before the head
+that needs it (with half the widths, under the published schedule, it had learned 58 to 70 % where the rung below had 91).
 """
 
 from __future__ import annotations
@@ -17,8 +19,13 @@ from speedcore.ladders.model import Ladder, Reported, Rung
 _OF_A_BATCH = ("optimizer.head_lr", "optimizer.bias_lr", "optimizer.decay", "optimizer.whiten_bias.lr")
 
 _TO_THE_RECORD = (
+    Step("convolutions", "3×3 convolutions the quickest way that the machine has", ("convolutions",)),
     Step("small-batches", "batches of {end.batch_size} for {start.batch_size}, each image at the rates published",
          ("batch_size",), by_batch=_OF_A_BATCH),
+    Step("schedule", "{told}", ("schedule",)),
+    Step("averaging", "{told}", ("average", "lookahead")),
+    Step("precise-norms", "batch-norm's statistics of the tested weights, over {end.precise_norms:,} training images",
+         ("precise_norms",)),
     Step("head", "logits × {end.network.logit_scale:.3g} for {start.network.logit_scale:.3g}, and rates of head and biases to go "
                  "with that",
          ("network.logit_scale", "network.head_std", "optimizer.head_lr", "optimizer.bias_lr", "optimizer.decay",
@@ -29,14 +36,9 @@ _TO_THE_RECORD = (
     Step("width", "{told}", ("network.widths", "network.depth")),
     Step("filter-rate", "filters at a rate of {end.optimizer.lr:g} for {start.optimizer.lr:g}",
          ("optimizer.lr", "optimizer.momentum", "optimizer.newton_schulz_steps")),
-    Step("schedule", "{told}", ("schedule",)),
     Step("augmentation", "{told}", ("augment",)),
     Step("label-smoothing", "label smoothing {end.label_smoothing:g} for {start.label_smoothing:g}", ("label_smoothing",)),
-    Step("averaging", "{told}", ("average", "lookahead")),
-    Step("precise-norms", "batch-norm's statistics of the tested weights, over {end.precise_norms:,} training images",
-         ("precise_norms",)),
     Step("precision", "{told}", ("precision", "norm_precision", "channels_last")),
-    Step("convolutions", "3×3 convolutions the quickest way that the machine has", ("convolutions",)),
     Step("length", "{end.epochs:g} epochs for {start.epochs:g}", ("epochs",)),
     Step("views", "{end.test_time.count} views at test time: {told}", ("test_time",)),
     Step("held-out", "{end.validation:,} training images set aside for curves", ("validation",)),
