@@ -12,9 +12,7 @@ from speedcore import precise_norms
 from speedcore.augment import Normalise
 from speedcore.clock import POLICIES
 from speedcore.data.batches import fixed_permutation
-from speedcore.data.dataset import Dataset, Provenance, Split
 from speedcore.errors import RecipeError
-from speedcore.evaluate import eval_mode
 from speedcore.networks import build
 from speedcore.pricing import Option, Throughput
 from speedcore.recipe import Average, Peek, RecordNet
@@ -121,34 +119,3 @@ def test_plans_price_the_pass_over_images() -> None:
     assert beside("dawnbench", 0) == 0
     assert beside("dawnbench", 100) == pytest.approx(1.0)
     assert beside("everything", 100) - beside("everything", 0) == pytest.approx(1.0)
-
-
-@pytest.fixture
-def sorted_images() -> Dataset:
-    """As class folders come: six thousand flat images, then six thousand of noise."""
-    noisy, draw = torch.arange(12_000) // 6_000, torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (12_000, 1, 16, 16), generator=draw, dtype=torch.uint8)
-    images[:6_000] = images[:6_000, :, :1, :1].clone()
-    return Dataset.make("sorted", ("flat", "noise"), Split(images, noisy), Split(images[::300], noisy[::300]),
-                        Provenance("made in a test", False))
-
-
-def test_whitening_is_by_images_of_all_classes(sorted_images) -> None:
-    trainee = Trainee(sorted_images, toys.recipe(), 0, torch.device("cpu"))
-    trainee.whiten(sorted_images.train)
-    x = trainee.normalise(sorted_images.test.images)
-    # Filters that had seen flat images alone would make hundreds of what noise is.
-    assert trainee.network.whiten(x).square().mean() < 10
-
-
-def test_statistics_are_those_of_images_of_all_classes(sorted_images) -> None:
-    trainee = Trainee(sorted_images, toys.recipe(batch_size=250, precise_norms=5_000), 0, torch.device("cpu"))
-    trainee.take_norms(sorted_images.train)
-    norm, seen = next(layer for layer in trainee.network.modules() if isinstance(layer, nn.BatchNorm2d)), []
-    norm.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
-    with torch.no_grad(), eval_mode(trainee.network):
-        for images in sorted_images.train.images.split(1000):
-            trainee.network(trainee.normalise(images))
-    maps = torch.cat(seen)
-    torch.testing.assert_close(norm.running_var, maps.var((0, 2, 3)), rtol=0.1, atol=0)
-    assert ((norm.running_mean - maps.mean((0, 2, 3))).abs() < 0.1 * norm.running_var.sqrt()).all()
