@@ -15,6 +15,7 @@
 #define PIXEL (BATCH * GROUP)
 #define SUMS (4 * TILE * TILE)
 #define TAPS 9
+#define STRETCH 8 /* pixels of a row at a time */
 
 /* Pooled ones, if `which` says from where pooling took them, stand for images of twice the size that are zero elsewhere;
    `height` and `width` are of these. A band begins at row `top`. */
@@ -110,24 +111,39 @@ INLINE void lay(images of, int pooled, long first, long some, bf16 *pixels) {
                                        values_at(of, pooled, first + i, of.top + y, x, g, there(g * GROUP, of.channels)));
 }
 
-/* One pixel of 32 images, 32 filters: the taps that fall into the image, times their tiles of the filters (group·tap·2). */
-INLINE void products(const bf16 *pixels, images in, long y, long x, const bf16 *filters, bf16 *result) {
-    float sums[SUMS] __attribute__((aligned(64)));
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-    long left = x > 0 ? -1 : 0, right = smaller(1, in.width - 1 - x), above = y > 0 ? -1 : 0, below = smaller(1, in.height - 1 - y);
-    for (long g = 0; g < in.groups; g++, filters += TAPS * PIXEL)
-        for (long i = above; i <= below; i++) {
-            const bf16 *row = pixels + ((g * in.rows + y + i - in.top) * in.width + x) * PIXEL;
-            for (long j = left; j <= right; j++) multiply(row + j * PIXEL, filters + (3 * i + j + 4) * PIXEL);
-        }
-    for_each_sum(_tile_stored, sums)
+/* 32 images by 32 filters, to bf16. */
+INLINE void round_sums(const float *sums, bf16 *result) {
     for (int i = 0; i < BATCH; i++) {
         const float *sum = sums + i / TILE * 2 * TILE * TILE + i % TILE * TILE;
         _mm512_store_si512(result + i * GROUP, narrow(_mm512_load_ps(sum), _mm512_load_ps(sum + TILE * TILE)));
     }
+}
+
+/* Pixels `from` to `end` of a row, of 32 images, 32 filters: the taps that fall into the image, times their tiles of the filters
+   (group·tap·2). A group of channels for all of these pixels before the next: its filters stay in the nearest cache, and sums wait
+   meanwhile. */
+INLINE void products(const bf16 *pixels, images in, long y, long from, long end, const bf16 *filters, bf16 *result) {
+    float waiting[STRETCH * SUMS] __attribute__((aligned(64)));
+    long above = y > 0 ? -1 : 0, below = smaller(1, in.height - 1 - y);
+    for (long g = 0; g < in.groups; g++, filters += TAPS * PIXEL)
+        for (long x = from; x < end; x++) {
+            float *sums = waiting + (x - from) * SUMS;
+            if (g == 0) {
+                _tile_zero(0);
+                _tile_zero(1);
+                _tile_zero(2);
+                _tile_zero(3);
+            } else {
+                for_each_sum(_tile_loadd, sums)
+            }
+            long left = x > 0 ? -1 : 0, right = smaller(1, in.width - 1 - x);
+            for (long i = above; i <= below; i++) {
+                const bf16 *row = pixels + ((g * in.rows + y + i - in.top) * in.width + x) * PIXEL;
+                for (long j = left; j <= right; j++) multiply(row + j * PIXEL, filters + (3 * i + j + 4) * PIXEL);
+            }
+            for_each_sum(_tile_stored, sums)
+            if (g == in.groups - 1) round_sums(sums, result + (x - from) * PIXEL);
+        }
 }
 
 /* A band of one group back to some images, as it is or pooled: of each 2×2 the largest, the first of equals. */
@@ -161,6 +177,7 @@ INLINE void leave(const bf16 *pixels, images of, int pooled, long g, long first,
 INLINE void convolve_all(images in, int from_pooled, const bf16 *filters, images out, int to_pooled, long n, long rows, bf16 *rooms,
                          long threads) {
     long result_at = band_values(rows + 2, in) * in.groups, room = result_at + band_values(rows, out);
+    long stretch = in.groups > 1 ? STRETCH : 1; /* one group's sums need not wait */
     #pragma omp parallel num_threads(threads)
     {
         bf16 *pixels = rooms + omp_get_thread_num() * room, *result = pixels + result_at;
@@ -173,8 +190,8 @@ INLINE void convolve_all(images in, int from_pooled, const bf16 *filters, images
                 lay(from, from_pooled, first, some, pixels);
                 for (long g = 0; g < to.groups; g++) {
                     for (long y = 0; y < to.rows; y++)
-                        for (long x = 0; x < to.width; x++)
-                            products(pixels, from, top + y, x, filters + g * in.groups * TAPS * PIXEL,
+                        for (long x = 0; x < to.width; x += stretch)
+                            products(pixels, from, top + y, x, smaller(x + stretch, to.width), filters + g * in.groups * TAPS * PIXEL,
                                      result + (y * to.width + x) * PIXEL);
                     leave(result, to, to_pooled, g, first, some);
                 }

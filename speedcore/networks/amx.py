@@ -23,6 +23,9 @@ from speedcore.networks import winograd
 _GROUP, _TAPS, _PIXEL_BYTES = 32, 9, 2048  # as in amx.c
 # What a thread has laid out at once fits a core's own cache: of 2 MiB, half was best (a quarter: 4 % more time; all: 8 to 50 %).
 _ROOM_BYTES = 2**20
+# The gradient of the filters is read and written once for each band, several times the cache: 384 channels of 7×7 pixels took a
+# fifth less time in one band than in two.
+_LEAST_PIXELS = 48
 
 
 def convolve(x: BFloat16[Tensor, "n c h w"], weight: Float[Tensor, "k c 3 3"],
@@ -30,8 +33,11 @@ def convolve(x: BFloat16[Tensor, "n c h w"], weight: Float[Tensor, "k c 3 3"],
     """The convolution of `x`, padded by one, with `weight` rounded to bf16. Gradients reach both.
 
     pooled: only the largest of each 2×2 results (what is left over at an odd border is dropped). Raises ValueError where that
-    leaves nothing.
+    leaves nothing, RuntimeError on a machine that is not `quick` at it.
     """
+    if not quick():
+        raise RuntimeError("this processor has no matrix unit (Intel AMX), or there is no C compiler; "
+                           "speedcore.networks.fused.use chooses a way to convolve that the machine has.")
     return _Convolution.apply(x, weight, pooled)
 
 
@@ -76,7 +82,7 @@ def _gradient_of_filters(x: BFloat16[Tensor, "n c h w"], gradient: BFloat16[Tens
                          which: UInt8[Tensor, "n k h2 w2"] | None, weight: Float[Tensor, "k c 3 3"]) -> Float[Tensor, "k c 3 3"]:
     n, channels, height, width = x.shape
     count, threads = len(weight), torch.get_num_threads()
-    rows = _rows(height, width, channels, even=which is not None)
+    rows = _rows(height, width, channels, even=which is not None, least=-(-_LEAST_PIXELS // width))
     room = _values("room_values", height, width, channels, False, count, which is not None, rows)
     sums = _room(threads * _groups(count) * _groups(channels) * _TAPS * 2 * _PIXEL_BYTES).zero_()
     _loops("gradient_of_filters", gradient, which, x, sums, n, height, width, channels, count, rows, _room(2 * threads * room),
@@ -90,9 +96,9 @@ def _groups(channels: int) -> int:
     return -(-channels // _GROUP)
 
 
-def _rows(height: int, width: int, channels: int, even: bool) -> int:
+def _rows(height: int, width: int, channels: int, even: bool, least: int = 2) -> int:
     """How many rows of results to take at a time: bands of about the same height, with a row more on either side."""
-    most = max(2, _ROOM_BYTES // (width * _groups(channels) * _PIXEL_BYTES) - 2)
+    most = max(least, _ROOM_BYTES // (width * _groups(channels) * _PIXEL_BYTES) - 2)
     rows = -(-height // -(-height // most))
     return rows + rows % 2 if even else rows
 

@@ -99,6 +99,8 @@ def test_without_the_unit_it_compiles_and_says_so(monkeypatch: pytest.MonkeyPatc
         cached.cache_clear()
     try:
         assert not amx.quick()
+        with pytest.raises(RuntimeError, match="no matrix unit"):
+            amx.convolve(*leaves(1, 32, 32, (3, 3)))
         network = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1, bias=False))
         assert fused.use(network, "amx") == "direct" and type(network[0]) is nn.Conv2d
     finally:
