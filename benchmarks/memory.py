@@ -4,6 +4,8 @@ python -m benchmarks.memory [--datasets mnist,fashion-mnist,cifar10] [--recipes 
 Each run is a process of its own. What it must hold: the data set; parameters, gradients and optimiser state; the
 activations of one batch, counted by saved-tensor hooks. What it holds at its peak is counted above an interpreter that has
 imported torch and done one small convolution. Images are made, of the size and number of each data set's own.
+What the libraries take that training needs (their code, buffers of threads) has a column of its own: what a run on a few images
+holds at its peak beyond what that one must hold.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from speedcore.training import Job, hold_out, train
 # data set -> (training images, test images, channels, side)
 SIZES = {"mnist": (60_000, 10_000, 1, 28), "fashion-mnist": (60_000, 10_000, 1, 28), "cifar10": (50_000, 10_000, 3, 32)}
 MB = 1e6
+_FEW = 0.0005  # of the images: five and more
 
 
 def main() -> None:
@@ -41,18 +44,19 @@ def main() -> None:
     options.add_argument("--recipes", default="record,sprint")
     options.add_argument("--device", default="cpu")
     options.add_argument("--steps", type=int, default=4, help="steps of each run; memory does not grow with them")
-    options.add_argument("--one", action="store_true", help="measure one run, in this process, and print it as JSON")
+    options.add_argument("--one", choices=("whole", "few"), help="measure one run, in this process, and print it as JSON")
     chosen = options.parse_args()
     if chosen.one:
-        print(json.dumps(measure(chosen.datasets, recipes.get(chosen.recipes, chosen.datasets), chosen.device, chosen.steps)))
+        recipe = recipes.get(chosen.recipes, chosen.datasets)
+        print(json.dumps(measure(chosen.datasets, recipe, chosen.device, chosen.steps, few=chosen.one == "few")))
         return
     rows = []
     for name in chosen.datasets.split(","):
         for recipe in chosen.recipes.split(","):
-            process = subprocess.run([sys.executable, "-m", "benchmarks.memory", "--one", "--datasets", name, "--recipes", recipe,
-                                      "--device", chosen.device, "--steps", str(chosen.steps)],
-                                     stdout=subprocess.PIPE, text=True, check=True)
-            rows.append(json.loads(process.stdout.splitlines()[-1]))
+            whole, few = (alone(name, recipe, chosen.device, chosen.steps, which) for which in ("whole", "few"))
+            libraries = few["peak MB"] - few["sum MB"]
+            rows.append(whole | {"libraries MB": libraries, "peak without libraries / sum":
+                                 (whole["peak MB"] - libraries) / whole["sum MB"]})
             print(rows[-1], flush=True)
     print(record.write("memory" if chosen.device == "cpu" else f"memory-{chosen.device}",
                        "Peak memory of a training run, in MB (10^6 bytes) above an interpreter with torch, against the sum of "
@@ -60,10 +64,19 @@ def main() -> None:
                        "batch.", rows, device=chosen.device))
 
 
-def measure(name: str, recipe: Recipe, device: str, steps: int) -> dict:
-    """One row: the parts, their sum, the peak, and its ratio to the sum."""
+def alone(name: str, recipe: str, device: str, steps: int, which: str) -> dict:
+    """`measure` in a process of its own."""
+    process = subprocess.run([sys.executable, "-m", "benchmarks.memory", "--one", which, "--datasets", name, "--recipes", recipe,
+                              "--device", device, "--steps", str(steps)], stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+def measure(name: str, recipe: Recipe, device: str, steps: int, few: bool = False) -> dict:
+    """One row: the parts, their sum, the peak, and its ratio to the sum; of a run on `few` images if so."""
     before = baseline(torch.device(device))
-    dataset = made(name)
+    dataset = made(name, share=_FEW if few else 1)
+    if few:
+        recipe = recipe.changed(batch_size=16, validation=0, precise_norms=0)
     job = Job("run", recipe, "with", 0, Budget(float("inf")), float("inf"), steps, steps)
     with tempfile.TemporaryDirectory() as folder:
         peak = train(dataset, job, RunStore(folder), device).record.peak_memory_bytes - before
@@ -83,10 +96,11 @@ def baseline(device: torch.device) -> int:
     return peak.bytes()
 
 
-def made(name: str) -> Dataset:
-    """Random images in the number and size of data set `name`."""
+def made(name: str, share: float = 1) -> Dataset:
+    """Random images in the number and size of data set `name`, or a share of that number."""
     *counts, channels, side = SIZES[name]
-    splits = [Split(torch.randint(256, (n, channels, side, side), dtype=torch.uint8), torch.randint(10, (n,))) for n in counts]
+    splits = [Split(torch.randint(256, (n, channels, side, side), dtype=torch.uint8), torch.randint(10, (n,)))
+              for n in (int(share * count) for count in counts)]
     return Dataset.make(name, tuple(map(str, range(10))), *splits, Provenance("made: random images", False))
 
 
