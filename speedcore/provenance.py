@@ -12,6 +12,8 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# What measurements write: the next one is made by the same code nevertheless.
+_WRITTEN = ("benchmarks/results", "benchmarks/RESULTS.md", "docs/methods")
 LIBRARIES = ("torch", "torchvision", "numpy", "captum", "matplotlib", "weasyprint", "scipy", "pydantic", "safetensors")
 
 
@@ -61,7 +63,7 @@ def _static() -> dict:
 
 
 def revision() -> dict:
-    """Git revision and whether the tree differs from it; "unknown" outside a checkout."""
+    """Git revision and whether what results are made of differs from it; "unknown" outside a checkout."""
     def git(*words: str) -> str | None:
         try:
             done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, timeout=10)
@@ -70,7 +72,7 @@ def revision() -> dict:
         return done.stdout.strip() if done.returncode == 0 else None
 
     head = git("rev-parse", "HEAD")
-    changes = git("status", "--porcelain", "--untracked-files=no")
+    changes = git("status", "--porcelain", "--untracked-files=no", "--", ".", *(f":(exclude){path}" for path in _WRITTEN))
     return {"revision": head or "unknown", "dirty": bool(changes) if changes is not None else None}
 
 
