@@ -41,8 +41,8 @@ TARGETS: dict[str, tuple[Target, ...]] = {
     # 98.98 % held out after 0.4 epochs, five seeds; a little is added. A digit that is shifted is the same digit: three views,
     # which brought next to nothing held out (99.36 against 99.35 %, three seeds).
     "mnist": (Target(99.0, "dash", 0.42), Target(99.6, "sprint", 2.8, change={"test_time": {"shifts": True}})),
-    # On JPEG images, in batches of 1,000: 90.79 ± 0.26 % (n = 5), after nine epochs 90.91 % (one run). The published method comes to
-    # 90.75 ± 0.05 % (n = 3); with quicker convolutions alone to 90.65 ± 0.14 % (n = 5), after nine epochs of that to 90.74 ± 0.07.
+    # On JPEG images, in batches of 1,000: 90.79 ± 0.26 % (n = 5), after nine epochs 90.91 % (one run). The published method comes
+    # to 90.75 ± 0.05 % (n = 3); with quicker convolutions alone to 90.65 ± 0.14 % (n = 5), after nine epochs to 90.74 ± 0.07.
     "cifar10": (Target(90.7, "airbench94-muon", 7.75, _MUON_1000), Target(90.9, "airbench94-muon", 9, _MUON_1000),
                 Target(92.0, "record")),
     # One seed each, held out: 93.56 % after 2 epochs of `sprint` without augmentation (93.4 with flips, 92.8 with crops of one
