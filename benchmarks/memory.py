@@ -61,7 +61,8 @@ def main() -> None:
     print(record.write("memory" if chosen.device == "cpu" else f"memory-{chosen.device}",
                        "Peak memory of a training run, in MB (10^6 bytes) above an interpreter with torch, against the sum of "
                        "what it must hold: data set, parameters with gradients and optimiser state, activations of one "
-                       "batch. Libraries: their code and buffers, what a run on a few images takes beyond its own sum.", rows, device=chosen.device))
+                       "batch. Libraries: their code and buffers, what a run on a few images takes beyond its own sum.",
+                       rows, device=chosen.device))
 
 
 def alone(name: str, recipe: str, device: str, steps: int, which: str) -> dict:
