@@ -26,6 +26,7 @@ from speedcore.data import batches as data_path
 from speedcore.data.dataset import Dataset, Provenance, Split
 from speedcore.errors import UserError
 from speedcore.networks import amx, winograd, winograd8
+from speedcore.settling import settled
 from speedcore.trainee import Trainee
 
 # (inputs, outputs, cells a side)
@@ -85,7 +86,7 @@ def step(name: str, dataset: str, channels: int, side: int, rounds: int) -> dict
                         Provenance("made for the benchmark", False))
     takes = {}
     for way in ways():
-        trainee = Trainee(data, recipe.changed(convolutions=way), 0, torch.device("cpu"))
+        trainee = Trainee(data, settled(recipe, data, torch.device("cpu")).changed(convolutions=way), 0, torch.device("cpu"))
         trainee.whiten(data.train)
         trainee.network.train()
         stream = iter(data_path.of_recipe(trainee.recipe, data.train, 0, trainee.normalise))

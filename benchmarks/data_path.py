@@ -30,6 +30,7 @@ from speedcore.data.batches import Batches
 from speedcore.data.dataset import Provenance, Split
 from speedcore.data.precompute import PrecomputedEpochs
 from speedcore.recipe import Augment
+from speedcore.settling import settled
 from speedcore.trainee import Trainee, synchroniser
 
 ARTICLE = Augment(crop=4, flip="random", cutout=8)
@@ -145,7 +146,7 @@ def compare(source: Source, task: Task, rounds: int, missing: dict[str, str]) ->
 
 def share(dataset: Dataset, name: str, device: torch.device) -> dict:
     """Seconds of batch and normalisation beside the seconds of whole steps of recipe `name`."""
-    recipe = recipes.get(name, "cifar10")
+    recipe = settled(recipes.get(name, "cifar10"), dataset, device)
     trainee, wait = Trainee(dataset, recipe, 0, device), synchroniser(device)
     trainee.whiten(dataset.train)
     trainee.network.train()
@@ -172,7 +173,7 @@ def share(dataset: Dataset, name: str, device: torch.device) -> dict:
 
 def stored(dataset: Dataset, source: Source, rounds: int, epochs: int = 3) -> list[dict]:
     """Rows: augmenting, streaming from a warm cache, streaming from a cold one."""
-    recipe = recipes.get("sprint", "cifar10")
+    recipe = settled(recipes.get("sprint", "cifar10"), dataset, source.device)
     live = Batches(source.split, ARTICLE, recipe.batch_size, 0, source.normalise)
     steps, batch = epochs * live.steps_per_epoch, recipe.batch_size
     trainee = Trainee(dataset, recipe, 0, source.device)

@@ -29,6 +29,7 @@ from speedcore.data.dataset import Dataset, Provenance, Split
 from speedcore.memory import PeakMemory
 from speedcore.recipe import Recipe
 from speedcore.runs import RunStore
+from speedcore.settling import settled
 from speedcore.trainee import Trainee
 from speedcore.training import Job, hold_out, train
 
@@ -78,6 +79,7 @@ def measure(name: str, recipe: Recipe, device: str, steps: int, few: bool = Fals
     dataset = made(name, share=_FEW if few else 1)
     if few:
         recipe = recipe.changed(batch_size=16, validation=0, precise_norms=0)
+    recipe = settled(recipe, dataset, torch.device(device))
     job = Job("run", recipe, "with", 0, Budget(float("inf")), float("inf"), steps, steps)
     with tempfile.TemporaryDirectory() as folder:
         peak = train(dataset, job, RunStore(folder), device).record.peak_memory_bytes - before

@@ -16,7 +16,12 @@ from speedcore.recipe import Views
 
 def autocast(precision: str, device: torch.device):
     """The context in which a network of that precision runs."""
-    return nullcontext() if precision == "fp32" else torch.autocast(device.type, torch.bfloat16)
+    return nullcontext() if precision == "fp32" else torch.autocast(device.type, dtype(precision))
+
+
+def dtype(precision: str) -> torch.dtype:
+    """What a recipe of that precision multiplies."""
+    return {"fp32": torch.float32, "fp16": torch.float16}.get(precision, torch.bfloat16)
 
 
 @contextmanager

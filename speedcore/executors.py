@@ -13,6 +13,7 @@ from speedcore.data.dataset import Dataset
 from speedcore.planning import Plan, Request
 from speedcore.recipe import Recipe
 from speedcore.runs import Run, RunStore
+from speedcore.settling import settle, settled
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ def _run(job: training.Job, standing: Run | None, dataset: Dataset, store: RunSt
 
 def whole_key(dataset: Dataset, recipe: Recipe, arm: str, seed: int, device: str = "cpu") -> str:
     """The name under which `whole_run` keeps its run."""
+    recipe = settled(recipe, dataset, torch.device(device))
     budget = planning.Budget(float("inf"), planning.POLICIES["article"])
     return planning.run_key(recipe, dataset.name, dataset.fingerprint, arm, seed, budget, budget.seconds, device)
 
@@ -89,9 +91,10 @@ def whole_key(dataset: Dataset, recipe: Recipe, arm: str, seed: int, device: str
 def whole_run(dataset: Dataset, recipe: Recipe, arm: str, seed: int, store: RunStore, device: str = "cpu",
               watcher: Watcher | None = None) -> Run:
     """Train all the epochs of `recipe` as it stands, whatever time that takes, or find the run that did."""
+    found = settle(recipe, dataset, torch.device(device))
     budget, steps = planning.Budget(float("inf"), planning.POLICIES["article"]), training.full_steps(dataset, recipe)
     key = whole_key(dataset, recipe, arm, seed, device)
-    job = training.Job(key, recipe, arm, seed, budget, budget.seconds, steps, steps)
+    job = training.Job(key, found.recipe, arm, seed, budget, budget.seconds, steps, steps, arithmetic=found.why)
     return _run(job, store.find(key), dataset, store, torch.device(device), watcher or Watcher())[0]
 
 

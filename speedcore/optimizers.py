@@ -26,9 +26,10 @@ class Stepper(Protocol):
     def step(self, factor: float, progress: float | None = None) -> None: ...
 
 
-def make(spec: recipe.Optimizer, network: nn.Module) -> Stepper:
+def make(spec: recipe.Optimizer, network: nn.Module, dtype: torch.dtype = torch.bfloat16) -> Stepper:
     """The optimiser that `spec` describes, over the trainable parameters of `network`.
 
+    dtype: what Muon's Newton–Schulz iterations multiply; in fp16 they would overflow, and run in fp32 instead.
     Raises RecipeError where `spec` gives a rate to a whitening that `network` does not have.
     """
     trainable = {name: p for name, p in network.named_parameters() if p.requires_grad}
@@ -53,7 +54,8 @@ def make(spec: recipe.Optimizer, network: nn.Module) -> Stepper:
         matrices = [p for p in trainable.values() if p.ndim in (2, 3)]
         common = {"momentum": spec.sgd_momentum, "nesterov": True, "lr_in_buffer": False}
         decay = spec.decay
-        parts = [Muon(filters, spec.lr, spec.momentum, spec.newton_schulz_steps),
+        dtype = torch.float32 if dtype == torch.float16 else dtype
+        parts = [Muon(filters, spec.lr, spec.momentum, spec.newton_schulz_steps, dtype),
                  MomentumSGD(matrices, spec.head_lr, weight_decay=decay / spec.head_lr, **common),
                  MomentumSGD(biases, spec.bias_lr, weight_decay=decay / spec.bias_lr, **common)]
     if apart:
@@ -134,9 +136,10 @@ class Muon:
     the update, so that `lr` is a relative step and weights cannot drift in scale (batch-norm hides their scale).
     """
 
-    def __init__(self, filters: list[Tensor], lr: float, momentum: float, newton_schulz_steps: int):
+    def __init__(self, filters: list[Tensor], lr: float, momentum: float, newton_schulz_steps: int,
+                 dtype: torch.dtype = torch.bfloat16):
         self.lr = lr
-        self._filters, self._momentum, self._iterations = filters, momentum, newton_schulz_steps
+        self._filters, self._momentum, self._iterations, self._dtype = filters, momentum, newton_schulz_steps, dtype
         self._velocity = [torch.zeros_like(p) for p in filters]
 
     @torch.no_grad()
@@ -145,19 +148,19 @@ class Muon:
             velocity.mul_(self._momentum).add_(p.grad)
             gradient = p.grad.add(velocity, alpha=self._momentum)
             p.mul_(len(p) ** 0.5 / p.norm())
-            update = orthogonalise(gradient.reshape(len(p), -1), self._iterations).reshape(p.shape)
+            update = orthogonalise(gradient.reshape(len(p), -1), self._iterations, self._dtype).reshape(p.shape)
             p.add_(update.to(p.dtype), alpha=-self.lr * factor)
             p.grad = None
 
 
-def orthogonalise(matrix: Float[Tensor, "r c"], iterations: int) -> Float[Tensor, "r c"]:
-    """Push the singular values of `matrix` towards 1 by a quintic Newton–Schulz iteration, in bf16.
+def orthogonalise(matrix: Float[Tensor, "r c"], iterations: int, dtype: torch.dtype = torch.bfloat16) -> Float[Tensor, "r c"]:
+    """Push the singular values of `matrix` towards 1 by a quintic Newton–Schulz iteration in that arithmetic.
 
     The coefficients (3.4445, −4.7750, 2.0315) are Jordan's: they favour speed near zero over convergence to exactly
     1 (singular values end in about 0.7..1.2), which is all that an update needs.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrix.bfloat16()
+    x = matrix.to(dtype)
     x = x / (x.norm() + 1e-7)
     tall = x.shape[0] > x.shape[1]
     if tall:

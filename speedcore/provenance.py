@@ -11,6 +11,8 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from speedcore.machine import processor
+
 ROOT = Path(__file__).resolve().parent.parent
 # What measurements write: the next one is made by the same code nevertheless.
 _WRITTEN = ("benchmarks/results", "benchmarks/RESULTS.md", "docs/methods")
@@ -57,7 +59,7 @@ def _static() -> dict:
         "lock_sha256": _digest(ROOT / "requirements.lock"),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": processor.model(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
     }
 
@@ -86,12 +88,3 @@ def _version(name: str) -> str | None:
 def _digest(path: Path) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or "unknown"

@@ -54,16 +54,17 @@ _LATER = ("order", "last_batch", "peek", "loader", "loss", "norm_precision", "au
 class Recipe(Part):
     """How to train. Epochs are what the recipe wants; a budget may grant fewer (never fewer than one step).
 
-    min_epochs: below this the planner prefers fewer seeds to shorter runs. validation: training images held out
-    for curves and tuning. precision: "bf16" runs the network under autocast with fp32 weights; "bf16-weights"
-    keeps the weights in bf16 too. norm_precision: of batch-norm's weights and running statistics; "bf16" only to replicate
-    systems that keep them in half precision. precise_norms: training images over which batch-norm's statistics are taken anew
-    for the weights that are tested; 0 keeps the running ones. convolutions: how 3×3 ones go on a CPU in bf16 with
-    channels_last (elsewhere they are direct), RecordNet's stages fused around them (`speedcore.networks.fused`): "amx" on the
-    processor's matrix unit, direct where it has none; "winograd" the short way, "winograd8" that in 8 bits; "quickest"
-    whichever this machine is quickest at. data: "device" augments while training, "precomputed" streams stored epochs,
-    "loader" brings image after image through torch's DataLoader. order: "fixed" shuffles
-    once, the same for all epochs and seeds.
+    min_epochs: below this the planner prefers a smaller recipe or fewer seeds to shorter runs. min_steps: a run of fewer is not
+    planned at all; from there on the recipe is known to be well above chance (the planner's matter, not in the hash).
+    validation: training images held out for curves and tuning. precision: "bf16" and "fp16" run the network under autocast with
+    fp32 weights, "bf16-weights" keeps the weights in bf16 too; "auto" is settled before a run is named, for whichever the machine
+    is quickest at. norm_precision: of batch-norm's weights and running statistics; "bf16" only to replicate systems that keep
+    them in half precision. precise_norms: training images over which batch-norm's statistics are taken anew for the weights that
+    are tested; 0 keeps the running ones. convolutions: how 3×3 ones go on a CPU in bf16 with channels_last (elsewhere they are
+    direct), RecordNet's stages fused around them (`speedcore.networks.fused`): "amx" on the processor's matrix unit, direct where
+    it has none; "winograd" the short way, "winograd8" that in 8 bits; "quickest" whichever this machine is quickest at. data:
+    "device" augments while training, "precomputed" streams stored epochs, "loader" brings image after image through torch's
+    DataLoader. order: "fixed" shuffles once, the same for all epochs and seeds.
     last_batch: whether an epoch drops or keeps the batch that it cannot fill. loss: "sum" adds it up over the batch, at rates
     for a full one, so that a smaller batch counts for less; "mean" lets every batch count the same.
     """
@@ -77,12 +78,13 @@ class Recipe(Part):
     batch_size: PositiveInt
     epochs: PositiveFloat
     min_epochs: PositiveFloat = 1.0
+    min_steps: PositiveInt = 1
     loss: Literal["mean", "sum"] = "mean"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     average: Average | None = None
     lookahead: Lookahead | None = None
     test_time: Views = Views()
-    precision: Literal["fp32", "bf16", "bf16-weights"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "bf16-weights", "fp16"] = "fp32"
     norm_precision: Literal["fp32", "bf16"] = "fp32"
     precise_norms: NonNegativeInt = 0
     channels_last: bool = False
@@ -103,7 +105,7 @@ class Recipe(Part):
             raise ValueError(f"peek looks at the network in training, but {other} tests another one; leave one of them out")
         if self.data == "precomputed" and self.last_batch == "keep":
             raise ValueError('stored epochs hold whole batches; write last_batch = "drop" or data = "device"')
-        if self.norm_precision == "bf16" and self.precision == "fp32":
+        if self.norm_precision == "bf16" and not self.precision.startswith("bf16"):
             raise ValueError('norm_precision "bf16" needs a network that runs in bf16; write precision = "bf16"')
         if self.loader and self.data != "loader":
             raise ValueError('loader says how data = "loader" brings its images, but data is another; leave it out')
@@ -123,8 +125,8 @@ class Recipe(Part):
 
     @property
     def hash(self) -> str:
-        """Twelve hex digits that name everything about the recipe but its name and description."""
-        content = self.model_dump(mode="json", exclude={"name", "describe"})
+        """Twelve hex digits that name everything about the recipe that decides its weights."""
+        content = self.model_dump(mode="json", exclude={"name", "describe", "min_steps"})
         for path in _LATER:
             *parts, field = path.split(".")
             part, table = self, content

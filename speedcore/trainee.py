@@ -24,9 +24,14 @@ _WHITENING_IMAGES, _WHITENING_BATCH = 5000, 100
 
 
 class Trainee:
-    """A network with what steps it: built from a seed, on a device, in the recipe's precision."""
+    """A network with what steps it: built from a seed, on a device, in the recipe's precision.
+
+    Raises ValueError for a recipe whose precision has not been settled (`speedcore.settling`).
+    """
 
     def __init__(self, dataset: Dataset, recipe: Recipe, seed: int, device: torch.device):
+        if recipe.precision == "auto":
+            raise ValueError(f"recipe '{recipe.name}': settle its precision first (speedcore.settling.settle)")
         self.recipe, self.device = recipe, device
         if device.type == "cpu":
             keep_memory()
@@ -47,7 +52,7 @@ class Trainee:
         wanted = recipe.convolutions if other_ways else "direct"
         self.convolutions = "direct" if wanted == "direct" else fused.use(self.network, wanted)
         self.normalise = Normalise.of(dataset)
-        self.optimizer = optimizers.make(recipe.optimizer, self.network)
+        self.optimizer = optimizers.make(recipe.optimizer, self.network, evaluate.dtype(recipe.precision))
         self.parameters = parameter_counts(self.network)  # now: what is trained for a while only is frozen at the end
 
     def whiten(self, train: Split | Part) -> None:
@@ -95,7 +100,7 @@ class Trainee:
         """A copy that may be trained and dropped: this network and its optimiser stay as they are."""
         other = copy.copy(self)
         other.network = copy.deepcopy(self.network)
-        other.optimizer = optimizers.make(self.recipe.optimizer, other.network)
+        other.optimizer = optimizers.make(self.recipe.optimizer, other.network, evaluate.dtype(self.recipe.precision))
         return other
 
     def logits(self, images, views=None) -> Tensor:

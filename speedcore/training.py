@@ -10,7 +10,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -27,6 +27,7 @@ from speedcore.peeking import Peeks
 from speedcore.recipe import Recipe
 from speedcore.runs import DataRecord, Metrics, PeekRecord, ReplanRecord, Run, RunRecord, RunStore
 from speedcore.schedule import Pace, Replan, interpolate
+from speedcore.settling import settle
 from speedcore.trainee import Trainee, still_to_come, synchroniser, warm_up
 
 
@@ -36,7 +37,8 @@ class Job:
 
     limit: seconds that training may take under the budget's rule; at most `budget.seconds`, less where a build
     shares its time among many runs. steps: how many to take (None: all epochs). wanted: how many the recipe would
-    take given time. replay: the re-plans of a recorded run, to train its weights again exactly.
+    take given time. arithmetic: why the recipe's precision is what it is, in a sentence. replay: the re-plans of a
+    recorded run, to train its weights again exactly.
     """
 
     key: str
@@ -48,6 +50,7 @@ class Job:
     steps: int
     wanted: int
     stretch: bool = False
+    arithmetic: str = ""
     replay: tuple[Replan, ...] | None = None
 
 
@@ -90,9 +93,15 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
           observer: Observer | None = None) -> Run:
     """Train `job` on `dataset`, test it once and write the run. Returns the finished run.
 
+    A recipe whose precision is "auto" is settled first; the run's record holds what it came to.
+
     Raises BudgetError if the budget cannot hold one step, DataError or RunError if files cannot be had or written.
     """
-    device, recipe = torch.device(device), job.recipe
+    device = torch.device(device)
+    if job.recipe.precision == "auto":
+        found = settle(job.recipe, dataset, device)
+        job = replace(job, recipe=found.recipe, arithmetic=found.why)
+    recipe = job.recipe
     if job.steps < 1:
         raise _too_small(job)
     ledger = Ledger(synchroniser(device), carried=dataset.provenance.seconds)
@@ -151,7 +160,8 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
         parameters=trainee.parameters,
         ledger=seconds, clocks={name: policy.seconds(seconds) for name, policy in POLICIES.items()}, metrics=metrics,
         peak_memory_bytes=peak_bytes, weights_sha256=digest(weights), device=device.type,
-        provenance={**provenance.collect(device), "convolutions": trainee.convolutions})
+        provenance={**provenance.collect(device), "convolutions": trainee.convolutions,
+                    "arithmetic": recipe.precision, "arithmetic_reason": job.arithmetic})
     return store.save(record, columns, epochs, weights, predictions)
 
 

@@ -46,6 +46,16 @@ def level() -> Level:
     return next((name for name, needs in _NEEDS.items() if needs <= has), "baseline")
 
 
+@cache
+def model() -> str:
+    """What the system calls the processor; "unknown" where it does not say."""
+    if sys.platform == "darwin":
+        named = _answer("sysctl", "-n", "machdep.cpu.brand_string")
+    else:
+        named = next((line.partition(":")[2] for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")), "")
+    return named.strip() or platform.processor() or "unknown"
+
+
 def cap() -> str | None:
     """SPEEDCORE_ISA, checked. Raises UserError."""
     asked = os.environ.get("SPEEDCORE_ISA", "").strip().lower()
@@ -69,20 +79,26 @@ def _features() -> frozenset[str]:
 
 def _of_cpuinfo(path: Path) -> frozenset[str]:
     """The first processor's flags. On a machine whose cores differ, Linux lists what all of them have in common."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return frozenset()
-    line = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    line = next((line for line in _lines(path) if line.startswith(("flags", "Features"))), "")
     return frozenset(line.partition(":")[2].lower().split())
 
 
 def _of_sysctl() -> frozenset[str]:
     if platform.machine() == "arm64":
         return frozenset({"asimd"})
+    listed = _answer("sysctl", "-n", "machdep.cpu.features", "machdep.cpu.leaf7_features")
+    return frozenset(_SYSCTL[name] for name in listed.lower().split() if name in _SYSCTL)
+
+
+def _lines(path: Path) -> list[str]:
     try:
-        found = subprocess.run(["sysctl", "-n", "machdep.cpu.features", "machdep.cpu.leaf7_features"], capture_output=True,
-                               text=True, timeout=10).stdout
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _answer(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=10).stdout
     except (OSError, subprocess.SubprocessError):
-        return frozenset()
-    return frozenset(_SYSCTL[name] for name in found.lower().split() if name in _SYSCTL)
+        return ""

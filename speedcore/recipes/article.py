@@ -19,7 +19,7 @@ _PICTURES = Recipe(
     batch_size=512,
     epochs=25,
     min_epochs=5,
-    precision="bf16",
+    precision="auto",
     channels_last=True,
 )
 

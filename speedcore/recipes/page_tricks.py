@@ -17,8 +17,9 @@ data counts, tests do not. On what the rungs share:
 - Whitening comes from the first 10,000 images. Ghost batch-norm's running statistics are the mean of the groups'.
 - The moving average begins at the untrained weights, is updated after steps 1, 6, 11, ... and holds running statistics too.
 
-What differs: fp32 weights under bf16 autocast where the source has fp16 weights; images are normalised by the training set's own
-moments, which the source rounds to two digits; cutout fills with the mean colour rounded to a grey level.
+What differs: fp32 weights, multiplied in what the machine is quickest at, where the source has fp16 weights; images are
+normalised by the training set's own moments, which the source rounds to two digits; cutout fills with the mean colour rounded
+to a grey level.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _BASE = Recipe(
     augment=Augment(crop=4, flip="random", cutout=8),
     batch_size=512,
     epochs=24,
-    precision="bf16",
+    precision="auto",
     data="loader",
     loader=Loader(prepared=True, worker=False),
     validation=0,

@@ -1,4 +1,4 @@
-"""The project's own recipes for small machines, one a data set: whitened network, Muon, bf16, label smoothing.
+"""The project's own recipes for small machines, one a data set: whitened network, Muon, label smoothing.
 
 `record` is made for the 1000-second budget of two CPU cores; `sprint` is the same idea on a narrower network, for runs of
 seconds to a few minutes; `dash` is for the first good accuracy, in seconds. Rates were set on 5,000 held-out training
@@ -18,7 +18,7 @@ _MUON = Muon(lr=0.12, momentum=0.6, bias_lr=1.66, head_lr=20.9, decay=5e-4)
 
 _WIDE = Recipe(
     name="record",
-    describe="whitened network of 2 M parameters, Muon, bf16, label smoothing, mirror and shift views",
+    describe="whitened network of 2 M parameters, Muon, label smoothing, mirror and shift views",
     network=RecordNet(widths=(64, 256, 256), whiten_kernel=2),
     optimizer=_MUON.model_copy(update={"lr": 0.1}),
     schedule=Schedule(knots=((0.0, 0.1), (0.1, 1.0), (1.0, 0.0))),
@@ -28,7 +28,7 @@ _WIDE = Recipe(
     min_epochs=3,
     label_smoothing=0.2,
     test_time=Views(mirror=True, shifts=True),
-    precision="bf16",
+    precision="auto",
     channels_last=True,
     convolutions="quickest",
 )
@@ -73,7 +73,7 @@ _HALF = RecordNet(widths=(32, 128, 128), whiten_kernel=3)
 # 24 epochs with crops, the rate held at a fifth from half of the run on, the weights of the last two fifths averaged: 95.1, and
 # 95.40 with statistics of their own for the averaged weights. At two fifths of the rate: 94.2 and 94.7.
 _CLOTHES = _WIDE.changed(
-    describe="whitened network of 2 M parameters, Muon, bf16, crops and mirror images, averaged weights, six views",
+    describe="whitened network of 2 M parameters, Muon, crops and mirror images, averaged weights, six views",
     network=_GREY, batch_size=500, epochs=30, min_epochs=12, augment=Augment(crop=2, flip="alternating"),
     schedule=Schedule(knots=((0.0, 0.1), (0.1, 1.0), (0.5, 0.2), (1.0, 0.2))),
     average=Average(power=0, every=20, start=0.6), precise_norms=10_000,

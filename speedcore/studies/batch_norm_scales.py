@@ -31,6 +31,7 @@ from speedcore.ladders.scale import Scale
 from speedcore.recipe import SGD, Frozen, Recipe
 from speedcore.rounds import check_steps, in_rounds
 from speedcore.runs import RunStore
+from speedcore.settling import settled
 from speedcore.studies import records
 from speedcore.studies.findings import RULE, Finding, Question, answer
 from speedcore.studies.records import StudyRecord
@@ -131,6 +132,7 @@ def watch(dataset: Dataset, recipe: Recipe, seed: int, device: str, say: Say = l
         raise RecipeError(f"study '{NAME}' knows what weight decay alone does under SGD with the rate inside the momentum "
                           f"buffer; recipe '{recipe.name}' has another optimiser, choose for example {RECIPE}.")
     on = torch.device(device)
+    recipe = settled(recipe, dataset, on)
     ledger = Ledger(synchroniser(on))
     train, _ = training.hold_out(dataset.train, recipe.validation)
     batches = data_path.of_recipe(recipe, train.to(on), seed, Normalise.of(dataset))

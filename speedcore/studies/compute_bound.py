@@ -27,6 +27,7 @@ from speedcore.ladders.scale import Scale
 from speedcore.networks import build, parameter_counts
 from speedcore.recipe import Frozen, Recipe
 from speedcore.runs import Run, RunStore
+from speedcore.settling import settled
 from speedcore.studies import records
 from speedcore.studies.records import StudyRecord
 from speedcore.trainee import synchroniser
@@ -140,6 +141,7 @@ def study(dataset: Dataset, recipes: Iterable[Recipe], store: RunStore, device: 
 
 def timed(small: Dataset, recipe: Recipe, device: torch.device) -> Bound:
     """A recipe at the pace of a few steps. Raises RecipeError if a batch is larger than the training split."""
+    recipe = settled(recipe, small, device)
     steps = training.steps_per_epoch(small, recipe)
     if steps < 1:
         raise RecipeError(f"recipe '{recipe.name}': a batch of {recipe.batch_size} is larger than the training split of "

@@ -18,6 +18,7 @@ from speedcore.errors import RecipeError
 from speedcore.ladders.scale import Scale
 from speedcore.recipe import Recipe
 from speedcore.runs import RunStore
+from speedcore.settling import settled
 from speedcore.studies import records
 from speedcore.studies.records import StudyRecord
 from speedcore.trainee import Trainee
@@ -49,6 +50,7 @@ def range_test(dataset: Dataset, recipe: Recipe, seed: int = 0, device: torch.de
                lowest: float = 1e-3, highest: float = 100.0) -> RangeTest:
     """Rates from `lowest` to `highest` times the recipe's peak over `steps` steps; ends early once the loss explodes."""
     device = torch.device(device)
+    recipe = settled(recipe, dataset, device)
     train, _ = hold_out(dataset.train, recipe.validation)
     trainee = Trainee(dataset, recipe, seed, device)
     trainee.whiten(train)
