@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from speedcore import recipe
 from speedcore.errors import RecipeError
+from speedcore.muon import Muon
 from speedcore.schedule import interpolate
 
 
@@ -29,7 +29,7 @@ class Stepper(Protocol):
 def make(spec: recipe.Optimizer, network: nn.Module, dtype: torch.dtype = torch.bfloat16) -> Stepper:
     """The optimiser that `spec` describes, over the trainable parameters of `network`.
 
-    dtype: what Muon's Newton–Schulz iterations multiply; in fp16 they would overflow, and run in fp32 instead.
+    dtype: what Muon's Newton–Schulz iterations multiply.
     Raises RecipeError where `spec` gives a rate to a whitening that `network` does not have.
     """
     trainable = {name: p for name, p in network.named_parameters() if p.requires_grad}
@@ -54,7 +54,6 @@ def make(spec: recipe.Optimizer, network: nn.Module, dtype: torch.dtype = torch.
         matrices = [p for p in trainable.values() if p.ndim in (2, 3)]
         common = {"momentum": spec.sgd_momentum, "nesterov": True, "lr_in_buffer": False}
         decay = spec.decay
-        dtype = torch.float32 if dtype == torch.float16 else dtype
         parts = [Muon(filters, spec.lr, spec.momentum, spec.newton_schulz_steps, dtype),
                  MomentumSGD(matrices, spec.head_lr, weight_decay=decay / spec.head_lr, **common),
                  MomentumSGD(biases, spec.bias_lr, weight_decay=decay / spec.bias_lr, **common)]
@@ -127,48 +126,6 @@ class MomentumSGD:
         torch._foreach_add_(self._parameters, update, alpha=-1.0 if self._lr_in_buffer else -lr)
         for p in self._parameters:
             p.grad = None
-
-
-class Muon:
-    """Momentum orthogonalised by Newton–Schulz (Jordan et al., 2024), for convolution filters.
-
-    Each filter bank is seen as a matrix (outputs, inputs·k·k). Its rows are rescaled to unit mean square norm before
-    the update, so that `lr` is a relative step and weights cannot drift in scale (batch-norm hides their scale).
-    """
-
-    def __init__(self, filters: list[Tensor], lr: float, momentum: float, newton_schulz_steps: int,
-                 dtype: torch.dtype = torch.bfloat16):
-        self.lr = lr
-        self._filters, self._momentum, self._iterations, self._dtype = filters, momentum, newton_schulz_steps, dtype
-        self._velocity = [torch.zeros_like(p) for p in filters]
-
-    @torch.no_grad()
-    def step(self, factor: float, progress: float | None = None) -> None:
-        for p, velocity in zip(self._filters, self._velocity, strict=True):
-            velocity.mul_(self._momentum).add_(p.grad)
-            gradient = p.grad.add(velocity, alpha=self._momentum)
-            p.mul_(len(p) ** 0.5 / p.norm())
-            update = orthogonalise(gradient.reshape(len(p), -1), self._iterations, self._dtype).reshape(p.shape)
-            p.add_(update.to(p.dtype), alpha=-self.lr * factor)
-            p.grad = None
-
-
-def orthogonalise(matrix: Float[Tensor, "r c"], iterations: int, dtype: torch.dtype = torch.bfloat16) -> Float[Tensor, "r c"]:
-    """Push the singular values of `matrix` towards 1 by a quintic Newton–Schulz iteration in that arithmetic.
-
-    The coefficients (3.4445, −4.7750, 2.0315) are Jordan's: they favour speed near zero over convergence to exactly
-    1 (singular values end in about 0.7..1.2), which is all that an update needs.
-    """
-    a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrix.to(dtype)
-    x = x / (x.norm() + 1e-7)
-    tall = x.shape[0] > x.shape[1]
-    if tall:
-        x = x.T
-    for _ in range(iterations):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.T if tall else x
 
 
 class Borrowed:

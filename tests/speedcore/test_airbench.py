@@ -10,6 +10,7 @@ from speedcore import optimizers, recipes
 from speedcore.clock import Ledger
 from speedcore.data.batches import Batches
 from speedcore.errors import RecipeError
+from speedcore.muon import orthogonalise
 from speedcore.networks import build, parameter_counts
 from speedcore.recipe import SGD, Augment, DavidNet, Recipe, RecordNet, Schedule, WhitenBias
 from speedcore.schedule import interpolate
@@ -61,7 +62,7 @@ def test_airbench94_muon_steps_as_published_for_a_summed_loss(dataset: str, batc
     for name, w in before.items():
         if w.ndim == 4:
             scaled = w * len(w) ** 0.5 / w.norm()
-            update = optimizers.orthogonalise((1.6 * batch * gradients[name]).reshape(len(w), -1), 3).reshape(w.shape)
+            update = orthogonalise((1.6 * batch * gradients[name]).reshape(len(w), -1), 3).reshape(w.shape)
             # bf16 inside the iteration: the scale of the gradient may move its last bits.
             torch.testing.assert_close(after[name], scaled - 0.24 * update.double(), rtol=0, atol=0.01, msg=name)
         else:
