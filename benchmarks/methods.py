@@ -146,8 +146,8 @@ def _change(row: dict, value: str, verdict: str, factor: float, interval: str | 
 def _outdated(content: dict, row: dict) -> bool:
     """Whether the ladder of today has other recipes on the rung or on the one that it was compared with."""
     ladder = known_ladders().get(content["ladder"])
-    today = {name: recipe.hash for name, recipe in ladder.recipes.items()} if ladder else {}
-    return any(today.get(name) != content["recipes"][name] for name in (row["rung"], row["against"]))
+    today = {name: recipe.hashes for name, recipe in ladder.recipes.items()} if ladder else {}
+    return any(content["recipes"][name] not in today.get(name, ()) for name in (row["rung"], row["against"]))
 
 
 def _trial(content: dict, effect: TrialEffect) -> tuple[Change, Change | None] | None:

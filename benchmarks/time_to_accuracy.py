@@ -108,7 +108,7 @@ def standing(name: str, sides: dict[str, Recipe], device: str) -> dict[int, dict
         return {}
     kept = {}
     for pair in earlier["per_seed"]:
-        same = {side: pair[side] for side in sides if side in pair and pair[side]["recipe_hash"] == sides[side].hash}
+        same = {side: pair[side] for side in sides if side in pair and pair[side]["recipe_hash"] in sides[side].hashes}
         if same:
             kept[pair["seed"]] = {key: value for key, value in pair.items() if key not in ("ours", "peer")} | same
     return kept

@@ -136,6 +136,12 @@ class Recipe(Part):
                 del table[field]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
+    @property
+    def hashes(self) -> frozenset[str]:
+        """Every hash under which runs of it may be kept: with precision "auto" one for each arithmetic that may be chosen."""
+        settled = ("fp32", "bf16", "fp16") if self.precision == "auto" else ()
+        return frozenset({self.hash, *(self.changed(precision=precision).hash for precision in settled)})
+
     def without_augmentation(self) -> Recipe:
         """The other arm: the same recipe on the images as they are, in training and at test time.
 
