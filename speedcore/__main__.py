@@ -227,12 +227,12 @@ def show_plan(plan, request, store, out) -> None:
     """Print a plan as a table with its notes, and how much of it stands already."""
     from rich.table import Table
 
-    from speedcore import planning
+    from speedcore import courses, planning
 
     rows = planning.describe(plan)
     table = Table(*rows[0], "finished", box=None, header_style="bold", pad_edge=False)
     for course, row in zip(plan.courses, rows, strict=True):
-        jobs = [job for pair in planning.jobs(course, request) for job in pair]
+        jobs = [job for pair in courses.jobs(course, request) for job in pair]
         table.add_row(*row.values(), f"{sum(store.path_of(job.key).exists() for job in jobs)} of {len(jobs)}")
     out.print(table)
     for note in plan.notes:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
 
-from speedcore import planning, training
-from speedcore.clock import Stopwatch
+from speedcore import courses, planning, training
+from speedcore.clock import POLICIES, Budget, Stopwatch
+from speedcore.courses import Course, Plan
 from speedcore.data.dataset import Dataset
-from speedcore.planning import Plan, Request
+from speedcore.pricing import Request
 from speedcore.recipe import Recipe
 from speedcore.runs import Run, RunStore
 from speedcore.settling import settle, settled
@@ -18,11 +20,16 @@ from speedcore.settling import settle, settled
 
 @dataclass(frozen=True)
 class Outcome:
-    """The runs of a plan, in its order; how many were reused; and what had to be left out, in sentences."""
+    """The runs of a plan, in its order; how many were reused; and what had to be left out, in sentences.
+
+    plan: as it was carried out. notes: what was planned anew, in sentences.
+    """
 
     runs: tuple[Run, ...]
     reused: int
     left_out: tuple[str, ...] = ()
+    plan: Plan | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Watcher:
@@ -39,35 +46,77 @@ def execute(plan: Plan, request: Request, datasets: Mapping[str, Dataset], store
             watcher: Watcher | None = None, seconds_left: Callable[[], float] = lambda: float("inf")) -> Outcome:
     """Train what is missing of `plan`, seeds outermost, so that whatever time allows is balanced over the data sets.
 
-    seconds_left: asked before each pair; a pair that no longer fits is left out, except a data set's first.
+    seconds_left: asked before each pair; a pair that no longer fits is left out, except a data set's first. Where a step of the
+    first pair took over 1.5 times more or less than planned, the rest is planned anew.
     """
-    watcher = watcher or Watcher()
-    device = torch.device(request.device)
-    pairs = {course.dataset: planning.jobs(course, request) for course in plan.courses}
-    runs: list[Run] = []
-    reused, dropped = 0, dict.fromkeys(pairs, 0)
+    watcher, device = watcher or Watcher(), torch.device(request.device)
+    todo = {course.dataset: course for course in plan.courses}
+    runs: dict[str, list[tuple[Run, Run]]] = {name: [] for name in todo}
+    reused, dropped, notes = 0, dict.fromkeys(todo, 0), []
     seconds: dict[str, float] = {course.dataset: 2 * course.run_seconds for course in plan.courses}
-    for seed in range(max((c.seeds for c in plan.courses), default=0)):
-        for course in plan.courses:
+    for seed in itertools.count():
+        if all(seed >= course.seeds for course in todo.values()):
+            break
+        for name, course in todo.items():
             if seed >= course.seeds:
                 continue
-            with_job, without_job = pairs[course.dataset][seed]
-            standing = [store.find(job.key) for job in (with_job, without_job)]
-            if None in standing and seed > 0 and seconds_left() < seconds[course.dataset]:
-                dropped[course.dataset] += 1
+            found = _pair(course, seed, request, datasets[name], store, device, watcher,
+                          may_train=seed == 0 or seconds_left() >= seconds[name])
+            if found is None:
+                dropped[name] += 1
                 continue
-            watch = Stopwatch()
-            first, was_there = _run(with_job, standing[0], datasets[course.dataset], store, device, watcher)
-            # The other arm takes exactly as many steps as this one landed on, so that the pair differs in one thing.
-            paired = replace(without_job, steps=first.record.steps)
-            second, too = _run(paired, standing[1], datasets[course.dataset], store, device, watcher)
-            runs += [first, second]
-            reused += was_there + too
-            if not (was_there or too):
-                seconds[course.dataset] = watch.seconds()
-    left_out = tuple(f"{name}: {count} of {len(pairs[name])} pairs left out because the time for the whole build ran out; "
+            if seed == 0 and found.seconds is not None:
+                todo[name] = again = _replanned(course, found, request)
+                if again != course:
+                    plan = planning.changed(plan, again, _off(course, again), store)
+                    notes.append(plan.notes[-1])
+                    if again.limit != course.limit:  # another limit is another run
+                        found = _pair(again, seed, request, datasets[name], store, device, watcher)
+            runs[name].append(found.runs)
+            reused += found.reused
+            if found.seconds is not None:
+                seconds[name] = found.seconds
+    left_out = tuple(f"{name}: {count} of {todo[name].seeds} pairs left out because the time for the whole build ran out; "
                      f"the next call continues." for name, count in dropped.items() if count)
-    return Outcome(tuple(runs), reused, left_out)
+    ordered = [run for pairs in itertools.zip_longest(*runs.values()) for pair in pairs if pair for run in pair]
+    return Outcome(tuple(ordered), reused, left_out, plan, tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two runs of one seed; reused: how many stood already; seconds: of training both, None where one stood."""
+
+    runs: tuple[Run, Run]
+    reused: int
+    seconds: float | None
+
+
+def _pair(course: Course, seed: int, request: Request, dataset: Dataset, store: RunStore, device: torch.device,
+          watcher: Watcher, may_train: bool = True) -> _Pair | None:
+    """The runs of one seed, found or trained; None where one is missing and may not be trained."""
+    with_job, without_job = courses.pair(course, request, seed)
+    standing = [store.find(job.key) for job in (with_job, without_job)]
+    if None in standing and not may_train:
+        return None
+    watch = Stopwatch()
+    first, was_there = _run(with_job, standing[0], dataset, store, device, watcher)
+    # The other arm takes exactly as many steps as this one landed on, so that the pair differs in one thing.
+    second, too = _run(replace(without_job, steps=first.record.steps), standing[1], dataset, store, device, watcher)
+    return _Pair((first, second), was_there + too, None if was_there or too else watch.seconds())
+
+
+def _replanned(course: Course, first: _Pair, request: Request) -> Course:
+    """The course as it would have been planned, had its first pair been known."""
+    trained = [run.record for run in first.runs]
+    step = sum(r.ledger["train"] for r in trained) / sum(r.steps for r in trained)
+    return courses.revised(course, request, step, first.seconds + 2 * course.explain_seconds)
+
+
+def _off(before: Course, after: Course) -> str:
+    pairs = f"{after.seeds} pair{'s' if after.seeds > 1 else ''} instead of {before.seeds}" if after.seeds != before.seeds else \
+        "the number of pairs stays"
+    return (f"{before.dataset}: planned anew after the first pair, whose steps took {after.step_seconds:.3g} s each instead of "
+            f"{before.step_seconds:.3g}: {pairs}.")
 
 
 def _run(job: training.Job, standing: Run | None, dataset: Dataset, store: RunStore, device: torch.device,
@@ -84,15 +133,15 @@ def _run(job: training.Job, standing: Run | None, dataset: Dataset, store: RunSt
 def whole_key(dataset: Dataset, recipe: Recipe, arm: str, seed: int, device: str = "cpu") -> str:
     """The name under which `whole_run` keeps its run."""
     recipe = settled(recipe, dataset, torch.device(device))
-    budget = planning.Budget(float("inf"), planning.POLICIES["article"])
-    return planning.run_key(recipe, dataset.name, dataset.fingerprint, arm, seed, budget, budget.seconds, device)
+    budget = Budget(float("inf"), POLICIES["article"])
+    return courses.run_key(recipe, dataset.name, dataset.fingerprint, arm, seed, budget, budget.seconds, device)
 
 
 def whole_run(dataset: Dataset, recipe: Recipe, arm: str, seed: int, store: RunStore, device: str = "cpu",
               watcher: Watcher | None = None) -> Run:
     """Train all the epochs of `recipe` as it stands, whatever time that takes, or find the run that did."""
     found = settle(recipe, dataset, torch.device(device))
-    budget, steps = planning.Budget(float("inf"), planning.POLICIES["article"]), training.full_steps(dataset, recipe)
+    budget, steps = Budget(float("inf"), POLICIES["article"]), training.full_steps(dataset, recipe)
     key = whole_key(dataset, recipe, arm, seed, device)
     job = training.Job(key, found.recipe, arm, seed, budget, budget.seconds, steps, steps, arithmetic=found.why)
     return _run(job, store.find(key), dataset, store, torch.device(device), watcher or Watcher())[0]
@@ -112,5 +161,5 @@ def run(dataset: str | Dataset, recipe: str | Recipe = "auto", budget: float = 1
     data = load(dataset) if isinstance(dataset, str) else dataset
     request = Request(recipe=recipe, budget=budget, policy=policy, within=None, seeds=1, device=device, data_mode=data_mode)
     course = planning.make_plan([data], request, store).courses[0]
-    job = planning.job(course, planning.Budget(budget, planning.POLICIES[policy]), device, arm, seed)
+    job = courses.job(course, Budget(budget, POLICIES[policy]), device, arm, seed)
     return _run(job, store.find(job.key), data, store, torch.device(device), watcher or Watcher())[0]

@@ -8,6 +8,7 @@ if not in time.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -24,6 +25,7 @@ class Work:
     step: float
 
 
+@cache
 def count(spec: Network, channels: int, size: tuple[int, int], classes: int, frozen: tuple[str, ...] = ()) -> Work:
     """The work of the network that `spec` describes on one image of (channels, *size).
 

@@ -6,110 +6,80 @@ planning anew with slightly different measurements.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from pydantic import ValidationError
 
 from speedcore import pricing
-from speedcore.clock import POLICIES, Budget, Stopwatch
+from speedcore.clock import Stopwatch
+from speedcore.courses import Course, Plan
 from speedcore.data.dataset import Dataset
 from speedcore.errors import BudgetError
-from speedcore.pricing import PLAN_VERSION, PLANNED_SHARE, Option, Request, candidates, duration
-from speedcore.recipe import Frozen, Recipe
+from speedcore.pricing import PLAN_VERSION, PLANNED_SHARE, Request, candidates, duration
+from speedcore.provenance import describe_device
 from speedcore.runs import RunStore, staged
+from speedcore.sharing import share_out
 from speedcore.statistics import pairs_needed
-from speedcore.training import Job
 
-MOST_SEEDS = 10
 # Seconds of `within` that rendering the report may take.
 RENDERING = 25.0
-
-
-class Course(Frozen):
-    """What is to be trained on one data set: both arms of `recipe`, for seeds 0..seeds − 1.
-
-    steps: planned for each run; wanted: what the recipe would take given time. limit: seconds of training that one
-    run may take here. run_seconds: estimate for one run with its tests and its share of the explanations.
-    """
-
-    dataset: str
-    fingerprint: str
-    recipe: Recipe
-    reason: str
-    seeds: int
-    steps: int
-    wanted: int
-    steps_per_epoch: int
-    step_seconds: float
-    limit: float | None
-    run_seconds: float
-    explain_seconds: float
-
-    @property
-    def epochs(self) -> float:
-        return self.steps / self.steps_per_epoch
-
-    @property
-    def estimate(self) -> float:
-        """Seconds for all runs of both arms."""
-        return 2 * self.seeds * self.run_seconds
-
-    @property
-    def cut_short(self) -> bool:
-        return self.steps < self.wanted
-
-
-class Plan(Frozen):
-    """The courses of a build and what a person should know about them."""
-
-    version: int = PLAN_VERSION
-    request: str
-    courses: tuple[Course, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def estimate(self) -> float:
-        return sum(course.estimate for course in self.courses)
 
 
 def make_plan(datasets: list[Dataset], request: Request, store: RunStore, spent: float = 0.0,
               say: Callable[[str], None] = lambda line: None, anew: bool = False) -> Plan:
     """The plan for `request`: the one kept from an earlier call, else a new one from measurements.
 
-    spent: seconds of `within` that are gone already, or spoken for. Raises BudgetError if not even one step fits.
+    spent: seconds of `within` that are gone already, or spoken for. Raises BudgetError if no data set fits.
     """
     hashes = [r.hash for d in datasets for r in candidates(request, d.name)]
     key = request.key((d.fingerprint for d in datasets), hashes)
-    path = store.root / "plans" / f"{key}.json"
-    kept = None if anew else _read(path)
+    kept = None if anew else _read(_path(store, key))
     if kept is not None:
         return kept
     watch, device = Stopwatch(), torch.device(request.device)
-    options = {}
+    found, timed = {}, {}
     for dataset in datasets:
         say(f"measuring what {dataset.name} costs on this machine")
-        options[dataset.name] = pricing.options(dataset, request, device)
-    none = [name for name, found in options.items() if not found]
-    if len(none) == len(options):
-        raise BudgetError(f"{', '.join(none)}: every batch is larger than the training split; choose a recipe with a smaller "
+        found[dataset.name] = pricing.options(dataset, request, device, timed)
+    left_out = {name: "every batch is larger than its training split; choose a recipe with a smaller batch_size."
+                for name, options in found.items() if not options}
+    if len(left_out) == len(found):
+        raise BudgetError(f"{', '.join(left_out)}: every batch is larger than the training split; choose a recipe with a smaller "
                           f"batch_size.")
-    options = {name: found for name, found in options.items() if found}
+    found = {name: options for name, options in found.items() if options}
     left = math.inf if request.within is None else request.within - spent - watch.seconds()
-    plan = Plan(request=key, courses=tuple(_share(options, request, left)))
-    left_out = [f"{name} is left out: every batch is larger than its training split; choose a recipe with a smaller batch_size."
-                for name in none]
-    plan = plan.model_copy(update={"notes": (*left_out, *_notes(plan, request))})
-    with staged(path.parent / f".{key}") as folder:
-        (folder / "plan.json").write_text(plan.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    os.replace(path.parent / f".{key}" / "plan.json", path)
-    (path.parent / f".{key}").rmdir()
+    courses, too_dear = share_out(found, request, left)
+    plan = Plan(request=key, machine=describe_device(device), courses=tuple(courses),
+                left_out=left_out | too_dear)
+    plan = plan.model_copy(update={"notes": tuple(_notes(plan, request))})
+    keep(plan, store)
+    say(f"planned in {duration(watch.seconds())}")
     return plan
+
+
+def keep(plan: Plan, store: RunStore) -> None:
+    """Write the plan where the next call with the same request finds it."""
+    path = _path(store, plan.request)
+    with staged(path.parent / f".{plan.request}") as folder:
+        (folder / "plan.json").write_text(plan.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    os.replace(path.parent / f".{plan.request}" / "plan.json", path)
+    (path.parent / f".{plan.request}").rmdir()
+
+
+def changed(plan: Plan, course: Course, note: str, store: RunStore) -> Plan:
+    """The plan with another course for one data set and a note that says why; kept in its place."""
+    courses = tuple(course if old.dataset == course.dataset else old for old in plan.courses)
+    plan = plan.model_copy(update={"courses": courses, "notes": (*plan.notes, note)})
+    keep(plan, store)
+    return plan
+
+
+def _path(store: RunStore, key: str) -> Path:
+    return store.root / "plans" / f"{key}.json"
 
 
 def _read(path: Path) -> Plan | None:
@@ -121,88 +91,10 @@ def _read(path: Path) -> Plan | None:
     return plan if plan.version == PLAN_VERSION else None
 
 
-def _share(options: dict[str, list[Option]], request: Request, seconds: float) -> list[Course]:
-    """Split the time evenly over the data sets; what one does not need goes to those still to be planned."""
-    courses, left = {}, seconds
-    # The cheapest first, so that what they leave over is known when the dear ones choose.
-    order = sorted(options, key=lambda name: options[name][-1].full_seconds + options[name][-1].overhead)
-    for position, name in enumerate(order):
-        share = left / (len(order) - position)
-        courses[name] = _choose(options[name], request, share, pairs_needed(len(order)))
-        left -= courses[name].estimate
-    return [courses[name] for name in options]
-
-
-def _choose(options: list[Option], request: Request, share: float, testable: int) -> Course:
-    """The most trustworthy course that `share` seconds buy: pairs enough for a test before longer runs, more if cheap."""
-    counts = (request.seeds,) if request.seeds else (testable, 3, 2, 1)
-    for count in counts:
-        for option in options:
-            each = min(request.budget, share / (2 * count) - option.overhead)
-            # Where the budget is below every recipe's least, the smallest recipe fills the budget.
-            least = option.least_seconds if option is not options[-1] else min(option.least_seconds, request.budget)
-            if each >= least:
-                break
-        else:
-            continue
-        break
-    else:
-        # Nothing reaches its least: the smallest recipe, once, as far as it goes.
-        count, option = counts[-1], options[-1]
-        each = min(request.budget, max(share / (2 * count) - option.overhead, 3 * option.throughput.step_seconds))
-    if not request.seeds and count == testable and math.isfinite(share):
-        run = min(option.full_seconds, each) + option.overhead
-        if option.full_seconds <= each:
-            count = max(count, min(MOST_SEEDS, int(share / (2 * run))))
-    beside = option.beside_training(POLICIES[request.policy])
-    limit = request.budget if option.full_seconds + beside <= each else each
-    limit = limit if limit == request.budget else _round_down(limit)
-    steps = option.steps_in(limit - beside)
-    if steps < 1:
-        raise BudgetError(f"{option.dataset.name}: {limit:.3g} s hold no step of recipe '{option.recipe.name}' (one takes "
-                          f"{option.throughput.step_seconds:.3g} s here); raise --budget or --within, or choose a "
-                          f"smaller recipe.")
-    return Course(dataset=option.dataset.name, fingerprint=option.dataset.fingerprint, recipe=option.recipe,
-                  reason=option.reason, seeds=count, steps=steps, wanted=option.full, steps_per_epoch=option.per_epoch,
-                  step_seconds=option.throughput.step_seconds, limit=None if math.isinf(limit) else limit,
-                  run_seconds=steps * option.throughput.step_seconds + option.overhead,
-                  explain_seconds=option.explain_seconds)
-
-
-def _round_down(seconds: float) -> float:
-    """To two digits: a limit is part of a run's key, and people read it."""
-    digits = 1 - math.floor(math.log10(seconds))
-    return math.floor(seconds * 10**digits) / 10**digits
-
-
-def jobs(course: Course, request: Request) -> list[tuple[Job, Job]]:
-    """The paired jobs of a course, seed by seed: (with, without) augmentation."""
-    budget = Budget(request.budget, POLICIES[request.policy])
-    return [tuple(job(course, budget, request.device, arm, seed) for arm in ("with", "without"))
-            for seed in range(course.seeds)]
-
-
-def job(course: Course, budget: Budget, device: str, arm: str, seed: int) -> Job:
-    """One run of a course. Its key names data, recipe, arm, seed, limits and device, not what was measured."""
-    recipe = course.recipe if arm == "with" else course.recipe.without_augmentation()
-    limit = math.inf if course.limit is None else course.limit
-    key = run_key(recipe, course.dataset, course.fingerprint, arm, seed, budget, limit, device)
-    return Job(key, recipe, arm, seed, budget, limit, course.steps, course.wanted,
-               stretch=course.cut_short and arm == "with")
-
-
-def run_key(recipe: Recipe, dataset: str, fingerprint: str, arm: str, seed: int, budget: Budget, limit: float,
-            device: str) -> str:
-    """Name of a run's folder: readable, and different for whatever may train different weights."""
-    content = json.dumps([recipe.hash, fingerprint, arm, seed, budget.seconds, budget.policy.name, limit,
-                          torch.device(device).type, torch.get_num_threads()])
-    family = dataset.replace(":", "-").replace("/", "-").replace("=", "").strip("-")
-    return f"{family}-{arm}-{recipe.name}-s{seed}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
-
-
 def _notes(plan: Plan, request: Request) -> list[str]:
     """Why each recipe was chosen, what was cut, and what more time would buy."""
-    notes = []
+    notes = [f"{plan.machine}: " + "; ".join(dict.fromkeys(_arithmetic(plan.courses))) + "."] if plan.machine else []
+    notes += [f"{name} is left out: {reason}" for name, reason in plan.left_out.items()]
     for course in plan.courses:
         cut = (f"; each run is cut to {duration(course.limit)}, {course.epochs:.3g} of {course.recipe.epochs:g} epochs"
                if course.cut_short and course.limit is not None else f"; all {course.recipe.epochs:g} epochs fit")
@@ -224,8 +116,17 @@ def _notes(plan: Plan, request: Request) -> list[str]:
     return notes
 
 
+def _arithmetic(courses: Sequence[Course]) -> Iterator[str]:
+    """Why each recipe is trained in what it is trained in, each sentence once with the data sets that it is about."""
+    said: dict[str, list[str]] = {}
+    for course in courses:
+        said.setdefault(course.arithmetic or f"trained in {course.recipe.precision}", []).append(course.dataset)
+    return (f"{', '.join(names)} {sentence}" for sentence, names in said.items())
+
+
 def describe(plan: Plan) -> list[dict[str, str]]:
     """Rows for people: one a data set, all values formatted."""
-    return [{"data set": c.dataset, "recipe": c.recipe.name, "pairs": str(c.seeds), "epochs": f"{c.epochs:.3g}",
+    return [{"data set": c.dataset, "recipe": c.recipe.name, "pairs": str(c.seeds), "arithmetic": c.recipe.precision,
+             "epochs": f"{c.epochs:.3g}",
              "steps": str(c.steps), "limit a run": "none" if c.limit is None else duration(c.limit),
              "estimate": duration(c.estimate)} for c in plan.courses]

@@ -7,24 +7,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from speedcore import recipes
+from speedcore import flops, recipes
 from speedcore.clock import ClockPolicy, Phase, Stopwatch
 from speedcore.data import batches as data_path
 from speedcore.data.dataset import Dataset, Split
+from speedcore.machine import arithmetic
 from speedcore.recipe import Recipe
+from speedcore.settling import Settled, settle
 from speedcore.trainee import Trainee, synchroniser
 from speedcore.training import full_steps, steps_per_epoch
 
 # A plan leaves this share of a limit free: machines here and there are noisy.
 PLANNED_SHARE = 0.96
-_PROBE_SECONDS = 1.0
-PLAN_VERSION = 1
+_PROBE_SECONDS, _PROBE_IMAGES = 0.5, 64
+# No recipe uses a machine this many times better than a narrower one did that was timed there.
+_BETTER_USE = 3.0
+PLAN_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -43,15 +48,16 @@ class Request:
     data_mode: str | None = None
 
     def key(self, fingerprints: Iterable[str], chosen: Iterable[str]) -> str:
-        """Names the plan: the request, the data, and the content of the recipes it may choose from."""
-        content = json.dumps([PLAN_VERSION, vars(self), sorted(fingerprints), sorted(chosen), torch.get_num_threads()],
+        """Names the plan: the request, the data, the content of the recipes it may choose from, and the machine."""
+        machine = arithmetic.signature(torch.device(self.device))
+        content = json.dumps([PLAN_VERSION, vars(self), sorted(fingerprints), sorted(chosen), machine],
                              default=lambda recipe: recipe.name)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def candidates(request: Request, dataset: str) -> list[Recipe]:
     """Recipes that the request admits, the most wanted first."""
-    names = ("article", "record", "sprint") if request.recipe == "auto" else (request.recipe,)
+    names = ("article", "record", "sprint", "dash-augmented") if request.recipe == "auto" else (request.recipe,)
     found = [name if isinstance(name, Recipe) else recipes.get(name, dataset) for name in names]
     return [r.changed(data=request.data_mode) for r in found] if request.data_mode else found
 
@@ -64,14 +70,14 @@ class Throughput:
     forward_seconds: float
 
 
-def measure(dataset: Dataset, recipe: Recipe, device: torch.device, quick: bool = False) -> Throughput:
-    """Train a throwaway network for about a second and time its steps.
+def measure(dataset: Dataset, recipe: Recipe, device: torch.device) -> Throughput:
+    """Train a throwaway network for a moment and time its steps.
 
-    quick: a few small batches only, good to a factor of two: enough to see that a recipe is out of reach.
+    On a CPU a few images stand for a batch: gradients cost as much image by image, an update is taken whole.
     """
-    batch = min(recipe.batch_size, 64) if quick else recipe.batch_size
-    few = Split(dataset.train.images[:4 * batch], dataset.train.labels[:4 * batch])
-    trial = recipe.changed(batch_size=min(batch, len(few)))
+    images = recipe.batch_size if device.type != "cpu" else _few_images(recipe)
+    few = Split(dataset.train.images[:2 * images], dataset.train.labels[:2 * images])
+    trial = recipe.changed(batch_size=min(images, len(few)))
     trainee = Trainee(dataset, trial, 0, device)
     batches = iter(data_path.of_recipe(trial, few.to(device), 0, trainee.normalise))
     trainee.network.train()
@@ -79,27 +85,37 @@ def measure(dataset: Dataset, recipe: Recipe, device: torch.device, quick: bool 
     for _ in range(1 if device.type == "cpu" else 5):
         trainee.step(*next(batches), factor=0.01)
     wait()
-    watch, laps = Stopwatch(), []
-    while len(laps) < 2 or (not quick and (len(laps) < 3 or watch.seconds() < _PROBE_SECONDS) and len(laps) < 200):
+    watch, gradients, updates = Stopwatch(), [], []
+    while len(gradients) < 2 or (watch.seconds() < _PROBE_SECONDS and len(gradients) < 100):
         lap = Stopwatch()
-        trainee.step(*next(batches), factor=0.01)
+        trainee.gradients(*next(batches))
         wait()
-        laps.append(lap.seconds())
+        gradients.append(lap.seconds())
+        lap = Stopwatch()
+        trainee.optimizer.step(0.01)
+        wait()
+        updates.append(lap.seconds())
     # The median: one interruption by another program must not decide what fits.
-    step_seconds = statistics.median(laps) * recipe.batch_size / trial.batch_size
+    step_seconds = statistics.median(gradients) * recipe.batch_size / trial.batch_size + statistics.median(updates)
     trainee.network.eval()
-    images = few.images[:batch]
-    trainee.logits(images)
+    few = few.images[:trial.batch_size]
+    trainee.logits(few)
     wait()
     watch = Stopwatch()
-    trainee.logits(images)
+    trainee.logits(few)
     wait()
-    return Throughput(step_seconds, watch.seconds() / len(images))
+    return Throughput(step_seconds, watch.seconds() / len(few))
+
+
+def _few_images(recipe: Recipe) -> int:
+    """About `_PROBE_IMAGES`, in as many groups as the network's ghost batch-norm wants."""
+    groups = getattr(recipe.network, "ghost", 1)
+    return min(recipe.batch_size, max(1, _PROBE_IMAGES // groups) * groups)
 
 
 @dataclass(frozen=True)
 class Option:
-    """One recipe for one data set, with its price."""
+    """One recipe for one data set, with its price. arithmetic: why it is in the precision that it is in."""
 
     dataset: Dataset
     recipe: Recipe
@@ -107,6 +123,7 @@ class Option:
     throughput: Throughput
     full: int
     per_epoch: int
+    arithmetic: str = ""
 
     @property
     def explain_seconds(self) -> float:
@@ -132,39 +149,76 @@ class Option:
         return self.full * self.throughput.step_seconds / PLANNED_SHARE
 
     @property
-    def least_seconds(self) -> float:
-        return self.recipe.min_epochs * self.per_epoch * self.throughput.step_seconds / PLANNED_SHARE
+    def floor(self) -> int:
+        """Steps below which no run is planned."""
+        return min(self.full, self.recipe.min_steps)
+
+    @property
+    def least(self) -> int:
+        """Steps below which a smaller recipe or fewer seeds are preferred."""
+        return min(self.full, max(self.floor, math.ceil(self.recipe.min_epochs * self.per_epoch)))
+
+    def seconds_of(self, steps: int, policy: ClockPolicy) -> float:
+        """What a budget under `policy` has to hold for so many steps."""
+        return steps * self.throughput.step_seconds / PLANNED_SHARE + self.beside_training(policy)
 
     def steps_in(self, seconds: float) -> int:
-        return int(min(self.full, seconds * PLANNED_SHARE / self.throughput.step_seconds))
+        return int(min(self.full, seconds * PLANNED_SHARE / self.throughput.step_seconds + 1e-6))
 
 
-def options(dataset: Dataset, request: Request, device: torch.device) -> list[Option]:
+def options(dataset: Dataset, request: Request, device: torch.device, timed: dict[str, Throughput] | None = None) -> list[Option]:
     """The recipes in reach on this device, the most wanted first; none where every batch is larger than the data set.
 
-    Asked to choose, the article's recipe is among them only where all of it fits the budget: a quick look first, since
-    measuring it well takes minutes where it is far out of reach.
+    Asked to choose, the article's recipe is among them only where all of it fits the budget. The cheapest are timed first: what
+    is out of reach even at several times their use of the machine is not timed at all, which would take minutes.
+    timed: what was timed before, of networks and images of the same kind; filled on.
     """
-    found, declined = [], []
-    for recipe in candidates(request, dataset.name):
+    found, declined, best_use = [], [], 0.0
+    timed = {} if timed is None else timed
+    asked = candidates(request, dataset.name)
+    for recipe in reversed(asked):
         per_epoch = steps_per_epoch(dataset, recipe)
         if per_epoch < 1:
             continue
-        full = full_steps(dataset, recipe)
-        throughput = None
-        if request.recipe == "auto" and recipe.name == "article":
-            expected = full * measure(dataset, recipe, device, quick=True).step_seconds
-            if expected <= 1.5 * request.budget:
-                throughput = measure(dataset, recipe, device)
-                expected = full * throughput.step_seconds
-            if expected > request.budget * PLANNED_SHARE:
-                declined.append(f"the article's recipe would need about {duration(expected)} a run here, more than the "
-                                f"budget of {duration(request.budget)}")
-                continue
-        throughput = throughput or measure(dataset, recipe, device)
-        reason = "asked for" if request.recipe != "auto" else "; ".join([*declined, f"'{recipe.name}' fits"])
-        found.append(Option(dataset, recipe, reason, throughput, full, per_epoch))
-    return found
+        full, choosing = full_steps(dataset, recipe), request.recipe == "auto" and len(asked) > 1
+        wanted = full if recipe.name == "article" else math.ceil(recipe.min_epochs * per_epoch)
+        operations = recipe.batch_size * _operations(dataset, recipe) if choosing else 0.0
+        at_best = wanted * operations / (_BETTER_USE * best_use) if best_use else 0.0
+        if choosing and at_best > request.budget:
+            declined.append(f"{_named(recipe)} would need more than {duration(at_best)} a run here, and the budget is "
+                            f"{duration(request.budget)}")
+            continue
+        why = settle(recipe, dataset, device) if recipe.precision == "auto" else Settled(recipe, "")
+        throughput = _timed(timed, dataset, why.recipe, device)
+        best_use = max(best_use, operations / throughput.step_seconds)
+        expected = full * throughput.step_seconds
+        if choosing and recipe.name == "article" and expected > request.budget * PLANNED_SHARE:
+            declined.append(f"{_named(recipe)} would need about {duration(expected)} a run here, more than the budget of "
+                            f"{duration(request.budget)}")
+            continue
+        found.append(Option(dataset, why.recipe, "asked for", throughput, full, per_epoch, why.why))
+    if request.recipe == "auto":
+        found = [replace(one, reason="; ".join([*reversed(declined), f"'{one.recipe.name}' fits"])) for one in found]
+    return found[::-1]
+
+
+def _operations(dataset: Dataset, recipe: Recipe) -> float:
+    """Of training on one image."""
+    return flops.of_recipe(recipe, dataset.channels, dataset.size, len(dataset.classes)).step
+
+
+def _named(recipe: Recipe) -> str:
+    return "the article's recipe" if recipe.name == "article" else f"recipe '{recipe.name}'"
+
+
+def _timed(timed: dict[str, Throughput], dataset: Dataset, recipe: Recipe, device: torch.device) -> Throughput:
+    """`measure`, once for all data sets whose images are of one kind."""
+    key = json.dumps([recipe.network.model_dump(), recipe.optimizer.kind, recipe.batch_size, recipe.precision,
+                      recipe.convolutions, recipe.channels_last, recipe.data, dataset.channels, dataset.size,
+                      len(dataset.classes)])
+    if key not in timed:
+        timed[key] = measure(dataset, recipe, device)
+    return timed[key]
 
 
 def duration(seconds: float) -> str:

@@ -22,6 +22,8 @@ from speedcore.machine import processor
 
 # Whatever takes this many times the quickest one's lap is out after that lap.
 FAR_BEHIND = 3.0
+# What a fixed arithmetic costs is said from this factor on.
+SAID = 1.5
 # Another arithmetic than fp32 has to be worth it: nearer than this the race is within its own noise.
 _MARGIN = 0.95
 _LAPS, _SECONDS = 5, 2.0
@@ -51,8 +53,9 @@ class Decision:
             return f"trained in {used}"
         other = min(others, key=others.get)
         ratio = others[other] / self.seconds[used]
-        if asked and ratio < 1:
-            return f"trained in {used}, as the recipe says: on this {where} that takes {1 / ratio:.2g} × as long as {other}"
+        if asked:
+            cost = f": on this {where} that takes {1 / ratio:.2g} × as long as {other}" if 1 / ratio > SAID else ""
+            return f"trained in {used}, as the recipe says{cost}"
         if ratio < 1 / _MARGIN:
             return f"trained in {used}: on this {where} {other} is no quicker"
         return f"trained in {used}: on this {where} {other} takes {ratio:.2g} × as long"

@@ -19,6 +19,7 @@ def _with_digits(published: dict[str, dict[str, Recipe]]) -> dict[str, dict[str,
 # name -> {data set or "*" -> recipe}
 BUILT_IN: dict[str, dict[str, Recipe]] = {
     "article": article.RECIPES, "record": record.RECORD, "sprint": record.SPRINT, "dash": record.DASH,
+    "dash-augmented": record.DASH_AUGMENTED,
     "airbench94": airbench.AIRBENCH94, "airbench94-muon": airbench.AIRBENCH94_MUON,
     **mnist_fast.RECIPES,
     **_with_digits(page_baseline.RECIPES | page_architecture.RECIPES | page_tricks.RECIPES),

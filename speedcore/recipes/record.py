@@ -123,3 +123,12 @@ DASH = {
     "fashion-mnist": _DASH.changed(network=SPRINT["fashion-mnist"].network),
     "mnist": _DASH.changed(network=RecordNet(widths=(16, 64), whiten_kernel=4, whiten_stride=2), batch_size=128, epochs=0.45),
 }
+
+
+def _augmented(dash: Recipe, sprint: Recipe) -> Recipe:
+    """`dash` with the augmentation and the views of `sprint`: for builds, whose two arms differ in nothing else."""
+    return dash.changed(name="dash-augmented", describe="dash with the augmentation of sprint, to compare arms in seconds",
+                        augment=sprint.augment, test_time=sprint.test_time)
+
+
+DASH_AUGMENTED = {name: _augmented(DASH.get(name, _DASH), sprint) for name, sprint in SPRINT.items()}

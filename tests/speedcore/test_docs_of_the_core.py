@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from speedcore import courses, recipes
 from speedcore import recipe as parts
-from speedcore import recipes
 from speedcore.clock import POLICIES, SOURCE_POLICIES, Phase
 from speedcore.recipe import Average, Schedule, from_toml
 from speedcore.schedule import Pace
@@ -92,4 +92,4 @@ def test_the_shares_that_are_named_are_the_ones_used(pages) -> None:
     for share in (Pace.IDLE, Pace.AIM, planning.PLANNED_SHARE):
         assert f"{100 * share:g} %" in pages["clocks"]
     assert Pace.FEW == 8 and "after each of the last eight" in pages["clocks"]
-    assert planning.MOST_SEEDS == 10 and "up to ten" in pages["clocks"]
+    assert courses.MOST_SEEDS == 10 and "up to ten" in pages["clocks"]

@@ -10,20 +10,21 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from speedcore import planning, pricing, recipes
+from speedcore import courses, planning, pricing, recipes
 from speedcore.clock import POLICIES, Budget
+from speedcore.courses import MOST_SEEDS, Course
 from speedcore.errors import BudgetError, RecipeError
-from speedcore.planning import MOST_SEEDS, Course, Request, duration, make_plan
-from speedcore.pricing import Throughput
-from speedcore.recipe import SGD
+from speedcore.planning import make_plan
+from speedcore.pricing import Request, Throughput, duration
+from speedcore.recipe import RecordNet
 from speedcore.runs import RunStore
 from speedcore.statistics import pairs_needed
 from tests.speedcore import toys
 
-# On the toy data an epoch is four steps: 100, 40 and 16 steps in full.
-RECIPES = {"article": toys.recipe(name="article", epochs=25, min_epochs=5),
-           "record": toys.recipe(name="record", epochs=10, min_epochs=3),
-           "sprint": toys.recipe(name="sprint", epochs=4, min_epochs=1, optimizer=SGD(lr=0.1))}
+# On the toy data an epoch is four steps: 100, 40, 16 and 8 steps in full.
+RECIPES = {name: toys.recipe(name=name, epochs=epochs, min_epochs=least, network=RecordNet(widths=(8, 8, width)))
+           for name, epochs, least, width in (("article", 25, 5, 11), ("record", 10, 3, 10), ("sprint", 4, 1, 9),
+                                              ("dash-augmented", 2, 0.75, 8))}
 SHARE = 0.96      # of a limit is planned
 AROUND = 0.8      # seconds beside training, with forward passes that take no time
 SIX = pairs_needed(1)
@@ -35,8 +36,8 @@ class Machine:
     def __init__(self, forward: float = 0.0, **steps: float):
         self.steps, self.forward, self.calls = steps, forward, []
 
-    def __call__(self, dataset, recipe, device, quick=False) -> Throughput:
-        self.calls.append((dataset.name, recipe.name, quick))
+    def __call__(self, dataset, recipe, device) -> Throughput:
+        self.calls.append((dataset.name, recipe.name))
         return Throughput(self.steps.get(f"{dataset.name}_{recipe.name}", self.steps.get(recipe.name, 0.01)), self.forward)
 
 
@@ -47,6 +48,7 @@ def on(monkeypatch):
 
     def use(machine: Machine) -> Machine:
         monkeypatch.setattr(pricing, "measure", machine)
+        monkeypatch.setattr(planning, "Stopwatch", lambda: toys.FakeClock(0.0))
         return machine
 
     return use
@@ -92,9 +94,9 @@ def test_a_budget_below_the_least_of_a_recipe_goes_to_the_smallest_one(on, store
 
 
 def test_a_budget_below_every_least_is_filled_by_the_smallest_recipe(on, store: RunStore) -> None:
-    on(Machine(article=100.0, record=10.0, sprint=2.0))
+    on(Machine(article=100.0, record=10.0, sprint=6.0, **{"dash-augmented": 2.0}))
     course = planned(store, budget=5.0, within=None).courses[0]
-    assert (course.recipe.name, course.steps, course.limit, course.seeds) == ("sprint", 2, 5.0, SIX)
+    assert (course.recipe.name, course.steps, course.limit, course.seeds) == ("dash-augmented", 2, 5.0, SIX)
 
 
 # --- how many, how long ----------------------------------------------------------------------------------------------
@@ -139,10 +141,14 @@ def test_too_little_time_for_six_pairs_gives_up_pairs(on, store: RunStore) -> No
     assert any("too few on toy" in note for note in plan.notes)
 
 
-def test_almost_no_time_still_trains_something(on, store: RunStore) -> None:
+def test_where_not_one_pair_of_a_step_fits_it_is_said_what_would(on, store: RunStore) -> None:
+    """Two runs of a step and of 0.8 s around it take 2 · (0.5 / 0.96 + 0.8) s."""
     on(Machine(record=0.5))
-    course = planned(store, recipe="record", within=2.0).courses[0]
-    assert (course.seeds, course.steps) == (1, 2)
+    with pytest.raises(BudgetError, match="toy: .*do not hold it: the least is a step of recipe 'record' .0.5 s each here., "
+                                          "for a pair 2.64 s; raise --within"):
+        planned(store, recipe="record", within=2.0)
+    course = planned(store, recipe="record", within=3.0).courses[0]
+    assert (course.seeds, course.steps) == (1, 1)
 
 
 def test_seeds_that_are_asked_for_are_kept(on, store: RunStore) -> None:
@@ -158,8 +164,9 @@ def test_time_already_spent_is_gone(on, store: RunStore) -> None:
 
 def test_what_a_cheap_data_set_leaves_over_goes_to_the_dear_one(on, store: RunStore) -> None:
     on(Machine(cheap_record=0.001, dear_record=0.5))
-    together = planned(store, "dear", "cheap", recipe="record", within=300.0)
-    alone = planned(store, "dear", recipe="record", within=150.0)
+    dear, cheap = toys.dataset(name="dear"), toys.dataset(name="cheap", channels=3)  # of two kinds: each is timed
+    together = make_plan([dear, cheap], Request(recipe="record", within=300.0), store)
+    alone = make_plan([dear], Request(recipe="record", within=150.0), store)
     assert [course.dataset for course in together.courses] == ["dear", "cheap"]
     assert together.courses[0].run_seconds > alone.courses[0].run_seconds
 
@@ -213,7 +220,8 @@ def test_a_data_set_too_small_for_a_batch_is_left_out_of_the_others(on, store: R
     loaded = [toys.dataset(name="small"), toys.dataset(name="large", train=400)]
     plan = make_plan(loaded, Request(recipe="big"), store)
     assert [course.dataset for course in plan.courses] == ["large"]
-    assert plan.notes[0].startswith("small is left out") and "batch_size" in plan.notes[0]
+    assert any(note.startswith("small is left out: every batch") and "batch_size" in note for note in plan.notes)
+    assert list(plan.left_out) == ["small"]
 
 
 def test_an_unknown_recipe_is_an_error(on, store: RunStore) -> None:
@@ -284,7 +292,7 @@ def course(**changes) -> Course:
 
 
 def test_pairs_share_seed_steps_and_limit_and_differ_in_augmentation() -> None:
-    pairs = planning.jobs(course(), Request(budget=100.0))
+    pairs = courses.jobs(course(), Request(budget=100.0))
     assert [(w.seed, wo.seed) for w, wo in pairs] == [(0, 0), (1, 1), (2, 2)]
     for with_, without in pairs:
         assert (with_.arm, without.arm) == ("with", "without")
@@ -296,12 +304,12 @@ def test_pairs_share_seed_steps_and_limit_and_differ_in_augmentation() -> None:
 
 
 def test_a_run_that_is_not_cut_short_is_not_stretched() -> None:
-    assert not planning.jobs(course(steps=40), Request())[0][0].stretch
+    assert not courses.jobs(course(steps=40), Request())[0][0].stretch
 
 
 def test_a_key_names_what_was_asked_for_and_not_what_was_measured() -> None:
     def key(request: Request = Request(), **changes) -> str:  # noqa: B008
-        return planning.jobs(course(**changes), request)[0][0].key
+        return courses.jobs(course(**changes), request)[0][0].key
 
     assert key() == key(step_seconds=0.7, steps=19, run_seconds=5.0, reason="other", seeds=1)
     assert key().startswith("toy-with-record-s0-")
@@ -313,7 +321,7 @@ def test_a_key_names_what_was_asked_for_and_not_what_was_measured() -> None:
 
 @pytest.mark.parametrize("name", ["folder:/some/where", "shapes:corner=0.9/0,seed=3"])
 def test_keys_are_names_of_folders(name: str) -> None:
-    key = planning.jobs(course(dataset=name), Request())[0][0].key
+    key = courses.jobs(course(dataset=name), Request())[0][0].key
     assert "/" not in key and ":" not in key
 
 
@@ -353,8 +361,93 @@ def test_measuring_is_roughly_right_and_leaves_no_trace(monkeypatch) -> None:
     data, recipe = toys.dataset(), toys.recipe()
     torch.rand(3)  # the generator is not where a seed would put it
     before = torch.get_rng_state()
-    slow, quick = (pricing.measure(data, recipe, torch.device("cpu"), quick) for quick in (False, True))
+    seen = pricing.measure(data, recipe, torch.device("cpu"))
     assert torch.equal(torch.get_rng_state(), before)
-    for seen in (slow, quick):
-        assert 1e-4 < seen.step_seconds < 1 and 1e-7 < seen.forward_seconds < 0.1
-    assert dataclasses.is_dataclass(slow)
+    assert 1e-4 < seen.step_seconds < 1 and 1e-7 < seen.forward_seconds < 0.1
+    assert dataclasses.is_dataclass(seen)
+
+
+# --- floors ----------------------------------------------------------------------------------------------------------
+
+def floored(monkeypatch, **floors: int) -> None:
+    for name, steps in floors.items():
+        monkeypatch.setitem(recipes.BUILT_IN, name, {"*": RECIPES[name].changed(min_steps=steps)})
+
+
+@pytest.mark.parametrize("within", [12.0, 20.0, 40.0, 80.0])
+def test_no_run_is_planned_below_its_floor(on, store: RunStore, monkeypatch, within: float) -> None:
+    """Two data sets whose smallest recipes take at least 6 steps of 0.5 s a run: 7.85 s a pair, one pair in 12 s, two in 20."""
+    on(Machine(article=100.0, record=5.0, sprint=1.0, **{"dash-augmented": 0.5}))
+    floored(monkeypatch, record=12, sprint=8, **{"dash-augmented": 6})
+    plan = planned(store, "a", "b", within=within)
+    assert plan.estimate <= within
+    assert all(c.steps >= c.recipe.min_steps for c in plan.courses)
+    assert len(plan.courses) == (1 if within == 12.0 else 2)
+    assert bool(plan.left_out) == (within == 12.0)
+
+
+def test_a_data_set_for_which_there_is_no_time_is_named_with_what_it_would_take(on, store: RunStore, monkeypatch) -> None:
+    on(Machine(cheap_sprint=0.01, dear_sprint=2.0))
+    floored(monkeypatch, sprint=10)
+    data = [toys.dataset(name="dear"), toys.dataset(name="cheap", channels=3)]
+    plan = make_plan(data, Request(recipe="sprint", within=30.0), store)
+    assert [course.dataset for course in plan.courses] == ["cheap"]
+    pair = duration(2 * (10 * 2.0 / SHARE + AROUND))
+    assert f"the least is 10 steps of recipe 'sprint' (2 s each here), for a pair {pair}" in plan.left_out["dear"]
+    assert any(note.startswith("dear is left out: 30 s do not hold it") or "dear is left out" in note for note in plan.notes)
+
+
+def test_nobody_gets_so_much_that_another_ones_least_pair_no_longer_fits(on, store: RunStore, monkeypatch) -> None:
+    """100 s: the dear one's pair of 16 whole steps takes 68.3 s, more than half; the cheap one makes do with the rest."""
+    on(Machine(cheap_sprint=0.5, dear_sprint=2.0))
+    monkeypatch.setitem(recipes.BUILT_IN, "sprint", {"*": RECIPES["sprint"].changed(min_epochs=4)})
+    data = [toys.dataset(name="dear"), toys.dataset(name="cheap", channels=3)]
+    plan = make_plan(data, Request(recipe="sprint", within=100.0), store)
+    assert {course.dataset: course.steps for course in plan.courses} == {"dear": 16, "cheap": 16}
+
+
+def test_a_budget_that_holds_fewer_steps_than_the_floor_is_an_error(on, store: RunStore, monkeypatch) -> None:
+    on(Machine(sprint=0.5))
+    floored(monkeypatch, sprint=12)
+    with pytest.raises(BudgetError, match="5 s hold only 9 steps of recipe 'sprint' .one takes 0.5 s here., fewer than the "
+                                          "12 from which on it is known to learn; raise --budget to 6.25 s or more"):
+        planned(store, recipe="sprint", budget=5.0, within=None)
+
+
+def test_what_is_far_out_of_reach_is_not_timed(on, store: RunStore) -> None:
+    """At 1 s a step of the same work as the sprint's, the article's hundred take a hundred times the budget at best."""
+    machine = on(Machine(**{"sprint": 100.0, "dash-augmented": 100.0, "record": 100.0}))
+    course = planned(store, within=None).courses[0]
+    assert "article" not in [name for _, name in machine.calls]
+    assert "the article's recipe would need more than" in course.reason
+
+
+def test_images_of_one_kind_are_timed_once(on, store: RunStore) -> None:
+    machine = on(Machine())
+    planned(store, "a", "b")
+    assert len(machine.calls) == len(set(name for _, name in machine.calls)) == 4
+
+
+def test_the_plan_begins_with_machine_and_arithmetic(on, store: RunStore) -> None:
+    on(Machine())
+    plan = planned(store)
+    assert plan.notes[0].startswith("cpu: ") and "toy trained in fp32, as the recipe says" in plan.notes[0]
+
+
+# --- after the first pair ---------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("step", "pair", "seeds"), [(0.5, 22.0, 3), (0.7, 24.0, 3), (0.2, 9.5, 6), (0.2, 12.0, 5),
+                                                     (1.6, 38.0, 1)])
+def test_pairs_follow_what_the_first_one_took(step: float, pair: float, seeds: int) -> None:
+    """66 s for three pairs of 11 s runs; steps within 1.5 of the plan change nothing."""
+    again = courses.revised(course(), Request(), step, pair)
+    assert again.seeds == seeds and again.limit == 10.0
+    assert again == course() or again.step_seconds == step
+
+
+def test_a_limit_that_turned_out_below_the_floor_is_raised() -> None:
+    """10 s were planned for 19 of the 20 steps; at 5 s each they hold one, and twelve are the least."""
+    short = course(recipe=RECIPES["record"].changed(min_steps=12), seeds=6)
+    again = courses.revised(short, Request(), 5.0, 21.0)
+    assert again.limit == pytest.approx(12 * 5.0 / SHARE) and again.steps == 12 and again.seeds == 1
+    assert courses.revised(short, Request(budget=20.0), 5.0, 21.0).limit == 20.0

@@ -22,6 +22,10 @@ class FakeClock:
     def __call__(self) -> float:
         return self.now
 
+    def seconds(self) -> float:
+        """As a stopwatch: since zero."""
+        return self.now
+
     def go(self, seconds: float) -> None:
         self.now += seconds
 

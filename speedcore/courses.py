@@ -1,0 +1,129 @@
+"""What is to be trained: the courses of a plan, and the jobs that they come to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+
+import torch
+
+from speedcore.clock import POLICIES, Budget
+from speedcore.pricing import PLAN_VERSION, PLANNED_SHARE, Request
+from speedcore.recipe import Frozen, Recipe
+from speedcore.training import Job
+
+MOST_SEEDS = 10
+# A course is planned anew where a step of its first pair took so many times more or less than planned.
+REPLAN = 1.5
+
+
+class Course(Frozen):
+    """What is to be trained on one data set: both arms of `recipe`, for seeds 0..seeds − 1.
+
+    steps: planned for each run; wanted: what the recipe would take given time. limit: seconds of training that one
+    run may take here. run_seconds: estimate for one run with its tests and its share of the explanations. arithmetic: why the
+    recipe's precision is what it is.
+    """
+
+    dataset: str
+    fingerprint: str
+    recipe: Recipe
+    reason: str
+    seeds: int
+    steps: int
+    wanted: int
+    steps_per_epoch: int
+    step_seconds: float
+    limit: float | None
+    run_seconds: float
+    explain_seconds: float
+    arithmetic: str = ""
+
+    @property
+    def epochs(self) -> float:
+        return self.steps / self.steps_per_epoch
+
+    @property
+    def estimate(self) -> float:
+        """Seconds for all runs of both arms."""
+        return 2 * self.seeds * self.run_seconds
+
+    @property
+    def cut_short(self) -> bool:
+        return self.steps < self.wanted
+
+    def steps_within(self, seconds: float, step_seconds: float) -> int:
+        """Steps of that length that a limit would be planned to hold, at most all of them."""
+        return int(min(self.wanted, seconds * PLANNED_SHARE / step_seconds + 1e-6))
+
+
+class Plan(Frozen):
+    """The courses of a build and what a person should know about them.
+
+    machine: the device in words. left_out: data sets for which there is no course, with the reason.
+    """
+
+    version: int = PLAN_VERSION
+    request: str
+    courses: tuple[Course, ...]
+    notes: tuple[str, ...] = ()
+    machine: str = ""
+    left_out: dict[str, str] = {}
+
+    @property
+    def estimate(self) -> float:
+        return sum(course.estimate for course in self.courses)
+
+
+def jobs(course: Course, request: Request) -> list[tuple[Job, Job]]:
+    """The paired jobs of a course, seed by seed: (with, without) augmentation."""
+    return [pair(course, request, seed) for seed in range(course.seeds)]
+
+
+def pair(course: Course, request: Request, seed: int) -> tuple[Job, Job]:
+    """The jobs of one seed: (with, without) augmentation."""
+    budget = Budget(request.budget, POLICIES[request.policy])
+    return tuple(job(course, budget, request.device, arm, seed) for arm in ("with", "without"))
+
+
+def job(course: Course, budget: Budget, device: str, arm: str, seed: int) -> Job:
+    """One run of a course. Its key names data, recipe, arm, seed, limits and device, not what was measured."""
+    recipe = course.recipe if arm == "with" else course.recipe.without_augmentation()
+    limit = math.inf if course.limit is None else course.limit
+    key = run_key(recipe, course.dataset, course.fingerprint, arm, seed, budget, limit, device)
+    return Job(key, recipe, arm, seed, budget, limit, course.steps, course.wanted,
+               stretch=course.cut_short and arm == "with", arithmetic=course.arithmetic)
+
+
+def run_key(recipe: Recipe, dataset: str, fingerprint: str, arm: str, seed: int, budget: Budget, limit: float,
+            device: str) -> str:
+    """Name of a run's folder: readable, and different for whatever may train different weights."""
+    content = json.dumps([recipe.hash, fingerprint, arm, seed, budget.seconds, budget.policy.name, limit,
+                          torch.device(device).type, torch.get_num_threads()])
+    family = dataset.replace(":", "-").replace("/", "-").replace("=", "").strip("-")
+    return f"{family}-{arm}-{recipe.name}-s{seed}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
+
+
+def revised(course: Course, request: Request, step_seconds: float, pair_seconds: float) -> Course:
+    """The course after its first pair, where a step took so much less or more than planned; itself where it did not.
+
+    step_seconds, pair_seconds: measured, the second with tests, saving and the explanations that were planned. The time that
+    the course was given stays what it was, and decides how many pairs there are now. Where the pair's steps were enough the
+    limit stays too, and the pair with it.
+    """
+    if 1 / REPLAN <= step_seconds / course.step_seconds <= REPLAN:
+        return course
+    limit = math.inf if course.limit is None else course.limit
+    beside = pair_seconds / 2 - course.steps_within(limit, step_seconds) * step_seconds
+    held, given = course.steps_within(limit, step_seconds), course.estimate
+    floor = min(course.wanted, course.recipe.min_steps)
+    if held < floor:
+        needed = floor * step_seconds / PLANNED_SHARE
+        limit = min(request.budget, max(needed, limit))
+        held = min(course.wanted, int(limit * PLANNED_SHARE / step_seconds + 1e-6))
+    run_seconds = held * step_seconds + beside
+    fits = course.seeds if request.within is None else max(1, min(MOST_SEEDS, int(given / (2 * run_seconds))))
+    seeds = request.seeds or fits
+    return course.model_copy(update={"seeds": seeds, "steps": max(1, held), "step_seconds": step_seconds,
+                                     "run_seconds": run_seconds, "limit": None if math.isinf(limit) else limit})
