@@ -59,7 +59,7 @@ class Recipe(Part):
     keeps the weights in bf16 too. norm_precision: of batch-norm's weights and running statistics; "bf16" only to replicate
     systems that keep them in half precision. precise_norms: training images over which batch-norm's statistics are taken anew
     for the weights that are tested; 0 keeps the running ones. convolutions: how 3×3 ones go on a CPU in bf16 with
-    channels_last (elsewhere they are direct), RecordNet's stages fused around them (`speedcore.networks.fused`): "amx" on the
+    channels_last (elsewhere they are direct), RecordNet's stages fused around them (`speedcore.kernels`): "amx" on the
     processor's matrix unit, direct where it has none; "winograd" the short way, "winograd8" that in 8 bits; "quickest"
     whichever this machine is quickest at. data: "device" augments while training, "precomputed" streams stored epochs,
     "loader" brings image after image through torch's DataLoader. order: "fixed" shuffles
