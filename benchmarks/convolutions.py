@@ -1,10 +1,11 @@
 """What do other ways to convolve save on this CPU, and at what error? Layer by layer, and in whole training steps.
 
-python -m benchmarks.convolutions [--rounds 5] [--batch 250] [--steps-only]
-The layers are those of the record network on 32×32 images; forward and backward in bf16, laid out as n·h·w·c, in turns: direct
-(torch's), by Winograd, by Winograd multiplied in 8 bits and on the matrix unit, where the processor has what these need. Errors
-are against fp32, of the result, root mean square over that of the result. A step is a whole one: images as they come, forward,
-backward, optimiser; not the direct way with the network's other layers fused around them.
+python -m benchmarks.convolutions [--precisions bf16 fp32] [--rounds 5] [--batch 250] [--steps-only] [--most 2000]
+The layers are those of the record network on 32×32 images; forward and backward, laid out as n·h·w·c, in turns: direct (torch's),
+by Winograd and, in bf16, by Winograd multiplied in 8 bits and on the matrix unit, where the processor has what these need.
+Precisions: all in which this machine has a way that is quicker than direct. Errors are of the result against fp64, root mean
+square over that of the result. A step is a whole one: images as they come, forward, backward, optimiser; not the direct way with
+the network's other layers fused around them. --most: images of a step at most, for machines on which a whole batch takes long.
 """
 
 from __future__ import annotations
@@ -18,80 +19,88 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks import record
-from speedcore import recipes
+from speedcore import kernels, recipes
 from speedcore.allocator import keep_memory
 from speedcore.clock import Stopwatch
 from speedcore.console import run_app
 from speedcore.data import batches as data_path
 from speedcore.data.dataset import Dataset, Provenance, Split
 from speedcore.errors import UserError
-from speedcore.networks import amx, winograd, winograd8
-from speedcore.settling import settled
+from speedcore.kernels import amx, winograd, winograd8, winograd_fp32
 from speedcore.trainee import Trainee
 
 # (inputs, outputs, cells a side)
 LAYERS = ((64, 64, 15), (64, 256, 15), (256, 256, 7), (256, 256, 3))
 # (recipe, the data set whose recipe it is, channels and side of its images)
 STEPS = (("airbench94-muon", "cifar10", 3, 32), ("airbench94-muon", "fashion-mnist", 1, 28), ("record", "fashion-mnist", 1, 28),
-         ("sprint", "fashion-mnist", 1, 28), ("dash", "mnist", 1, 28))
+         ("sprint", "fashion-mnist", 1, 28), ("sprint", "mnist", 1, 28), ("dash", "mnist", 1, 28))
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-def ways() -> tuple[str, ...]:
-    """What this machine can do."""
-    return ("direct", "winograd", *(["winograd8"] if winograd8.quick() else []), *(["amx"] if amx.quick() else []))
+def ways(precision: str) -> tuple[str, ...]:
+    """What this machine is quick at."""
+    return ("direct", *reversed(kernels.available(precision)))
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--precisions", nargs="+", choices=DTYPES, default=[p for p in DTYPES if kernels.available(p)])
     options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--most", type=int, default=2000)
     options.add_argument("--batch", type=int, default=250)
     options.add_argument("--steps-only", action="store_true", help="leave the single layers out")
     chosen = options.parse_args()
-    if winograd.library() is None:
-        raise UserError("Winograd's convolutions need Linux and a C compiler; install gcc, or name one with CC.")
+    if not chosen.precisions:
+        raise UserError("this machine is quick at no other way than torch's: they need Linux, a C compiler (install gcc, or name "
+                        "one with CC), and a processor with AVX2 or NEON.")
     keep_memory()
-    rows = [] if chosen.steps_only else [layer(*sizes, chosen.batch, chosen.rounds) for sizes in LAYERS]
-    rows += [step(*which, chosen.rounds) for which in STEPS]
-    print(record.write("convolutions", "Seconds of forward and backward through a 3×3 convolution in bf16, and of a whole "
-                                       "training step: direct, by Winograd's F(4×4, 3×3), by that in 8 bits, on the "
-                                       "matrix unit (amx); medians over alternating rounds.",
+    rows = []
+    for precision in chosen.precisions:
+        if not chosen.steps_only:
+            rows += [layer(*sizes, chosen.batch, chosen.rounds, precision) for sizes in LAYERS]
+        rows += [step(*which, chosen.rounds, precision, chosen.most) for which in STEPS]
+    print(record.write("convolutions", "Seconds of forward and backward through a 3×3 convolution, and of a whole training step: "
+                                       "direct, by Winograd's F(4×4, 3×3), by that in 8 bits, on the matrix unit (amx); medians "
+                                       "over alternating rounds.",
                        rows, rounds=chosen.rounds))
 
 
-def layer(inputs: int, outputs: int, side: int, batch: int, rounds: int) -> dict:
+def layer(inputs: int, outputs: int, side: int, batch: int, rounds: int, precision: str) -> dict:
     """One layer, every way."""
     torch.manual_seed(0)
-    layout = torch.channels_last
-    x = F.gelu(torch.randn(batch, inputs, side, side)).bfloat16().to(memory_format=layout).requires_grad_()
+    layout, dtype = torch.channels_last, DTYPES[precision]
+    x = F.gelu(torch.randn(batch, inputs, side, side)).to(dtype).to(memory_format=layout).requires_grad_()
     weight = (torch.randn(outputs, inputs, 3, 3) / (9 * inputs) ** 0.5).to(memory_format=layout).requires_grad_()
-    gradient = torch.randn(batch, outputs, side, side).bfloat16().to(memory_format=layout)
+    gradient = torch.randn(batch, outputs, side, side).to(dtype).to(memory_format=layout)
+    short = winograd_fp32 if precision == "fp32" else winograd
     all_ways: dict[str, Callable[[], Tensor]] = {
-        "direct": lambda: F.conv2d(x, weight.bfloat16(), padding=1), "winograd": lambda: winograd.convolve(x, weight),
+        "direct": lambda: F.conv2d(x, weight.to(dtype), padding=1), "winograd": lambda: short.convolve(x, weight),
         "winograd8": lambda: winograd8.convolve(x, weight), "amx": lambda: amx.convolve(x, weight)}
-    takes = {way: all_ways[way] for way in ways()}
+    takes = {way: all_ways[way] for way in ways(precision)}
     with torch.no_grad():
-        exact = F.conv2d(x.float(), weight, padding=1)
-        errors = {way: ((run().float() - exact).pow(2).mean() / exact.pow(2).mean()).sqrt().item() for way, run in takes.items()}
+        exact = F.conv2d(x.double(), weight.double(), padding=1)
+        errors = {way: ((run().double() - exact).pow(2).mean() / exact.pow(2).mean()).sqrt().item() for way, run in takes.items()}
     seconds = alternate({way: lambda run=run: run().backward(gradient) for way, run in takes.items()}, rounds)
-    return _row(f"{inputs} → {outputs} channels, {side}×{side}", batch, seconds,
+    return _row(f"{inputs} → {outputs} channels, {side}×{side}", precision, batch, seconds,
                 {f"error {way} %": 100 * error for way, error in errors.items()})
 
 
-def step(name: str, dataset: str, channels: int, side: int, rounds: int) -> dict:
+def step(name: str, dataset: str, channels: int, side: int, rounds: int, precision: str, most: int) -> dict:
     """A whole step of a recipe, every way, on made images."""
     recipe = recipes.get(name, dataset)
+    recipe = recipe.changed(precision=precision, batch_size=min(most, recipe.batch_size))
     images = torch.randint(0, 256, (2 * recipe.batch_size, channels, side, side), dtype=torch.uint8)
     labels = torch.arange(len(images)) % 10
     data = Dataset.make(dataset, tuple("0123456789"), Split(images, labels), Split(images[:10], labels[:10]),
                         Provenance("made for the benchmark", False))
     takes = {}
-    for way in ways():
-        trainee = Trainee(data, settled(recipe, data, torch.device("cpu")).changed(convolutions=way), 0, torch.device("cpu"))
+    for way in ways(precision):
+        trainee = Trainee(data, recipe.changed(convolutions=way), 0, torch.device("cpu"))
         trainee.whiten(data.train)
         trainee.network.train()
         stream = iter(data_path.of_recipe(trainee.recipe, data.train, 0, trainee.normalise))
         takes[way] = lambda trainee=trainee, stream=stream: trainee.step(*next(stream), 0.1, 0.5)
-    return _row(f"a step of {name}, {dataset}", recipe.batch_size, alternate(takes, rounds))
+    return _row(f"a step of {name}, {dataset}", precision, recipe.batch_size, alternate(takes, rounds))
 
 
 def alternate(takes: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
@@ -109,8 +118,9 @@ def alternate(takes: dict[str, Callable[[], object]], rounds: int) -> dict[str, 
     return {way: seconds[2:] for way, seconds in found.items()}
 
 
-def _row(what: str, batch: int, seconds: dict[str, list[float]], more: dict[str, float] | None = None) -> dict:
-    row = {"what": what, "images": batch, **{f"{way} s": statistics.median(taken) for way, taken in seconds.items()}}
+def _row(what: str, precision: str, batch: int, seconds: dict[str, list[float]], more: dict[str, float] | None = None) -> dict:
+    row = {"what": what, "precision": precision, "images": batch,
+           **{f"{way} s": statistics.median(taken) for way, taken in seconds.items()}}
     for way, taken in seconds.items():
         if way != "direct":
             ratios = [one / direct for one, direct in zip(taken, seconds["direct"], strict=True)]

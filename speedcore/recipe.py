@@ -61,7 +61,7 @@ class Recipe(Part):
     is quickest at. norm_precision: of batch-norm's weights and running statistics; "bf16" only to replicate systems that keep
     them in half precision. precise_norms: training images over which batch-norm's statistics are taken anew for the weights that
     are tested; 0 keeps the running ones. convolutions: how 3×3 ones go on a CPU in bf16 with channels_last (elsewhere they are
-    direct), RecordNet's stages fused around them (`speedcore.networks.fused`): "amx" on the processor's matrix unit, direct where
+    direct), RecordNet's stages fused around them (`speedcore.kernels`): "amx" on the processor's matrix unit, direct where
     it has none; "winograd" the short way, "winograd8" that in 8 bits; "quickest" whichever this machine is quickest at. data:
     "device" augments while training, "precomputed" streams stored epochs, "loader" brings image after image through torch's
     DataLoader. order: "fixed" shuffles once, the same for all epochs and seeds.
@@ -140,7 +140,8 @@ class Recipe(Part):
     def hashes(self) -> frozenset[str]:
         """Every hash under which runs of it may be kept: with precision "auto" one for each arithmetic that may be chosen."""
         settled = ("fp32", "bf16", "fp16") if self.precision == "auto" else ()
-        return frozenset({self.hash, *(self.changed(precision=precision).hash for precision in settled)})
+        found = {self.hash, *(self.changed(precision=precision).hash for precision in settled)}
+        return frozenset(found | ({self.changed(precision="fp32", convolutions="quickest").hash} if settled else set()))
 
     def without_augmentation(self) -> Recipe:
         """The other arm: the same recipe on the images as they are, in training and at test time.

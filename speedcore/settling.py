@@ -30,12 +30,17 @@ class Settled:
 def settle(recipe: Recipe, dataset: Dataset, device: torch.device) -> Settled:
     """`recipe` in the arithmetic that is quickest on `device`; one that names its own keeps it.
 
+    In fp32, convolutions in a way that only bf16 has become the quickest that fp32 has.
+
     The race trains the recipe's own network on a few images of noise, two seconds at most; its answer is kept per machine.
     """
     decision = _decide(recipe, dataset, device)
     if recipe.precision != "auto":
         return Settled(recipe, decision.sentence(device, _family(recipe.precision)))
-    return Settled(recipe.changed(precision=decision.precision), decision.sentence(device))
+    changes = {"precision": decision.precision}
+    if decision.precision == "fp32" and recipe.convolutions in ("amx", "winograd8"):
+        changes["convolutions"] = "quickest"  # what the recipe wants is speed, and these are ways of bf16 only
+    return Settled(recipe.changed(**changes), decision.sentence(device))
 
 
 def settled(recipe: Recipe, dataset: Dataset, device: torch.device) -> Recipe:

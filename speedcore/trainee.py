@@ -10,13 +10,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speedcore import evaluate, optimizers, precise_norms
+from speedcore import evaluate, kernels, optimizers, precise_norms
 from speedcore.allocator import keep_memory
 from speedcore.augment import Normalise
 from speedcore.clock import Stopwatch
 from speedcore.data.batches import fixed_permutation
 from speedcore.data.dataset import Dataset, Part, Split
-from speedcore.networks import build, fused, parameter_counts
+from speedcore.networks import build, parameter_counts
 from speedcore.recipe import Recipe
 
 # Whitening filters settle long before this many images have been seen.
@@ -48,9 +48,8 @@ class Trainee:
             else:
                 for parameter in module.parameters(recurse=False):
                     parameter.data = parameter.data.to(dtype)
-        other_ways = device.type == "cpu" and recipe.precision != "fp32" and recipe.channels_last
-        wanted = recipe.convolutions if other_ways else "direct"
-        self.convolutions = "direct" if wanted == "direct" else fused.use(self.network, wanted)
+        wanted = recipe.convolutions if recipe.channels_last or recipe.precision == "fp32" else "direct"
+        self.convolutions = kernels.use(self.network, wanted, recipe.precision, device)
         self.normalise = Normalise.of(dataset)
         self.optimizer = optimizers.make(recipe.optimizer, self.network, evaluate.dtype(recipe.precision))
         self.parameters = parameter_counts(self.network)  # now: what is trained for a while only is frozen at the end

@@ -12,7 +12,7 @@ from benchmarks import convolutions, data_path, loaders, memory, startup
 from benchmarks.loaders import Source, Task
 from speedcore.augment import Normalise
 from speedcore.data.dataset import Split
-from speedcore.networks import winograd, winograd8
+from speedcore.kernels import winograd
 from speedcore.recipe import SGD, Augment
 from tests.speedcore import toys
 
@@ -93,9 +93,15 @@ def test_a_program_that_fails_is_no_measurement() -> None:
 
 
 @pytest.mark.skipif(winograd.library() is None, reason="no C compiler on this machine")
-def test_ways_to_convolve_are_timed_in_turns_and_compared_with_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(winograd8, "quick", lambda: True)
-    row = convolutions.layer(32, 32, 7, 4, 3)
-    for way in ("winograd", "winograd8"):
-        assert row[f"{way} from"] <= row[f"{way} / direct"] <= row[f"{way} to"] and row[f"{way} s"] > 0
-    assert 0 < row["error direct %"] < 0.4 < row["error winograd %"] < 2 < row["error winograd8 %"] < 6
+@pytest.mark.parametrize(("precision", "limits"), [("bf16", {"direct": 0.4, "winograd": 2, "winograd8": 6}),
+                                                   ("fp32", {"direct": 6e-5, "winograd": 3e-4})])
+def test_ways_to_convolve_are_timed_in_turns_and_compared_with_fp64(
+        precision: str, limits: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convolutions, "ways", lambda precision: tuple(limits))
+    row = convolutions.layer(32, 32, 7, 4, 3, precision)
+    least = 0.0
+    for way, limit in limits.items():
+        assert least < row[f"error {way} %"] < limit
+        least = row[f"error {way} %"]
+        if way != "direct":
+            assert row[f"{way} from"] <= row[f"{way} / direct"] <= row[f"{way} to"] and row[f"{way} s"] > 0

@@ -24,7 +24,7 @@ NETWORK = Rule(
 PROCESSES = Rule(
     "programs are started for package mirrors, for the C compiler, for the revision of the checkout and for what the machine is, "
     "nowhere else",
-    allowed=("speedcore/data/sources.py", "speedcore/data/mirrors.py", "speedcore/compiling.py", "speedcore/provenance.py",
+    allowed=("speedcore/data/sources.py", "speedcore/data/mirrors.py", "speedcore/kernels/build.py", "speedcore/provenance.py",
              "speedcore/machine/processor.py"),
     forbidden=frozenset({"subprocess", "os.system", "os.popen"}),
 )

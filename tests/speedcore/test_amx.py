@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from speedcore import compiling
-from speedcore.networks import amx, fused
+from speedcore.kernels import amx, build, select
+from speedcore.machine import processor
 from speedcore.recipe import RecordNet
 from speedcore.runs import RunStore
 from speedcore.training import replay, train
@@ -94,7 +94,9 @@ def test_what_is_no_number_stays_none_and_stays_with_its_image(value: float) -> 
 
 def test_without_the_unit_it_compiles_and_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SPEEDCORE_CACHE", str(tmp_path))
-    monkeypatch.setattr(compiling, "_FLAGS", ("-O1", "-fopenmp", "-shared", "-fPIC"))
+    monkeypatch.setattr(build, "_FLAGS", ("-O1", "-fopenmp", "-shared", "-fPIC"))
+    monkeypatch.setattr(build, "_march", lambda: ())
+    monkeypatch.setattr(processor, "features", lambda: select._MATRIX_UNIT)
     for cached in (amx.library, amx.quick):
         cached.cache_clear()
     try:
@@ -102,24 +104,10 @@ def test_without_the_unit_it_compiles_and_says_so(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(RuntimeError, match="no matrix unit"):
             amx.convolve(*leaves(1, 32, 32, (3, 3)))
         network = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1, bias=False))
-        assert fused.use(network, "amx") == "direct" and type(network[0]) is nn.Conv2d
+        assert select.use(network, "amx", "bf16", torch.device("cpu")) == "direct" and type(network[0]) is nn.Conv2d
     finally:
         for cached in (amx.library, amx.quick):
             cached.cache_clear()
-
-
-@pytest.mark.parametrize("ways", [("amx", "winograd8", "winograd"), ("winograd8", "winograd"), ("winograd",)])
-def test_the_quickest_way_is_the_first_that_the_machine_is_quick_at(
-        ways: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    module = fused._WAYS[ways[0]][0]
-    if not module.quick():
-        pytest.skip(f"this machine is not quick at {ways[0]}")
-    for name, (other, _) in fused._WAYS.items():
-        monkeypatch.setattr(other, "quick", lambda name=name: name in ways)
-    network, x = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1, bias=False)), torch.randn(2, 32, 8, 8).bfloat16()
-    assert fused.use(network, "quickest") == ways[0]
-    with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(network(x), module.convolve(x, network[0].weight))
 
 
 @unit

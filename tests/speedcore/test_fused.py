@@ -10,9 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from speedcore import compiling
-from speedcore.networks import fused, normgelu, winograd
-from speedcore.networks.recordnet import FrozenScaleNorm, RecordNet
+from speedcore.kernels import build, layers, normgelu, select, winograd
+from speedcore.networks.recordnet import FrozenScaleNorm, RecordNet, Stage
 from speedcore.recipe import RecordNet as RecordNetSpec
 from speedcore.trainee import Trainee
 from tests.speedcore import toys
@@ -75,7 +74,8 @@ def test_a_processor_with_shorter_vectors_gets_the_same_to_the_bit(monkeypatch: 
     x[0, 0, 0, :2] = torch.tensor([torch.nan, torch.inf])
     found = []
     for flags in (("-march=native",), ()):
-        monkeypatch.setattr(compiling, "_FLAGS", ("-O1", "-ffp-contract=off", "-fopenmp", "-shared", "-fPIC", *flags))
+        monkeypatch.setattr(build, "_FLAGS", ("-O1", "-ffp-contract=off", "-fopenmp", "-shared", "-fPIC"))
+        monkeypatch.setattr(build, "_march", lambda flags=flags: flags)
         normgelu.library.cache_clear()
         leaf = x.clone(**CHANNELS_LAST).requires_grad_()
         y = normgelu.bias_gelu(leaf, torch.linspace(-1, 1, 24))
@@ -126,6 +126,10 @@ def test_of_equals_the_first_is_pooled() -> None:
     assert torch.allclose(weight.grad[:, :, 0, 0], torch.full((16, 16), 9.0), atol=0.5)  # upper left pixels: 3×3 have one above
 
 
+def use(net: nn.Module, precision: str = "bf16") -> str:
+    return select.use(net, "winograd", precision, torch.device("cpu"))
+
+
 def in_training(net: RecordNet, x: torch.Tensor) -> list[torch.Tensor]:
     with torch.autocast("cpu", torch.bfloat16):
         logits = net(x)
@@ -140,8 +144,8 @@ def test_a_network_is_the_same_network_on_either_way(fields: dict) -> None:
     x = torch.randn(16, 3, 32, 32).to(**CHANNELS_LAST)
     plain.prepare([x])
     short = copy.deepcopy(plain)
-    assert fused.use(short) and type(short) is fused.FusedRecordNet
-    assert all(type(stage) is fused.FusedStage for stage in short.stages)
+    assert use(short) == "winograd" and type(short) is layers.FusedRecordNet
+    assert all(type(stage) is layers.FusedStage for stage in short.stages)
     assert list(short.state_dict()) == list(plain.state_dict())
     assert torch.equal(short(x), plain(x))  # fp32
     for state in (plain, short):
@@ -165,7 +169,7 @@ def test_a_network_is_the_same_network_on_either_way(fields: dict) -> None:
 
 def test_what_is_frozen_gets_no_gradient_and_the_rest_does_not_mind() -> None:
     net = network()
-    fused.use(net)
+    use(net)
     net.whiten.bias.requires_grad_(False)
     in_training(net, torch.randn(4, 3, 32, 32).to(**CHANNELS_LAST))
     assert net.whiten.bias.grad is None and net.stages[0].conv1.weight.grad.abs().sum() > 0
@@ -173,16 +177,15 @@ def test_what_is_frozen_gets_no_gradient_and_the_rest_does_not_mind() -> None:
 
 def test_other_networks_and_activations_only_convolve_the_short_way() -> None:
     relu = network(activation="relu")
-    assert fused.use(relu, "winograd") == "winograd" and type(relu) is RecordNet
-    assert type(relu.stages[1].conv2) is winograd.Conv3x3
-    assert fused.use(nn.Linear(3, 3)) == "direct"
+    assert use(relu) == "winograd" and type(relu) is RecordNet
+    assert type(relu.stages[1].conv2) is layers.Conv3x3
+    assert use(nn.Linear(3, 3)) == "direct"
     narrow = network(widths=(8, 8, 8))
-    assert not fused.use(narrow) or type(narrow.stages[0]) is not fused.FusedStage
+    assert use(narrow) == "winograd" and type(narrow) is layers.FusedRecordNet and type(narrow.stages[0]) is Stage
 
 
-@pytest.mark.parametrize("change", [{"precision": "fp32"}, {"channels_last": False}])
-def test_what_is_not_in_bf16_and_laid_out_for_it_convolves_directly(change: dict[str, object]) -> None:
-    recipe = toys.recipe(precision="bf16", channels_last=True, convolutions="quickest",
+def test_what_is_in_bf16_and_not_laid_out_for_it_convolves_directly() -> None:
+    recipe = toys.recipe(precision="bf16", channels_last=True, convolutions="winograd",
                          network=RecordNetSpec(widths=(32, 32, 32)))
     assert [Trainee(toys.dataset(), one, 0, torch.device("cpu")).convolutions == "direct"
-            for one in (recipe, recipe.changed(**change))] == [False, True]
+            for one in (recipe, recipe.changed(channels_last=False))] == [False, True]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 from pathlib import Path
 
 import pytest
@@ -11,14 +10,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from speedcore import compiling
-from speedcore.networks import winograd
+from speedcore.kernels import layers, select, winograd
 from speedcore.recipe import RecordNet
 from speedcore.runs import RunStore
 from speedcore.training import replay, train
 from tests.speedcore import toys
 
 needs_library = pytest.mark.skipif(winograd.library() is None, reason="no C compiler on this machine")
+CPU = torch.device("cpu")
 WIDE = toys.recipe(network=RecordNet(widths=(32, 32, 32)), precision="bf16", channels_last=True, convolutions="winograd")
 
 
@@ -84,14 +83,14 @@ def test_only_layers_that_fit_are_changed_and_only_in_bf16() -> None:
                             nn.Conv2d(32, 32, 3, padding=1), nn.Conv2d(32, 32, 3, 2, 1, bias=False),
                             nn.Conv2d(32, 24, 3, padding=1, bias=False), nn.Conv2d(32, 32, 1, bias=False))
     names = list(network.state_dict())
-    assert winograd.use(network)
-    assert [type(layer) is winograd.Conv3x3 for layer in network] == [False, True, False, False, False, False]
-    assert list(network.state_dict()) == names and type(copy.deepcopy(network)[1]) is winograd.Conv3x3
+    assert select.use(network, "winograd", "bf16", CPU) == "winograd"
+    assert [type(layer) is layers.Conv3x3 for layer in network] == [False, True, False, False, False, False]
+    assert list(network.state_dict()) == names and type(copy.deepcopy(network)[1]) is layers.Conv3x3
     layer, x = network[1], torch.randn(2, 32, 8, 8)
     assert torch.equal(layer(x), F.conv2d(x, layer.weight, padding=1))
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(layer(x), winograd.convolve(x.bfloat16(), layer.weight))
-    assert not winograd.use(nn.Sequential(nn.Linear(3, 3)))
+    assert select.use(nn.Sequential(nn.Linear(3, 3)), "winograd", "bf16", CPU) == "direct"
 
 
 @needs_library
@@ -104,28 +103,3 @@ def test_a_run_says_how_it_convolved_and_is_replayed_to_the_bit(store: RunStore,
     assert direct.record.provenance["convolutions"] == "direct"
     assert direct.record.weights_sha256 != run.record.weights_sha256
     assert abs(direct.record.metrics.train_loss - run.record.metrics.train_loss) < 0.1
-
-
-@pytest.mark.parametrize("compiler", ["", "false", "/no/such/compiler"])
-def test_without_a_compiler_convolutions_stay_direct_and_the_log_says_so(
-        compiler: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setenv("SPEEDCORE_CACHE", str(tmp_path))
-    monkeypatch.setenv("CC", compiler)
-    monkeypatch.setenv("PATH", "/usr/bin:/bin" if compiler else "")
-    winograd.library.cache_clear()
-    try:
-        network = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1, bias=False))
-        with caplog.at_level(logging.WARNING):
-            assert not winograd.use(network) and type(network[0]) is nn.Conv2d
-        assert "convolutions are direct instead" in caplog.text
-    finally:
-        winograd.library.cache_clear()
-
-
-@needs_library
-def test_a_library_is_made_anew_when_its_header_changes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("SPEEDCORE_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "one.c").write_text('#include "number.h"\nlong number(void) { return NUMBER; }\n')
-    for number in (1, 2):
-        (tmp_path / "number.h").write_text(f"#define NUMBER {number}\n")
-        assert compiling.load(tmp_path / "one.c", "nothing is known").number() == number

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from speedcore import compiling
-from speedcore.networks import fused, winograd, winograd8
+from speedcore.kernels import build, select, winograd, winograd8
 from speedcore.recipe import RecordNet
 from speedcore.runs import RunStore
 from speedcore.training import replay, train
@@ -114,7 +113,8 @@ def test_a_processor_without_the_instruction_gets_the_same_to_the_bit(monkeypatc
     monkeypatch.setenv("SPEEDCORE_CACHE", str(tmp_path))
     found = []
     for flags in (("-march=native",), ()):
-        monkeypatch.setattr(compiling, "_FLAGS", ("-O1", "-ffp-contract=off", "-fopenmp", "-shared", "-fPIC", *flags))
+        monkeypatch.setattr(build, "_FLAGS", ("-O1", "-ffp-contract=off", "-fopenmp", "-shared", "-fPIC"))
+        monkeypatch.setattr(build, "_march", lambda flags=flags: flags)
         winograd8.library.cache_clear()
         found.append((all_three(winograd8.convolve, x, w, True), winograd8.quick()))
     winograd8.library.cache_clear()
@@ -125,8 +125,10 @@ def test_a_processor_without_the_instruction_gets_the_same_to_the_bit(monkeypatc
 def test_layers_and_stages_take_it_where_the_machine_is_quick_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for quick, way in ((True, winograd8.convolve), (False, winograd.convolve)):
         monkeypatch.setattr(winograd8, "quick", lambda quick=quick: quick)
+        monkeypatch.setattr(select, "available", lambda _, quick=quick: ("winograd8",) if quick else ())
         network = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1, bias=False))
-        assert fused.use(network, "winograd8") == ("winograd8" if quick else "winograd")
+        wanted = "winograd8" if quick else "winograd"
+        assert select.use(network, "winograd8", "bf16", torch.device("cpu")) == wanted
         x = torch.randn(2, 32, 8, 8).bfloat16()
         with torch.autocast("cpu", torch.bfloat16):
             assert torch.equal(network(x), way(x, network[0].weight))
@@ -135,6 +137,7 @@ def test_layers_and_stages_take_it_where_the_machine_is_quick_at_it(monkeypatch:
 def test_a_run_says_that_it_convolved_in_8_bits_and_is_replayed_to_the_bit(
         store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(winograd8, "quick", lambda: True)
+    monkeypatch.setattr(select, "available", lambda _: ("winograd8",))
     data, eight = toys.dataset(), WIDE.changed(convolutions="winograd8", network=RecordNet(widths=(32, 32, 32)).model_dump())
     run = train(data, toys.job(eight, steps=8), store)
     assert run.record.provenance["convolutions"] == "winograd8"

@@ -1,4 +1,4 @@
-/* The linear maps of Winograd's F(4×4, 3×3), one tile and sixteen channels at a time.
+/* The linear maps of Winograd's F(4×4, 3×3), one tile and LANES channels at a time.
 
    A tile is 6×6 pixels of the image for 4×4 of the result. Polynomials are multiplied at the points 0, A, −A, B, −B and
    infinity; with A = √½ and B = √2 rounding to bf16 does least harm (1.3 % of the result's size; 2.7 % with 1 and 2).
@@ -78,7 +78,7 @@ INLINE void weigh_adjoint(const vec *u, int s, vec *g, int t) {
     g[2 * t] = 0.5f * e + 2.0f * f + u[5 * s];
 }
 
-/* Where a tile is: its row and column in the image, and the first of its sixteen channels. */
+/* Where a tile is: its row and column in the image, and the first of its LANES channels. */
 typedef struct {
     long height, width, channels, row, column, at;
 } place;
@@ -87,7 +87,7 @@ typedef struct {
 #define INSIDE(y, x) ((y) >= 0 && (y) < here.height && (x) >= 0 && (x) < here.width)
 
 /* A tile of size×size pixels that begins `border` before its place; zero where there is no image. */
-INLINE void read_pixels(const bf16 *image, place here, int size, int border, vec *pixels) {
+INLINE void read_pixels(const element *image, place here, int size, int border, vec *pixels) {
     for (int i = 0; i < size; i++)
         for (int j = 0; j < size; j++) {
             long y = 4 * here.row + i - border, x = 4 * here.column + j - border;
@@ -95,10 +95,32 @@ INLINE void read_pixels(const bf16 *image, place here, int size, int border, vec
         }
 }
 
+/* Images with their tiles. `which` says, of pooled ones, from where pooling took them (otherwise NULL): height and width are then
+   those before pooling. */
+typedef struct {
+    const element *pixels;
+    const uint8_t *which;
+    long height, width, channels, down, across, each; /* tiles: in a column, in a row, in an image */
+} images;
+
+INLINE images images_of(const element *pixels, const uint8_t *which, long height, long width, long channels) {
+    long down = (height + 3) / 4, across = (width + 3) / 4;
+    return (images){pixels, which, height, width, channels, down, across, down * across};
+}
+
+/* Tile t of all tiles of all images, LANES channels from c on. */
+INLINE place place_of(images of, long t, long c) {
+    return (place){of.height, of.width, of.channels, t / of.across % of.down, t % of.across, lanes_at(c, of.channels)};
+}
+
+INLINE long image_size(images of, int pooled) {
+    return of.channels * (pooled ? (of.height / 2) * (of.width / 2) : of.height * of.width);
+}
+
 /* Where a tile's 36 values come from on their way to the planes: the image, or (adjoint) the result, or that pooled. */
 enum source { IMAGE, RESULT, POOLED };
 
-INLINE void values_of_image(const bf16 *image, place here, vec *value) {
+INLINE void values_of_image(const element *image, place here, vec *value) {
     vec d[36], half[36];
     read_pixels(image, here, 6, 1, d);
     for (int j = 0; j < 6; j++) evaluate(d + j, 6, half + j, 6);
@@ -120,7 +142,7 @@ INLINE void values_of_pixels(const vec *pixels, vec *value) {
             for (long y = 2 * here.row + i, x = 2 * here.column + j, once = 1; \
                  once && y < here.height / 2 && x < here.width / 2; once = 0)
 
-INLINE void values_of_pooled(const bf16 *image, const uint8_t *which, place here, vec *value) {
+INLINE void values_of_pooled(const element *image, const uint8_t *which, place here, vec *value) {
     vec pixels[16] = {{0}};
     EACH_POOLED {
         bytes narrow;
@@ -132,7 +154,7 @@ INLINE void values_of_pooled(const bf16 *image, const uint8_t *which, place here
     values_of_pixels(pixels, value);
 }
 
-INLINE void values_of(enum source source, const bf16 *image, const uint8_t *which, place here, vec *value) {
+INLINE void values_of(enum source source, const element *image, const uint8_t *which, place here, vec *value) {
     if (source == IMAGE) values_of_image(image, here, value);
     else if (source == POOLED) values_of_pooled(image, which, here, value);
     else {
@@ -150,24 +172,24 @@ INLINE void values_of(enum source source, const bf16 *image, const uint8_t *whic
         map(v, 1, (columns) + j, 6); \
     }
 
-INLINE void to_result(const bf16 *values, long plane, bf16 *image, place here) {
-    vec half[24], r[4];
-    COLUMNS(interpolate, half)
-    for (int i = 0; i < 4; i++) {
-        interpolate(half + 6 * i, 1, r, 1);
+INLINE void store_pixels(const vec *pixels, element *image, place here) {
+    for (int i = 0; i < 4; i++)
         for (int j = 0; j < 4; j++) {
             long y = 4 * here.row + i, x = 4 * here.column + j;
-            if (INSIDE(y, x)) store(PIXEL(image, y, x), r[j]);
+            if (INSIDE(y, x)) store(PIXEL(image, y, x), pixels[4 * i + j]);
         }
-    }
 }
 
-INLINE void to_pooled(const bf16 *values, long plane, bf16 *image, uint8_t *which, place here) {
+INLINE void to_result(const element *values, long plane, element *image, place here) {
     vec half[24], r[16];
     COLUMNS(interpolate, half)
     for (int i = 0; i < 4; i++) interpolate(half + 6 * i, 1, r + 4 * i, 1);
+    store_pixels(r, image, here);
+}
+
+INLINE void store_largest(const vec *pixels, element *image, uint8_t *which, place here) {
     EACH_POOLED {
-        const vec *corner = r + 8 * i + 2 * j;
+        const vec *corner = pixels + 8 * i + 2 * j;
         vec largest = corner[0];
         ints at = {0};
         for (int k = 1; k < 4; k++) {
@@ -182,20 +204,38 @@ INLINE void to_pooled(const bf16 *values, long plane, bf16 *image, uint8_t *whic
     }
 }
 
-/* Tiles of images overlap, so that they are added up, in fp32: `sum` is a whole image of sixteen channels with a border of
-   one pixel and `side` pixels across, to the next multiple of 4. */
-INLINE void add_to_image(const bf16 *values, long plane, vec *sum, long side, place here) {
+INLINE void to_pooled(const element *values, long plane, element *image, uint8_t *which, place here) {
+    vec half[24], r[16];
+    COLUMNS(interpolate, half)
+    for (int i = 0; i < 4; i++) interpolate(half + 6 * i, 1, r + 4 * i, 1);
+    store_largest(r, image, which, here);
+}
+
+/* Tiles of images overlap, so that they are added up, in fp32: `sum` has the six rows of pixels of one row of tiles, `side` across,
+   with a border of one pixel to the left and above. A row of tiles is done when the next one begins: its first four rows leave,
+   and the other two are what the next begins with. */
+INLINE long side_of(long width) { return 4 * ((width + 3) / 4) + 2; }
+
+INLINE void add_to_rows(const element *values, long plane, vec *sum, long side, place here) {
     vec half[36], d[6];
+    if (here.column == 0) {
+        long kept = here.row == 0 ? 0 : 2 * side;
+        memmove(sum, sum + 4 * side, kept * sizeof *sum);
+        memset(sum + kept, 0, (6 * side - kept) * sizeof *sum);
+    }
     COLUMNS(evaluate_adjoint, half)
     for (int i = 0; i < 6; i++) {
         evaluate_adjoint(half + 6 * i, 1, d, 1);
-        for (int j = 0; j < 6; j++) sum[(4 * here.row + i) * side + 4 * here.column + j] += d[j];
+        for (int j = 0; j < 6; j++) sum[i * side + 4 * here.column + j] += d[j];
     }
 }
 
-INLINE void store_image(const vec *sum, long side, bf16 *image, place here) {
-    for (long y = 0; y < here.height; y++)
-        for (long x = 0; x < here.width; x++) store(PIXEL(image, y, x), sum[(y + 1) * side + x + 1]);
+/* The rows of pixels that row `here` of tiles, of which all are added, completes: of the last one all that are left. */
+INLINE void leave_rows(const vec *sum, long side, element *image, place here) {
+    long top = 4 * here.row - 1, rows = here.height - 4 * here.row <= 4 ? 6 : 4;
+    for (long i = 0; i < rows; i++)
+        for (long x = 0; x < here.width; x++)
+            if (INSIDE(top + i, x)) store(PIXEL(image, top + i, x), sum[i * side + x + 1]);
 }
 
 #endif

@@ -10,59 +10,18 @@ training. Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Netwo
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 
 import torch
 from jaxtyping import BFloat16, Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
-from speedcore import compiling
+from speedcore.kernels import build
 
 # Planes of this size stay in the last cache between a map and the products: 8 to 32 MiB took the same time within noise.
 _PLANES_BYTES = 16 * 2**20
-# Narrower layers are bound by memory: with 32 channels on 31×31 cells, 0.8 to 1.0 of the direct time, with 24 no gain but
-# where results are pooled (`fused.py`).
-_LEAST_CHANNELS = 32
-
-
-def use(network: nn.Module, way: Callable[..., Tensor] | None = None, least: int = _LEAST_CHANNELS) -> bool:
-    """Let the 3×3 convolutions of `network` go this way wherever they run in bf16 on a CPU. Returns whether any will here.
-
-    Weights, names and hooks stay as they are; in fp32, or on a GPU, so does the result, to the bit. way: what they call, if it
-    is not `convolve`. least: of channels on either side.
-    """
-    if way is None and not quick():
-        return False
-    layers = [module for module in network.modules() if type(module) is nn.Conv2d and _fits(module, least)]
-    for layer in layers:
-        layer.__class__, layer.way = Conv3x3, way or convolve
-    return bool(layers)
-
-
-def _fits(layer: nn.Conv2d, least: int) -> bool:
-    return (layer.kernel_size == (3, 3) and layer.padding == (1, 1) and layer.padding_mode == "zeros" and layer.bias is None
-            and layer.stride == layer.dilation == (1, 1) and layer.groups == 1
-            and min(layer.in_channels, layer.out_channels) >= least)
-
-
-class Conv3x3(nn.Conv2d):
-    """A 3×3 convolution, padded by one, that takes the short way where it may."""
-
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h w"]:
-        return self.way(x.to(torch.bfloat16), self.weight) if short(x, self.weight) else super().forward(x)
-
-
-def short(x: Tensor, weight: Tensor) -> bool:
-    """Whether a layer with that weight, given x, may take the short way: on a CPU, in bf16 or autocast to it."""
-    bf16 = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
-    return x.device.type == "cpu" and (bf16 or x.dtype == weight.dtype == torch.bfloat16)
-
-
-def quick() -> bool:
-    """Whether the maps can be had here; the products are torch's, everywhere."""
-    return library() is not None
 
 
 def convolve(x: BFloat16[Tensor, "n c h w"], weight: Float[Tensor, "k c 3 3"],
@@ -105,6 +64,8 @@ class _Convolution(torch.autograd.Function):
         of_x = images(len(x), channels, height, width) if ctx.needs_input_grad[0] else None
         of_filters = torch.zeros((count, channels, 3, 3)).to(memory_format=torch.channels_last) \
             if ctx.needs_input_grad[1] else None
+        threads = torch.get_num_threads()
+        rooms = torch.empty(threads * library().room_floats(ctypes.c_long(width))), threads
         for rows, tiles, products in _parts(x, count):
             place = rows.stop - rows.start, height, width
             if which is None:
@@ -119,7 +80,7 @@ class _Convolution(torch.autograd.Function):
                 add_filters_gradient(of_planes, of_filters)
             if of_x is not None:
                 torch.bmm(products, planes, out=tiles)
-                _maps("image_to_planes_adjoint", tiles, of_x[rows], *place, channels)
+                _maps("image_to_planes_adjoint", tiles, of_x[rows], *place, channels, *rooms)
         return of_x, None if of_filters is None else of_filters.to(ctx.dtype), None
 
 
@@ -176,7 +137,10 @@ def _parts(x: Tensor, count: int) -> Iterator[tuple[slice, BFloat16[Tensor, "36 
 @cache
 def library() -> ctypes.CDLL | None:
     """The compiled maps; None, and a line in the log that says why, where they cannot be had."""
-    return compiling.load(Path(__file__).with_suffix(".c"), "convolutions are direct instead, which takes longer")
+    loaded = build.load(Path(__file__).with_suffix(".c"), "convolutions are direct instead, which takes longer")
+    if loaded is not None:
+        loaded.room_floats.restype = ctypes.c_long
+    return loaded
 
 
-_maps = partial(compiling.call, library)
+_maps = partial(build.call, library)

@@ -1,4 +1,4 @@
-/* Batch-norm and GELU in one pass over values in bf16, stored as pixel·channel; at least 16 channels.
+/* Batch-norm and GELU in one pass over values in bf16 (fp32 where FP32 is defined), stored as pixel·channel; at least LANES channels.
 
    With z = scale·x + shift, the result is z·Φ(z), its derivative Φ(z) + z·φ(z): `curve` is Φ on the way there, that derivative on
    the way back. Sums over pixels are taken for each of CHUNKS parts of the pixels, whoever works on them, so that they do not
@@ -12,6 +12,43 @@
 #define PARTS 32
 #define REACH 5.5f
 
+#ifdef FP32
+/* In fp32 either function is reckoned from erf, a quotient of polynomials in its argument's square (to 2e-7), and exp. */
+typedef int function;
+
+#define NORMAL(table) 0
+#define DERIVATIVE(table) 1
+
+INLINE vec polynomial(vec x, const float *c, const int terms) {
+    vec sum = (vec){0} + c[0];
+    for (int i = 1; i < terms; i++) sum = sum * x + c[i];
+    return sum;
+}
+
+INLINE vec exponential(vec x) { /* of x from −87 to 0 */
+    static const float c[] = {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
+    const float round = 12582912; /* 1.5·2²³: a sum with it is a whole number, in its lowest bits */
+    vec whole = x * 1.44269504f + round;
+    bits power = ((bits)whole + 127) << 23;
+    whole -= round;
+    vec rest = x - whole * 0.693359375f + whole * 2.12194440e-4f;
+    return (polynomial(rest, c, 6) * rest * rest + rest + 1) * (vec)power;
+}
+
+INLINE vec value_at(const function derivative, vec z) {
+    static const float above[] = {-2.72614225801306e-10f, 2.77068142495902e-08f, -2.10102402082508e-06f, -5.69250639462346e-05f,
+                                  -7.34990630326855e-04f, -2.95459980854025e-03f, -1.60960333262415e-02f};
+    static const float below[] = {-1.45660718464996e-05f, -2.13374055278905e-04f, -1.68282697438203e-03f, -7.37332916720468e-03f,
+                                  -1.42647390514189e-02f};
+    ints sign = (ints)z & (ints)((bits){0} + 0x80000000u);
+    vec size = at_most(13, (vec)((ints)z ^ sign)), x = at_most(4, size * 0.70710678f), square = x * x;
+    vec erf = at_most(1, x * polynomial(square, above, 7) / polynomial(square, below, 5));
+    erf = choose(size > 5.5f, (vec){0} + 1, erf); /* no number stays none */
+    vec result = 0.5f + 0.5f * (vec)((ints)erf ^ sign);
+    if (derivative) result += (vec)((ints)size ^ sign) * 0.39894228f * exponential(size * size * -0.5f);
+    return result;
+}
+#else
 /* A function f with f(−z) = 1 − f(z), as f − ½: from 0 to REACH a cubic in each of PARTS, `curve[power][part]`; the last is a
    constant, and what lies beyond is that too. */
 typedef struct {
@@ -49,6 +86,12 @@ INLINE vec value_at(cubics c, vec z) {
     return 0.5f + (vec)((ints)v ^ sign);
 }
 
+typedef cubics function;
+
+#define NORMAL(table) load_cubics(table)
+#define DERIVATIVE(table) load_cubics(table)
+#endif
+
 INLINE void add(double *total, vec value) {
     for (int lane = 0; lane < LANES; lane++) total[lane] += value[lane];
 }
@@ -73,17 +116,23 @@ INLINE void add(double *total, vec value) {
             } \
     }
 
-/* Σ x and Σ x². */
-void sums(const bf16 *x, double *partial, long pixels, long channels) {
+/* Σ x and Σ x². In fp32 of what x is more than its first pixel, so that a large mean takes nothing from the variance. */
+#ifdef FP32
+#define PIVOT load(x + at)
+#else
+#define PIVOT ((vec){0})
+#endif
+
+void sums(const element *x, double *partial, long pixels, long channels) {
     TWO_SUMS(
-        vec value = load(x + here);
+        vec value = load(x + here) - PIVOT;
         first += value;
         second += value * value;
     )
 }
 
-void norm_gelu(const bf16 *x, bf16 *y, const float *curve, const float *scale, const float *shift, long pixels, long channels) {
-    const cubics normal = load_cubics(curve);
+void norm_gelu(const element *x, element *y, const float *curve, const float *scale, const float *shift, long pixels, long channels) {
+    const function normal = NORMAL(curve);
     #pragma omp parallel for schedule(static)
     for (long row = 0; row < pixels; row++)
         for (long c = 0; c < channels; c += LANES) {
@@ -94,15 +143,15 @@ void norm_gelu(const bf16 *x, bf16 *y, const float *curve, const float *scale, c
 }
 
 /* The gradient of z, from that of the result. */
-INLINE vec of_z(cubics derivative, const bf16 *x, const bf16 *dy, const float *scale, const float *shift, long here, vec *value, long at) {
+INLINE vec of_z(const function derivative, const element *x, const element *dy, const float *scale, const float *shift, long here, vec *value, long at) {
     *value = load(x + here);
     return load(dy + here) * value_at(derivative, load_floats(scale + at) * *value + load_floats(shift + at));
 }
 
 /* Σ dz and Σ dz·(x − mean). */
-void gradient_sums(const bf16 *x, double *partial, const bf16 *dy, const float *curve, const float *scale, const float *shift,
+void gradient_sums(const element *x, double *partial, const element *dy, const float *curve, const float *scale, const float *shift,
                    const float *mean, long pixels, long channels) {
-    const cubics derivative = load_cubics(curve);
+    const function derivative = DERIVATIVE(curve);
     TWO_SUMS(
         vec value;
         vec dz = of_z(derivative, x, dy, scale, shift, here, &value, at);
@@ -112,9 +161,9 @@ void gradient_sums(const bf16 *x, double *partial, const bf16 *dy, const float *
 }
 
 /* dx = scale·dz + constant + slope·x: what the statistics, which x made, change is linear in x. */
-void norm_gelu_adjoint(const bf16 *x, const bf16 *dy, bf16 *dx, const float *curve, const float *scale, const float *shift,
+void norm_gelu_adjoint(const element *x, const element *dy, element *dx, const float *curve, const float *scale, const float *shift,
                        const float *constant, const float *slope, long pixels, long channels) {
-    const cubics derivative = load_cubics(curve);
+    const function derivative = DERIVATIVE(curve);
     #pragma omp parallel for schedule(static)
     for (long row = 0; row < pixels; row++)
         for (long c = 0; c < channels; c += LANES) {

@@ -1,8 +1,9 @@
-"""Batch-norm and GELU in one pass each way, on CPUs in bf16: what lies between a fast network's convolutions.
+"""Batch-norm and GELU in one pass each way, on CPUs in bf16 or fp32: what lies between a fast network's convolutions.
 
 One after the other they write and keep two results and read them twice on the way back; here only the input is kept, and
 what the way back needs is reckoned anew. The loops are `normgelu.c`, compiled by the machine's own C compiler. Φ is exact
-to 2e-7 and the derivative to 2e-6, far below what bf16 holds; everything but the input and the result is fp32.
+to 2e-7 and the derivative to 2e-6, far below what bf16 holds (in fp32, which has no table of curves, to 3e-7); everything but
+the input and the result is fp32.
 """
 
 from __future__ import annotations
@@ -13,23 +14,25 @@ from functools import cache, partial
 from pathlib import Path
 
 import torch
-from jaxtyping import BFloat16, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from speedcore import compiling
+from speedcore.kernels import build
 
 _CHUNKS, _PARTS, _REACH = 64, 32, 5.5  # as in normgelu.c
 _NODES = (1 + torch.cos(torch.pi * (torch.arange(4, dtype=torch.float64) + 0.5) / 4)) / 2  # Chebyshev's, from 0 to 1
 
 
-def norm_gelu(norm: nn.BatchNorm2d, x: BFloat16[Tensor, "n c h w"]) -> BFloat16[Tensor, "n c h w"]:
-    """gelu(norm(x)), at least 16 channels. While the layer trains its running statistics are kept up as ever."""
+def norm_gelu(norm: nn.BatchNorm2d, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    """gelu(norm(x)), in bf16 or fp32, at least 16 channels. While the layer trains its running statistics are kept up as ever."""
     x = x.contiguous(memory_format=torch.channels_last)
     if not norm.training:
         return _NormGelu.apply(x, norm.weight, norm.bias, norm.running_mean, (norm.running_var + norm.eps).rsqrt(), False)
     count = x.numel() // x.shape[1]
     mean, squares = _summed("sums", x) / count
     variance = (squares - mean**2).clamp_min(0)
+    if x.dtype == torch.float32 and count:
+        mean = mean + x.detach()[0, :, 0, 0]  # sums are of what x is more than its first pixel
     with torch.no_grad():
         norm.num_batches_tracked += 1
         norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
@@ -37,8 +40,8 @@ def norm_gelu(norm: nn.BatchNorm2d, x: BFloat16[Tensor, "n c h w"]) -> BFloat16[
     return _NormGelu.apply(x, norm.weight, norm.bias, mean.float(), (variance + norm.eps).rsqrt().float(), True)
 
 
-def bias_gelu(x: BFloat16[Tensor, "n c h w"], bias: Float[Tensor, " c"]) -> BFloat16[Tensor, "n c h w"]:
-    """gelu(x + bias), at least 16 channels."""
+def bias_gelu(x: Float[Tensor, "n c h w"], bias: Float[Tensor, " c"]) -> Float[Tensor, "n c h w"]:
+    """gelu(x + bias), in bf16 or fp32, at least 16 channels."""
     x = x.contiguous(memory_format=torch.channels_last)
     return _NormGelu.apply(x, torch.ones_like(bias), bias, torch.zeros_like(bias), torch.ones_like(bias), False)
 
@@ -101,9 +104,11 @@ def _curves() -> Float[Tensor, "2 4 32"]:
 
 
 @cache
-def library() -> ctypes.CDLL | None:
-    """The compiled loops; None, and a line in the log that says why, where they cannot be had."""
-    return compiling.load(Path(__file__).with_suffix(".c"), "batch-norm and GELU are taken one by one instead")
+def library(dtype: torch.dtype) -> ctypes.CDLL | None:
+    """The loops compiled for bf16 or fp32; None, and a line in the log that says why, where they cannot be had."""
+    flags = ("-DFP32",) if dtype == torch.float32 else ()
+    return build.load(Path(__file__).with_suffix(".c"), "batch-norm and GELU are taken one by one instead", flags)
 
 
-_loops = partial(compiling.call, library)
+def _loops(name: str, x: Tensor, *more: Tensor | int) -> None:
+    build.call(partial(library, x.dtype), name, x, *more)

@@ -31,8 +31,6 @@ INLINE images images_of(const bf16 *pixels, const uint8_t *which, long height, l
                     high * wide * channels / (which ? 4 : 1), 0, 0};
 }
 
-INLINE long smaller(long a, long b) { return a < b ? a : b; }
-
 /* Rows `top` to `end`, of those that there are. */
 INLINE images band_of(images of, long top, long end) {
     of.top = top < 0 ? 0 : top;

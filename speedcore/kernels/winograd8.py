@@ -18,8 +18,7 @@ import torch
 from jaxtyping import BFloat16, Float, Int, Int8
 from torch import Tensor
 
-from speedcore import compiling
-from speedcore.networks import winograd
+from speedcore.kernels import build, winograd
 
 # What a thread has in its hands at once fits a core's own cache (200 to 600 KiB took the same time), the planes of a part of
 # the filters' gradient the shared one (4 and 8 MiB were best by a tenth to a fifth).
@@ -53,7 +52,7 @@ class _Convolution(torch.autograd.Function):
         y, which = winograd.results(x, count, pooled)
         largest = torch.zeros(36, channels)
         _loops("forward", x, *_right_side(planes, back=False), y, which, largest, n, height, width, channels, count,
-               *_rooms(winograd.tiles_of(x), channels))
+               *_rooms(x, channels))
         ctx.save_for_backward(x, planes, which, largest)
         ctx.dtype = weight.dtype
         return y
@@ -68,7 +67,7 @@ class _Convolution(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             of_x = winograd.images(n, channels, height, width)
             _loops("backward", gradient, which, *_right_side(planes, back=True), of_x, largest_of_gradient, n, height, width,
-                   channels, count, *_rooms(winograd.tiles_of(x), count))
+                   channels, count, *_rooms(x, count))
         elif ctx.needs_input_grad[1]:
             _loops("largest_of_gradient", gradient, which, largest_of_gradient, n, height, width, count)
         if not ctx.needs_input_grad[1]:
@@ -106,16 +105,17 @@ def _steps(largest: Float[Tensor, "36 c"]) -> Float[Tensor, "36 c"]:
     return torch.where(largest == 0, 0, 127 / largest)
 
 
-def _rooms(tiles: int, channels: int) -> tuple[Tensor, int, int]:
-    """Room for all threads, how many they are, and how many images each takes at once.
+def _rooms(x: Tensor, channels: int) -> tuple[Tensor, int, int]:
+    """Room for all threads, how many they are, and how many images of x's sides each takes at once.
 
     Rows of a product are taken six at a time: three images have a multiple of that wherever one has an even number.
     """
+    tiles = winograd.tiles_of(x)
     together = max(1, _ROOM_BYTES // (36 * tiles * (channels + 128)))
     together -= together % 3 if together > 3 else 0
     threads = torch.get_num_threads()
-    return torch.empty(threads * library().room_bytes(*map(ctypes.c_long, (together * tiles, channels))), dtype=torch.uint8), \
-        threads, together
+    each = library().room_bytes(*map(ctypes.c_long, (together * tiles, channels, x.shape[3])))
+    return torch.empty(threads * each, dtype=torch.uint8), threads, together
 
 
 def _plane_bytes(bytes_: int) -> int:
@@ -125,10 +125,10 @@ def _plane_bytes(bytes_: int) -> int:
 @cache
 def library() -> ctypes.CDLL | None:
     """The compiled loops; None, and a line in the log that says why, where they cannot be had."""
-    loaded = compiling.load(Path(__file__).with_suffix(".c"), "convolutions are multiplied in bf16 instead, which takes longer")
+    loaded = build.load(Path(__file__).with_suffix(".c"), "convolutions are multiplied in bf16 instead, which takes longer")
     if loaded is not None:
         loaded.room_bytes.restype = loaded.plane_bytes.restype = loaded.has_dot_product.restype = ctypes.c_long
     return loaded
 
 
-_loops = partial(compiling.call, library)
+_loops = partial(build.call, library)

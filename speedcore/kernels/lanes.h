@@ -1,23 +1,39 @@
-/* Sixteen numbers at a time: in fp32 to reckon with, in bf16 where they are kept. */
+/* Sixteen numbers at a time: in fp32 to reckon with, in bf16 where they are kept.
+
+   Where FP32 is defined they are kept as they are, and eight are taken at a time unless a register holds sixteen: an `element` is
+   what lies in memory. */
 
 #ifndef LANES_H
 #define LANES_H
 
 #include <stdint.h>
 #include <string.h>
-#ifdef __AVX512F__
+#ifdef __AVX2__
 #include <immintrin.h>
 #endif
 
+#if defined FP32 && !defined __AVX512F__
+#define LANES 8
+#define LANE_NUMBERS {0, 1, 2, 3, 4, 5, 6, 7}
+#else
 #define LANES 16
+#define LANE_NUMBERS {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+#endif
 #define INLINE static inline __attribute__((always_inline))
 
 typedef uint16_t bf16;
+#ifdef FP32
+typedef float element;
+#else
+typedef bf16 element;
+#endif
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef uint32_t bits __attribute__((vector_size(4 * LANES)));
 typedef int32_t ints __attribute__((vector_size(4 * LANES)));
 typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
 typedef uint8_t bytes __attribute__((vector_size(LANES)));
+
+INLINE long smaller(long a, long b) { return a < b ? a : b; }
 
 /* Wider and narrower: one instruction each, which compilers do not find by themselves. */
 INLINE bits widen(halves h) {
@@ -31,6 +47,8 @@ INLINE bits widen(halves h) {
 INLINE ints widen_bytes(bytes b) {
 #ifdef __AVX512F__
     return (ints)_mm512_cvtepu8_epi32((__m128i)b);
+#elif defined __AVX2__ && LANES == 8
+    return (ints)_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((int64_t)b));
 #else
     return __builtin_convertvector(b, ints);
 #endif
@@ -44,6 +62,19 @@ INLINE bytes lowest_bytes(ints v) {
 #endif
 }
 
+INLINE vec load_floats(const float *from) {
+    vec v;
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+
+INLINE void store_floats(float *to, vec value) { memcpy(to, &value, sizeof value); }
+
+#ifdef FP32
+INLINE vec load(const float *from) { return load_floats(from); }
+
+INLINE void store(float *to, vec value) { store_floats(to, value); }
+#else
 INLINE vec load(const bf16 *from) {
     halves h;
     memcpy(&h, from, sizeof h);
@@ -59,14 +90,7 @@ INLINE void store(bf16 *to, vec value) { /* to the nearest, ties to even */
 #endif
     memcpy(to, &h, sizeof h);
 }
-
-INLINE vec load_floats(const float *from) {
-    vec v;
-    memcpy(&v, from, sizeof v);
-    return v;
-}
-
-INLINE void store_floats(float *to, vec value) { memcpy(to, &value, sizeof value); }
+#endif
 
 INLINE vec choose(ints where, vec yes, vec no) { return (vec)(((ints)yes & where) | ((ints)no & ~where)); }
 
@@ -86,12 +110,12 @@ INLINE ints larger(ints a, ints b) {
 #endif
 }
 
-/* Where sixteen of `count` channels begin: the last ones overlap those before, where `count` is no multiple of 16. What is
+/* Where LANES of `count` channels begin: the last ones overlap those before, where `count` is no multiple of LANES. What is
    stored twice is the same twice; what is added up must leave out the lanes that were there `already`. */
 INLINE long lanes_at(long c, long count) { return c + LANES <= count ? c : count - LANES; }
 
 INLINE vec leave_out(vec value, long already) {
-    const ints lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const ints lane = LANE_NUMBERS;
     return choose(lane >= (int32_t)already, value, (vec){0});
 }
 

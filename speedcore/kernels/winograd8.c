@@ -19,26 +19,6 @@ long has_dot_product(void) {
 #endif
 }
 
-typedef struct {
-    const bf16 *pixels;
-    const uint8_t *which; /* of pooled ones, otherwise NULL */
-    long height, width, channels, down, across, each; /* tiles: in a column, in a row, in an image */
-} images;
-
-INLINE images images_of(const bf16 *pixels, const uint8_t *which, long height, long width, long channels) {
-    long down = (height + 3) / 4, across = (width + 3) / 4;
-    return (images){pixels, which, height, width, channels, down, across, down * across};
-}
-
-/* Tile t of all tiles of all images, sixteen channels from c on. */
-INLINE place place_of(images of, long t, long c) {
-    return (place){of.height, of.width, of.channels, t / of.across % of.down, t % of.across, lanes_at(c, of.channels)};
-}
-
-INLINE long image_size(images of, int pooled) {
-    return of.channels * (pooled ? (of.height / 2) * (of.width / 2) : of.height * of.width);
-}
-
 INLINE void tile_values(enum source source, images of, long t, long c, vec *value) {
     long at = t / of.each * image_size(of, source == POOLED);
     values_of(source, of.pixels + at, source == POOLED ? of.which + at : NULL, place_of(of, t, c), value);
@@ -76,24 +56,27 @@ typedef struct {
     vec *values;    /* channel / LANES · 36: of one tile */
     ints *largest;  /* the same: of all tiles so far */
     float *scale;   /* tile·SCALES */
+    vec *sum;       /* of the tiles that an image's pixels take part in */
     bf16 *products; /* 36·tile·STRIP */
     uint8_t *rows;  /* 36·tile·channel */
 } room;
 
-/* Laid out from `at` on; returns its end. */
-INLINE char *lay_out(room *r, char *at, long tiles, long channels) {
-    long values = 36 * round_up(channels, LANES) * sizeof(float);
-    r->values = (vec *)at, at += values;
-    r->largest = (ints *)at, at += values;
-    r->scale = (float *)at, at += tiles * SCALES * sizeof(float);
-    r->products = (bf16 *)at, at += 36 * plane_bytes(tiles * STRIP * sizeof(bf16));
-    r->rows = (uint8_t *)at, at += 36 * plane_bytes(tiles * round_up(channels, 4));
+/* Laid out from `base` on, for images of that width; returns the bytes that it takes. */
+INLINE long lay_out(room *r, char *base, long tiles, long channels, long width) {
+    long values = 36 * round_up(channels, LANES) * sizeof(float), at = 0;
+#define TAKE(what, bytes) what = base ? (void *)(base + at) : NULL, at += (bytes)
+    TAKE(r->values, values);
+    TAKE(r->largest, values);
+    TAKE(r->scale, tiles * SCALES * sizeof(float));
+    TAKE(r->sum, 6 * side_of(width) * sizeof(vec));
+    TAKE(r->products, 36 * plane_bytes(tiles * STRIP * sizeof(bf16)));
+    TAKE(r->rows, 36 * plane_bytes(tiles * round_up(channels, 4)));
     return at;
 }
 
-long room_bytes(long tiles, long channels) {
+long room_bytes(long tiles, long channels, long width) {
     room r;
-    return lay_out(&r, NULL, tiles, channels) - (char *)NULL;
+    return lay_out(&r, NULL, tiles, channels, width);
 }
 
 /* `some` tiles from `first` on, each with its scale in each plane. */
@@ -124,20 +107,18 @@ INLINE void round_tiles(enum source source, images of, long first, long some, ro
 }
 
 /* A strip of products back to images of `out`, from image `first` on. */
-INLINE void leave(enum source target, images out, long first, long some, const bf16 *products, long plane, long from, long c) {
-    long size = image_size(out, target == POOLED), side = 4 * out.across + 2;
-    vec sum[target == IMAGE ? (4 * out.down + 2) * side : 1];
+INLINE void leave(enum source target, images out, long first, long some, room r, long plane, long from, long c) {
+    long size = image_size(out, target == POOLED), side = side_of(out.width);
     for (long t = 0; t < some; t++) {
-        const bf16 *values = products + t * STRIP + from;
+        const bf16 *values = r.products + t * STRIP + from;
         place here = place_of(out, t, c);
         long at = (first + t / out.each) * size;
         bf16 *image = (bf16 *)out.pixels + at;
         if (target == RESULT) to_result(values, plane, image, here);
         else if (target == POOLED) to_pooled(values, plane, image, (uint8_t *)out.which + at, here);
         else {
-            if (t % out.each == 0) memset(sum, 0, sizeof sum);
-            add_to_image(values, plane, sum, side, here);
-            if (t % out.each == out.each - 1) store_image(sum, side, image, here);
+            add_to_rows(values, plane, r.sum, side, here);
+            if (here.column == out.across - 1) leave_rows(r.sum, side, image, here);
         }
     }
 }
@@ -150,7 +131,8 @@ INLINE void convolve(enum source source, enum source target, images in, right_si
     #pragma omp parallel num_threads(threads)
     {
         room r;
-        lay_out(&r, rooms + omp_get_thread_num() * room_bytes(together * in.each, in.channels), together * in.each, in.channels);
+        lay_out(&r, rooms + omp_get_thread_num() * room_bytes(together * in.each, in.channels, in.width), together * in.each,
+                in.channels, in.width);
         memset(r.largest, 0, 36 * round_up(in.channels, LANES) * sizeof(float));
         #pragma omp for schedule(static)
         for (long first = 0; first < n; first += together) {
@@ -168,7 +150,7 @@ INLINE void convolve(enum source source, enum source target, images in, right_si
                     right.start = filters.start + p * out.channels;
                     product(left, &right, some, r.products + p * next, STRIP, to, vectors);
                 }
-                for (long v = 0; v < vectors; v++) leave(target, out, first, some, r.products, next, to[v], right.at[v]);
+                for (long v = 0; v < vectors; v++) leave(target, out, first, some, r, next, to[v], right.at[v]);
             }
         }
         #pragma omp critical
@@ -272,7 +254,7 @@ INLINE void tiles_in_fours(enum source source, images of, const float *steps, ui
         for (long c = 0; c < of.channels; c += LANES) {
             ints four[36];
             long at = lanes_at(c, of.channels);
-            for (int p = 0; p < 36; p++) four[p] = (ints){0} + offset * 0x01010101; /* beyond the last tile all is zero */
+            for (int p = 0; p < 36; p++) four[p] = (ints)((bits){0} + (uint32_t)offset * 0x01010101u); /* beyond the last tile all is zero */
             for (int i = 0; i < 4 && 4 * g + i < tiles; i++) {
                 const ints byte = (ints)((bits){0} + (255u << 8 * i));
                 vec value[36];

@@ -3,6 +3,8 @@
    Images are stored as n·h·w·c, planes as 36·tile·c, filters as k·3·3·c and their planes as 36·k·c; there are at least 16
    channels. Threads take rows of tiles. */
 
+#include <omp.h>
+
 #include "tiles.h"
 
 #define EACH_TILE \
@@ -19,11 +21,11 @@
 #define POOLED_OF(pixels) ((pixels) + n * (height / 2) * (width / 2) * channels)
 #define VALUES(planes) ((planes) + ((n * down + row) * across + column) * channels + lanes_at(c, channels))
 
-INLINE void store_values(const vec *value, bf16 *to, long plane) {
+INLINE void store_values(const vec *value, element *to, long plane) {
     for (int p = 0; p < 36; p++) store(to + p * plane, value[p]);
 }
 
-void image_to_planes(const bf16 *image, bf16 *planes, long images, long height, long width, long channels) {
+void image_to_planes(const element *image, element *planes, long images, long height, long width, long channels) {
     EACH_TILE {
         vec value[36];
         values_of(IMAGE, IMAGE_OF(image), NULL, HERE, value);
@@ -31,11 +33,11 @@ void image_to_planes(const bf16 *image, bf16 *planes, long images, long height, 
     }
 }
 
-void planes_to_image(const bf16 *planes, bf16 *image, long images, long height, long width, long channels) {
+void planes_to_image(const element *planes, element *image, long images, long height, long width, long channels) {
     EACH_TILE to_result(VALUES(planes), plane, IMAGE_OF(image), HERE);
 }
 
-void planes_to_image_adjoint(const bf16 *image, bf16 *planes, long images, long height, long width, long channels) {
+void planes_to_image_adjoint(const element *image, element *planes, long images, long height, long width, long channels) {
     EACH_TILE {
         vec value[36];
         values_of(RESULT, IMAGE_OF(image), NULL, HERE, value);
@@ -43,11 +45,11 @@ void planes_to_image_adjoint(const bf16 *image, bf16 *planes, long images, long 
     }
 }
 
-void planes_to_pooled(const bf16 *planes, bf16 *image, long images, long height, long width, long channels, uint8_t *which) {
+void planes_to_pooled(const element *planes, element *image, long images, long height, long width, long channels, uint8_t *which) {
     EACH_TILE to_pooled(VALUES(planes), plane, POOLED_OF(image), POOLED_OF(which), HERE);
 }
 
-void planes_to_pooled_adjoint(const bf16 *image, bf16 *planes, long images, long height, long width, long channels,
+void planes_to_pooled_adjoint(const element *image, element *planes, long images, long height, long width, long channels,
                               const uint8_t *which) {
     EACH_TILE {
         vec value[36];
@@ -56,22 +58,28 @@ void planes_to_pooled_adjoint(const bf16 *image, bf16 *planes, long images, long
     }
 }
 
-void image_to_planes_adjoint(const bf16 *planes, bf16 *image, long images, long height, long width, long channels) {
-    long down = (height + 3) / 4, across = (width + 3) / 4, side = 4 * across + 2;
+/* rooms: for each thread, room_floats(width). */
+long room_floats(long width) { return 6 * side_of(width) * LANES; }
+
+void image_to_planes_adjoint(const element *planes, element *image, long images, long height, long width, long channels, float *rooms,
+                             long threads) {
+    long down = (height + 3) / 4, across = (width + 3) / 4, side = side_of(width);
     long plane = images * down * across * channels;
-    #pragma omp parallel for schedule(static)
-    for (long n = 0; n < images; n++)
-        for (long c = 0; c < channels; c += LANES) {
-            vec sum[(4 * down + 2) * side];
-            memset(sum, 0, sizeof sum);
-            for (long row = 0; row < down; row++)
-                for (long column = 0; column < across; column++) add_to_image(VALUES(planes), plane, sum, side, HERE);
-            long row = 0, column = 0;
-            store_image(sum, side, IMAGE_OF(image), HERE);
-        }
+    #pragma omp parallel num_threads(threads)
+    {
+        vec *sum = (vec *)(rooms + omp_get_thread_num() * room_floats(width));
+        #pragma omp for collapse(2) schedule(static)
+        for (long n = 0; n < images; n++)
+            for (long c = 0; c < channels; c += LANES)
+                for (long row = 0; row < down; row++) {
+                    for (long column = 0; column < across; column++) add_to_rows(VALUES(planes), plane, sum, side, HERE);
+                    long column = 0;
+                    leave_rows(sum, side, IMAGE_OF(image), HERE);
+                }
+    }
 }
 
-void filters_to_planes(const float *filters, bf16 *planes, long count, long channels) {
+void filters_to_planes(const float *filters, element *planes, long count, long channels) {
     long plane = count * channels;
     #pragma omp parallel for schedule(static)
     for (long k = 0; k < count; k++)
@@ -87,7 +95,7 @@ void filters_to_planes(const float *filters, bf16 *planes, long count, long chan
         }
 }
 
-void filters_to_planes_adjoint(const bf16 *planes, float *filters, long count, long channels) { /* adds to filters */
+void filters_to_planes_adjoint(const element *planes, float *filters, long count, long channels) { /* adds to filters */
     long plane = count * channels;
     #pragma omp parallel for schedule(static)
     for (long k = 0; k < count; k++)

@@ -17,8 +17,7 @@ import torch
 from jaxtyping import BFloat16, Float, UInt8
 from torch import Tensor
 
-from speedcore import compiling
-from speedcore.networks import winograd
+from speedcore.kernels import build, winograd
 
 _GROUP, _TAPS, _PIXEL_BYTES = 32, 9, 2048  # as in amx.c
 # What a thread has laid out at once fits a core's own cache: of 2 MiB, half was best (a quarter: 4 % more time; all: 8 to 50 %).
@@ -37,7 +36,7 @@ def convolve(x: BFloat16[Tensor, "n c h w"], weight: Float[Tensor, "k c 3 3"],
     """
     if not quick():
         raise RuntimeError("this processor has no matrix unit (Intel AMX), or there is no C compiler; "
-                           "speedcore.networks.fused.use chooses a way to convolve that the machine has.")
+                           "speedcore.kernels.use chooses a way to convolve that the machine has.")
     return _Convolution.apply(x, weight, pooled)
 
 
@@ -122,10 +121,10 @@ def quick() -> bool:
 @cache
 def library() -> ctypes.CDLL | None:
     """The compiled loops; None, and a line in the log that says why, where they cannot be had."""
-    loaded = compiling.load(Path(__file__).with_suffix(".c"), "convolutions go another way, which takes longer")
+    loaded = build.load(Path(__file__).with_suffix(".c"), "convolutions go another way, which takes longer")
     if loaded is not None:
         loaded.room_values.restype = loaded.has_matrix_unit.restype = ctypes.c_long
     return loaded
 
 
-_loops = partial(compiling.call, library)
+_loops = partial(build.call, library)

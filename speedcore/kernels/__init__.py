@@ -1,0 +1,3 @@
+"""Compiled loops for CPUs: convolutions, batch-norm and GELU. `use` lets a network take them; README.md says which there are."""
+
+from speedcore.kernels.select import available, use
