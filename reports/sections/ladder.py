@@ -95,7 +95,7 @@ def _table(name: str, climbed: Climb, found: tuple[RungFinding, ...]) -> Table:
              if any(finding.peeked for finding in found) else "")
     rule = (f"{REPRODUCTION[:1].upper()}{REPRODUCTION[1:]}." if compared else
             "Only at full scale and on the source’s data set can a rung be said to be reproduced.")
-    note = f"{peeks}Mean ± standard deviation over n runs; the interval is Student’s t for the mean. Times are means. {rule}"
+    note = f"{peeks}Mean ± standard deviation over n runs; 95 % {statistics.MEAN_INTERVAL}. Times are means. {rule}"
     return Table(name + "-table", f"{climbed.ladder.name}, reported and measured, {climbed.scale.text}", tuple(columns),
                  tuple(rows), wide=True, note=note)
 

@@ -25,7 +25,7 @@ def _accuracy_table(context: Context) -> Table:
     for one in context.sets:
         for arm, runs in one.arms.items():
             values = [plain(run) for run in runs]
-            mean, interval, views = statistics.mean(values), statistics.t_interval(values), with_views(runs)
+            mean, interval, views = statistics.mean(values), statistics.mean_interval(values, (0.0, 1.0)), with_views(runs)
             rows.append((
                 Cell(one.title), Cell(arm, mark=arm), Cell(str(len(runs))),
                 Cell(f.spread(mean, statistics.sd(values)), sort=repr(mean)),
@@ -39,8 +39,8 @@ def _accuracy_table(context: Context) -> Table:
     columns = (Column("Data set"), Column("Augmentation"), Column("n", True), Column("Test accuracy", True),
                Column("95 % interval", True), Column("Min to max", True), Column("With views", True), Column("Files"))
     return Table("results-accuracy", "Accuracy on the test split, by data set and arm", columns, tuple(rows), heads=2,
-                 sortable=True, note="n: training seeds. Mean ± standard deviation over seeds; the interval is "
-                                     "Student’s t for the mean over seeds. Views: the answer averaged over mirrored or "
+                 sortable=True, note="n: training seeds. Mean ± standard deviation over seeds; 95 % "
+                                     f"{statistics.MEAN_INTERVAL}. Views: the answer averaged over mirrored or "
                                      "shifted copies of the test image, where the recipe has them; arms are compared "
                                      "without.")
 
@@ -124,7 +124,7 @@ def _table(shown: list[Claim]) -> Table:
                Column("p, Holm", True), Column("p, equivalent", True), Column("Verdict"))
     return Table("paired-effects", "With minus without augmentation, in percentage points", columns, tuple(rows),
                  heads=2,
-                 note="Interval of the mean difference over seeds: BCa bootstrap from six pairs on, Student’s t below. "
+                 note=f"95 % {statistics.MEAN_INTERVAL}. {statistics.INTERVAL_AND_P}. "
                       "In favour: seeds with a positive difference. d: mean difference over its standard deviation. p: "
                       "exact sign-flip test, two-sided, and the same corrected for all data sets on which the claim is "
                       "tested, by which the verdict is; equivalent: that the difference is within the bounds that were "

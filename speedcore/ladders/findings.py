@@ -51,9 +51,8 @@ class RungFinding:
 
     @property
     def interval(self) -> Interval | None:
-        """Student's 95 % interval of the mean accuracy, cut to what an accuracy can be."""
-        found = statistics.t_interval(self.accuracies)
-        return found and Interval(max(0.0, found.low), min(1.0, found.high), found.kind)
+        """95 % interval of the mean accuracy."""
+        return statistics.mean_interval(self.accuracies, (0.0, 1.0))
 
 
 def clocks_of(climb: Climb) -> dict[str, ClockPolicy]:
