@@ -190,7 +190,8 @@ def main() -> None:
         correlation_over_data_sets=CORRELATION, bound=plan.claims["logical"].primary.bound))
     print(record.write(
         "interval-calibration", f"How many of the 95 % intervals of a mean hold it? {samples:,} samples of n values a cell; "
-        f"counts are known to within {100 * 1.96 * np.sqrt(0.95 * 0.05 / samples):.1f} points. As printed: {statistics.MEAN_INTERVAL}.",
+        f"counts are known to within {100 * 1.96 * np.sqrt(0.95 * 0.05 / samples):.1f} points. As printed: "
+        f"{statistics.MEAN_INTERVAL}.",
         intervals(samples)))
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from speedcore import planning, training
 from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset
+from speedcore.errors import DivergedError
 from speedcore.planning import Plan, Request
 from speedcore.recipe import Recipe
 from speedcore.runs import Run, RunStore
@@ -17,11 +18,15 @@ from speedcore.runs import Run, RunStore
 
 @dataclass(frozen=True)
 class Outcome:
-    """The runs of a plan, in its order; how many were reused; and what had to be left out, in sentences."""
+    """The runs of a plan, in its order; how many were reused; and what had to be left out, in sentences.
+
+    diverged: pairs of which a run came to no finite number, in sentences, by data set.
+    """
 
     runs: tuple[Run, ...]
     reused: int
     left_out: tuple[str, ...] = ()
+    diverged: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Watcher:
@@ -33,18 +38,22 @@ class Watcher:
 
     def ends(self, run: Run, reused: bool) -> None: ...
 
+    def fails(self, why: str, runs: int) -> None:
+        """A run diverged; `runs` of the plan will not come."""
+
 
 def execute(plan: Plan, request: Request, datasets: Mapping[str, Dataset], store: RunStore,
             watcher: Watcher | None = None, seconds_left: Callable[[], float] = lambda: float("inf")) -> Outcome:
     """Train what is missing of `plan`, seeds outermost, so that whatever time allows is balanced over the data sets.
 
-    seconds_left: asked before each pair; a pair that no longer fits is left out, except a data set's first.
+    seconds_left: asked before each pair; a pair that no longer fits is left out, except a data set's first. A run that diverges
+    costs its pair, not the build.
     """
     watcher = watcher or Watcher()
     device = torch.device(request.device)
     pairs = {course.dataset: planning.jobs(course, request) for course in plan.courses}
     runs: list[Run] = []
-    reused, dropped = 0, dict.fromkeys(pairs, 0)
+    reused, dropped, diverged = 0, dict.fromkeys(pairs, 0), {name: [] for name in pairs}
     seconds: dict[str, float] = {course.dataset: 2 * course.run_seconds for course in plan.courses}
     for seed in range(max((c.seeds for c in plan.courses), default=0)):
         for course in plan.courses:
@@ -55,18 +64,23 @@ def execute(plan: Plan, request: Request, datasets: Mapping[str, Dataset], store
             if None in standing and seed > 0 and seconds_left() < seconds[course.dataset]:
                 dropped[course.dataset] += 1
                 continue
-            watch = Stopwatch()
-            first, was_there = _run(with_job, standing[0], datasets[course.dataset], store, device, watcher)
-            # The other arm takes exactly as many steps as this one landed on, so that the pair differs in one thing.
-            paired = replace(without_job, steps=first.record.steps)
-            second, too = _run(paired, standing[1], datasets[course.dataset], store, device, watcher)
-            runs += [first, second]
-            reused += was_there + too
-            if not (was_there or too):
+            watch, done = Stopwatch(), []
+            try:
+                done.append(_run(with_job, standing[0], datasets[course.dataset], store, device, watcher))
+                # The other arm takes exactly as many steps as this one landed on, so that the pair differs in one thing.
+                paired = replace(without_job, steps=done[0][0].record.steps)
+                done.append(_run(paired, standing[1], datasets[course.dataset], store, device, watcher))
+            except DivergedError as error:
+                kept = "the arm with augmentation stands alone" if done else "neither arm stands"
+                diverged[course.dataset].append(f"{course.dataset}, seed {seed}: there is no pair, {kept}. {error}")
+                watcher.fails(diverged[course.dataset][-1], 2 - len(done))
+            runs += [run for run, _ in done]
+            reused += sum(was_there for _, was_there in done)
+            if len(done) == 2 and not any(was_there for _, was_there in done):
                 seconds[course.dataset] = watch.seconds()
     left_out = tuple(f"{name}: {count} of {len(pairs[name])} pairs left out because the time for the whole build ran out; "
                      f"the next call continues." for name, count in dropped.items() if count)
-    return Outcome(tuple(runs), reused, left_out)
+    return Outcome(tuple(runs), reused, left_out, {name: tuple(said) for name, said in diverged.items() if said})
 
 
 def _run(job: training.Job, standing: Run | None, dataset: Dataset, store: RunStore, device: torch.device,

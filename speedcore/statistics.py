@@ -33,7 +33,8 @@ def _stretch(n: int) -> float:
 
 # The same in words, for notes under tables; and how an interval stands to the verdict beside it.
 MEAN_INTERVAL = ("intervals of a mean are Student’s t (below six values at 98 %), stretched on the side of the longer tail, and "
-                 "from six values on no narrower than the inverted sign-flip test; fewer than three values, or equal ones, have none")
+                 "from six values on no narrower than the inverted sign-flip test; fewer than three values, or equal ones, have "
+                 "none")
 INTERVAL_AND_P = ("Verdicts are by p. An interval is of one mean by itself, not corrected, and allows for skewed values where "
                   "the test takes them to be symmetric")
 
