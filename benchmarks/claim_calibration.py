@@ -1,17 +1,21 @@
-"""How often does the preregistered test procedure err, and what can it see? Simulated experiments, judged as real ones are.
+"""How often does the preregistered test procedure err, what can it see, and do intervals hold what they say? Simulated.
 
-python -m benchmarks.claim_calibration [--experiments 5000]
+python -m benchmarks.claim_calibration [--experiments 5000] [--samples 4000]
 
 An experiment is what the preregistration asks for: its planned pairs of seeds on each data set of the family, one outcome,
 `speedcore.procedure.judge` with the registered bound. Both arms of a pair share what the seed does; the rest of a value is
 noise, correlated over the data sets. Arms that differ by their label alone show what the procedure makes of nothing.
 Nothing is trained. Writes results/claim-calibration.json.
+
+For the intervals, samples of 3 to 30 values are drawn of which the mean is known, symmetric and skewed, with long tails, and with
+runs that fail now and then: how many of the intervals hold it? Beside those that are printed, the candidates they are made of.
+Writes results/interval-calibration.json.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -19,6 +23,7 @@ from benchmarks import record
 from explain.preregistration import preregistration
 from speedcore import procedure, statistics
 from speedcore.procedure import Tested
+from speedcore.statistics import Interval
 
 CORRELATION = 0.5  # of the noise of one arm and seed over data sets, or over outcomes
 NOISES: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] = {
@@ -57,13 +62,87 @@ def row(truth: str, noise: str, sets: int, counted: str, hits: list[bool]) -> di
             "%": 100 * sum(hits) / len(hits), "95 % from": 100 * interval.low, "to": 100 * interval.high}
 
 
+# --- intervals -------------------------------------------------------------------------------------------------------
+
+SIZES = (3, 4, 5, 6, 7, 8, 10, 15, 20, 30)
+FAILURE, OFTEN = -500.0, 0.1  # what a failed run lies away, in standard deviations of the others; how many do
+VALUES: dict[str, tuple[float, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]]] = {
+    "normal": (0.0, lambda rng, shape: rng.standard_normal(shape)),
+    "heavy tails (Student's t, 3 df)": (0.0, lambda rng, shape: rng.standard_t(3, shape)),
+    "differences of skewed arms (exponential)": (0.0, lambda rng, shape: rng.exponential(1, shape) - rng.exponential(1, shape)),
+    "differences, one run in ten fails in either arm": (
+        0.0, lambda rng, shape: rng.standard_normal(shape) + FAILURE * (_failed(rng, shape) - _failed(rng, shape))),
+    "skewed (log-normal, σ = 0.5: skewness 1.8)": (np.exp(0.125), lambda rng, shape: rng.lognormal(0, 0.5, shape)),
+    "skewed (exponential: skewness 2)": (1.0, lambda rng, shape: rng.exponential(1, shape)),
+    "very skewed (log-normal, σ = 1: skewness 6.2)": (np.exp(0.5), lambda rng, shape: rng.lognormal(0, 1, shape)),
+    "normal, one run in ten fails": (
+        FAILURE * OFTEN, lambda rng, shape: rng.standard_normal(shape) + FAILURE * _failed(rng, shape)),
+}
+
+
+def _failed(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return (rng.random(shape) < OFTEN).astype(np.float64)
+
+
+def students(values: list[float]) -> Interval:
+    """Student's interval of the mean, as it is in books."""
+    centre, reach = statistics.mean(values), statistics.student_reach(values)
+    return Interval(centre - reach, centre + reach, "Student's t")
+
+
+def sign_flips(values: list[float]) -> Interval | None:
+    """The sign-flip test turned round, where it has bounds."""
+    if len(values) < statistics.FEWEST_PAIRS:
+        return None
+    return Interval(*statistics.sign_flip_bounds(values), "sign flips")
+
+
+INTERVALS: dict[str, Callable[[list[float]], Interval | None]] = {
+    "as printed": statistics.mean_interval, "Student's t alone": students, "sign flips alone": sign_flips}
+
+
+def held(count: int, values: str, interval: str, sizes: Sequence[int] = SIZES) -> tuple[dict[int, float], dict[int, float]]:
+    """Percent of `count` samples of each size whose interval holds the mean, and how wide it is at the median, in Student's."""
+    truth, draw = VALUES[values]
+    shares, widths = {}, {}
+    for n in sizes:
+        rng = np.random.default_rng(n)
+        samples = draw(rng, (count, n)).tolist()
+        found = [(i, students(sample)) for sample in samples if (i := INTERVALS[interval](sample))]
+        if found:
+            shares[n] = 100 * sum(bool(i.low <= truth <= i.high) for i, _ in found) / len(found)
+            widths[n] = float(np.median([(i.high - i.low) / (t.high - t.low) for i, t in found]))
+    return shares, widths
+
+
+def intervals(count: int) -> list[dict]:
+    """All rows of the intervals: one of shares for each kind of values and interval, and one of widths for those printed."""
+    rows = []
+    for values in VALUES:
+        for interval in INTERVALS:
+            shares, widths = held(count, values, interval)
+            rows.append({"values": values, "interval": interval, "counted": "holds the mean, %", **_columns(shares)})
+            if interval == "as printed":
+                rows.append({"values": values, "interval": interval, "counted": "width / Student's", **_columns(widths)})
+    seen = {n: 100 * (1 - (1 - OFTEN)**n) for n in SIZES}
+    rows.append({"values": "normal, one run in ten fails", "interval": "any", "counted": "samples that show a failure, %",
+                 **_columns(seen)})
+    return rows
+
+
+def _columns(by_size: dict[int, float]) -> dict[str, float | None]:
+    return {f"n = {n}": by_size.get(n) for n in SIZES}
+
+
+# --- the procedure ---------------------------------------------------------------------------------------------------
+
 def shown(tested: Tested) -> bool:
     """Whether a difference was shown, of either sign."""
     return tested.p_holm is not None and tested.p_holm < statistics.ALPHA
 
 
 def calibration(count: int) -> list[dict]:
-    """All rows, from `count` experiments each (intervals: a fifth as many, for each is a bootstrap)."""
+    """All rows, from `count` experiments each."""
     plan = preregistration()
     claim, n = plan.claims["logical"], plan.pairs.planned
     bound, sets = claim.primary.bound, sum(one.claim == "logical" for one in plan.datasets.values())
@@ -77,7 +156,7 @@ def calibration(count: int) -> list[dict]:
         rows.append(row("a difference as large as the bound", noise, sets, "equivalence is shown on some data set",
                         [any(t.verdict == "equivalent within bounds" for t in e) for e in at_bound]))
         rows.append(row("no difference", noise, 1, "the 95 % interval holds the truth",
-                        [e[0].interval.low <= 0 <= e[0].interval.high for e in found[:count // 5]]))
+                        [e[0].interval.low <= 0 <= e[0].interval.high for e in found]))
     outcomes = len(claim.secondary)
     found = judged(experiments(count, outcomes, n, 0.0, bound), bound)
     rows.append(row("no difference", "normal", 1, f"a difference is shown on some of {outcomes} secondary outcomes",
@@ -98,15 +177,22 @@ def calibration(count: int) -> list[dict]:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--experiments", type=int, default=5000)
-    count = options.parse_args().experiments
-    if count < 5:
-        options.error("--experiments must be at least 5")
+    options.add_argument("--samples", type=int, default=4000)
+    chosen = options.parse_args()
+    count, samples = chosen.experiments, chosen.samples
+    if count < 1 or samples < 1:
+        options.error("--experiments and --samples must be at least 1")
     plan = preregistration()
     print(record.write(
         "claim-calibration", "How often does the preregistered test procedure err, and what can it see? Simulated experiments of "
         f"{plan.pairs.planned} pairs, judged as real ones are (exact sign-flip tests, Holm over the data sets).",
         calibration(count), spread_of_a_difference="as large as the bound unless said otherwise",
         correlation_over_data_sets=CORRELATION, bound=plan.claims["logical"].primary.bound))
+    print(record.write(
+        "interval-calibration", f"How many of the 95 % intervals of a mean hold it? {samples:,} samples of n values a cell; "
+        f"counts are known to within {100 * 1.96 * np.sqrt(0.95 * 0.05 / samples):.1f} points. As printed: "
+        f"{statistics.MEAN_INTERVAL}.",
+        intervals(samples)))
 
 
 if __name__ == "__main__":

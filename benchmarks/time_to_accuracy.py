@@ -84,7 +84,7 @@ def rows(race: Race, sides: dict[str, Recipe], per_seed: list[dict]) -> list[dic
         row = {"who": side, "recipe": recipe.name, "augmented": recipe.augment.any,
                "epochs": statistics.median([run["epochs"] for run in runs]), "n": len(runs),
                "accuracy % mean": statistics.mean(accuracies), "sd": statistics.sd(accuracies),
-               "95 % interval": record.bounds(statistics.t_interval(accuracies)),
+               "95 % interval": record.bounds(statistics.mean_interval(accuracies, (0.0, 100.0))),
                "plain images %": statistics.mean([run["plain %"] for run in runs]),
                "reached % of runs": 100 * statistics.mean([made_it(accuracy, race.accuracy) for accuracy in accuracies]),
                "median s": statistics.median(seconds), "s interval": record.bounds(statistics.median_interval(seconds))}

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from speedcore.console import complain, console, count_of, device_of, live, run_app, seconds_of
-from speedcore.errors import DataError, UserError
+from speedcore.errors import DataError, DivergedError, UserError
 
 # HTML and JSON were written, the PDF was asked for and could not be made.
 PDF_MISSING = 3
@@ -57,6 +57,7 @@ def build(
         raise UserError(f"--data-mode '{data_mode}' is not one of device, precomputed.")
     _writable(out)
 
+    from reports.results import Missing
     from speedcore import executors, planning, provenance
     from speedcore.runs import RunStore
 
@@ -87,12 +88,19 @@ def build(
         outcome = executors.execute(plan, request, loaded, store, watcher, left)
     for line in outcome.left_out:
         screen.print(line, markup=False)
+    trained = {run.record.data.name for run in outcome.runs}
+    lost = {name: whys for name, whys in outcome.diverged.items() if name not in trained}
+    if lost and not trained and not (ladders or studies):
+        raise DivergedError("every run diverged, so there is nothing to report:\n" + "\n".join(why for whys in lost.values()
+                                                                                              for why in whys))
+    missing += [Missing(name, " ".join(whys), "Choose another --recipe, or a recipe file with a lower rate.")
+                for name, whys in lost.items()]
     explanations = _explain(outcome.runs, loaded, store, request.device, screen)
 
     import reports
     from explain.studies import shortcuts, verdicts
 
-    status = "partial" if outcome.left_out or missing else "complete"
+    status = "partial" if outcome.left_out or outcome.diverged or missing else "complete"
     if any(course.epochs < course.recipe.min_epochs for course in plan.courses):
         status = "smoke"
     inputs = reports.Inputs(
@@ -100,7 +108,7 @@ def build(
         notes=(*plan.notes, *outcome.left_out), budget_seconds=each, within_seconds=limit, status=status,
         command=_command(all_, datasets, recipe, budget, within, seeds, data_mode, chapters), ladders=ladders, studies=studies,
         environment=provenance.collect(request.device), shortcuts=tuple(shortcuts.kept(store)) if outcome.runs else (),
-        registered=tuple(verdicts.kept(store)) if outcome.runs else ())
+        registered=tuple(verdicts.kept(store)) if outcome.runs else (), diverged=outcome.diverged)
     screen.print(f"{len(outcome.runs)} runs, {outcome.reused} of them reused; rendering")
     exit_status = 0
     try:

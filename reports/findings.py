@@ -115,7 +115,7 @@ def _robustness(one: DatasetResults, pairs: Sequence[Pair]) -> tuple[str, ...]:
             differences.append(primary.difference(*values))
     if not differences:
         return ()
-    interval = statistics.paired_interval(differences)
+    interval = statistics.mean_interval(differences)
     said = f", 95{f.NBSP}% interval {f.bounds(interval.low, interval.high, scale=100, sign=True)}" if interval else ""
     return (f"on the images that both arms get right the difference is {f.points(statistics.mean(differences))} points"
             f"{said}",)
@@ -162,17 +162,22 @@ def sentence(claim: Claim) -> str:
     if claim.n == 0:
         return f"{claim.title}: left out, because {claim.reason}."
     seen = f"On {claim.title}, {_change(claim)} ({_evidence(claim)})"
+    opposite = claim.p_holm is not None and claim.p_holm < statistics.ALPHA and claim.difference < 0
+    return " ".join(filter(None, (f"{seen}{_conclusion(claim, opposite)}",
+                                  procedure.reconciled(claim.verdict, claim.interval, claim.bound, opposite))))
+
+
+def _conclusion(claim: Claim, opposite: bool) -> str:
     if claim.verdict == "supported":
-        return f"{seen}: the claim is supported."
+        return ": the claim is supported."
     if claim.verdict == "not testable":
-        return (f"{seen}. {_few(claim.n)} cannot settle the claim: the smallest p of {claim.n} is "
+        return (f". {_few(claim.n)} cannot settle the claim: the smallest p of {claim.n} is "
                 f"{statistics.smallest_p(claim.n):.2g} before any correction; {claim.needed} are needed.")
     if claim.verdict == "equivalent within bounds":
-        return (f"{seen}: whatever its sign, the difference is smaller than the {f.decimal(100 * claim.bound, 0)} points that "
+        return (f": whatever its sign, the difference is smaller than the {f.decimal(100 * claim.bound, 0)} points that "
                 f"would matter (equivalence, {f.p_value(claim.p_equivalence)}).")
-    opposite = claim.p_holm < statistics.ALPHA
-    return f"{seen}: " + ("the runs show the opposite of the claim." if opposite
-                          else "the runs do not support the claim.")
+    return ": " + ("the runs show the opposite of the claim." if opposite
+                   else "the runs do not support the claim.")
 
 
 def _change(claim: Claim) -> str:

@@ -44,7 +44,8 @@ class Inputs:
     notes: what more time would buy and the command that buys it, as sentences with `code` in backticks. command: the
     command line that makes this report again. environment: `provenance.collect`. ladders: climbs, a chapter each.
     studies: results of studies that are no climb, a chapter each. shortcuts: studies of planted shortcuts, shown before any
-    heatmaps. registered: studies of the preregistered claim.
+    heatmaps. registered: studies of the preregistered claim. diverged: pairs of which a run came to no finite number, in
+    sentences, by data set.
     """
 
     datasets: Mapping[str, Dataset]
@@ -62,6 +63,7 @@ class Inputs:
     studies: tuple[Studied, ...] = ()
     shortcuts: tuple[StudyRecord, ...] = ()
     registered: tuple[ClaimRecord, ...] = ()
+    diverged: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

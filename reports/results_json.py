@@ -10,6 +10,7 @@ from explain.studies.shortcuts import LAYERS, ModelRecord, StudyRecord, Tracking
 from explain.studies.verdicts import ClaimRecord, Verdicts, null_differences, verdicts
 from reports.findings import Claim, sentence
 from reports.sections.context import Context
+from speedcore.health import constant_answer
 from speedcore.ladders.changes import Change
 from speedcore.ladders.climbing import Climb
 from speedcore.ladders.findings import RungFinding, findings
@@ -35,6 +36,7 @@ def content(context: Context) -> dict:
         "studies": [_study(study) for study in inputs.studies],
         "shortcuts": [_shortcuts(study) for study in inputs.shortcuts],
         "registered": [_registered(study) for study in inputs.registered],
+        "diverged": {name: list(whys) for name, whys in inputs.diverged.items()},
         "missing": [{"dataset": m.dataset, "reason": m.reason, "remedy": m.remedy} for m in inputs.missing],
         # When and by which command line this process was started says nothing about the numbers.
         "environment": {k: v for k, v in inputs.environment.items() if k not in ("finished", "command")},
@@ -46,10 +48,11 @@ def dumps(context: Context) -> str:
 
 
 def _run(run: Run) -> dict:
-    r = run.record
+    r, constant = run.record, constant_answer(run)
     return {
         "key": r.key, "dataset": r.data.name, "arm": r.arm, "recipe": r.recipe.name, "recipe_hash": r.recipe_hash,
-        "seed": r.seed, "accuracy": r.metrics.test_accuracy, "tta_accuracy": r.metrics.tta_accuracy, "epochs": r.epochs,
+        "seed": r.seed, "accuracy": r.metrics.test_accuracy, "constant_answer": constant.share,
+        "no_better_than_constant": constant.no_better, "tta_accuracy": r.metrics.tta_accuracy, "epochs": r.epochs,
         "steps": r.steps, "planned_steps": r.planned_steps, "replans": len(r.replans), "final_lr": r.final_lr,
         "parameters": {"trainable": r.parameters["trainable"], "buffers": r.parameters["buffers"],
                        "frozen": r.parameters.get("frozen", 0)},

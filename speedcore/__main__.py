@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from speedcore.console import console, count_of, device_of, live, run_app, seconds_of
+from speedcore.console import beside, console, count_of, device_of, live, run_app, seconds_of
 from speedcore.errors import RunError, UserError
 from speedcore.options import BudgetText, DataDir, DatasetName, DeviceName, Offline, Policy, RecipeName, RunsDir, Seed
 from speedcore.studies.commands import app as studies
@@ -42,8 +42,8 @@ def train(dataset: DatasetName = "mnist", recipe: RecipeName = "auto", budget: B
         run = executors.run(source, recipe, seconds, seed, arm, RunStore(runs), chosen, watcher, policy, data_mode)
     r = run.record
     tta = "" if r.metrics.tta_accuracy is None else f", {100 * r.metrics.tta_accuracy:.2f} % with test-time views"
-    out.print(f"test accuracy {100 * r.metrics.test_accuracy:.2f} %{tta}; {r.steps} steps, {r.epochs:.3g} epochs; last "
-              f"rate at {r.final_factor:g} of the peak")
+    out.print(f"test accuracy {100 * r.metrics.test_accuracy:.2f} %{tta}{beside(run)}; {r.steps} steps, {r.epochs:.3g} epochs; "
+              f"last rate at {r.final_factor:g} of the peak", markup=False)
     if r.peeked:
         out.print("this run read the test set to decide when to stop: its accuracy says nothing about unseen images")
     out.print("clocks: " + ", ".join(f"{name} {s:.1f} s" for name, s in r.clocks.items()))

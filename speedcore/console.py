@@ -99,6 +99,17 @@ def console(stderr: bool = True):
     return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=150)
 
 
+def beside(run) -> str:
+    """What has to stand beside a run's accuracy, in brackets: that of a constant answer, where it matters: classes are uneven, or
+    the run is no better."""
+    from speedcore.health import constant_answer
+
+    constant = constant_answer(run)
+    if constant.no_better:
+        return f" ({constant.sentence})"
+    return f" (a constant answer: {100 * constant.share:.2f} %)" if constant.uneven else ""
+
+
 def live(overall: str, runs: int, out):
     """A Watcher that shows one bar for the run with its budget counting down, and one for all runs."""
     from rich.progress import BarColumn, Progress, TextColumn
@@ -137,7 +148,15 @@ def live(overall: str, runs: int, out):
             self.bars.update(self.all, completed=self.done, state=f"{self.done} of {runs} runs")
             if not reused:
                 r = run.record
-                out.print(f"[{self.done}/{runs}] {run.name}: {100 * r.accuracy:.2f} % on the test set, "
-                          f"{r.epochs:.3g} epochs in {r.clocks[r.budget_policy]:.1f} s")
+                out.print(f"[{self.done}/{runs}] {run.name}: {100 * r.accuracy:.2f} % on the test set{beside(run)}, "
+                          f"{r.epochs:.3g} epochs in {r.clocks[r.budget_policy]:.1f} s", markup=False)
+
+        def fails(self, why, runs_lost):
+            if self.task is not None:
+                self.bars.remove_task(self.task)
+                self.task = None
+            self.done += runs_lost
+            self.bars.update(self.all, completed=self.done, state=f"{self.done} of {runs} runs")
+            out.print(f"left out: {why}", markup=False)
 
     return Live()

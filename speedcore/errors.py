@@ -1,8 +1,8 @@
 """Errors that a person can act on.
 
 Every failure caused by input (an option, a file, a folder, a recipe) is a `UserError`: its message says what was
-wrong, where, and what to do. Command lines print that message and exit with status 2; nothing else is caught, so
-a traceback always means a bug in this project.
+wrong, where, and what to do. Command lines print that message and exit with the error's status (2, 5 where
+training diverged); nothing else is caught, so a traceback always means a bug in this project.
 """
 
 from __future__ import annotations
@@ -24,6 +24,12 @@ class RecipeError(UserError):
 
 class BudgetError(UserError):
     """A budget cannot hold even one optimiser step."""
+
+
+class DivergedError(UserError):
+    """Training came to a loss, or a trained network to an answer, that is no finite number."""
+
+    exit_status = 5
 
 
 class RunError(UserError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -12,6 +12,7 @@ from speedcore import courses, planning, training
 from speedcore.clock import POLICIES, Budget, Stopwatch
 from speedcore.courses import Course, Plan
 from speedcore.data.dataset import Dataset
+from speedcore.errors import DivergedError
 from speedcore.pricing import Request
 from speedcore.recipe import Recipe
 from speedcore.runs import Run, RunStore
@@ -23,6 +24,7 @@ class Outcome:
     """The runs of a plan, in its order; how many were reused; and what had to be left out, in sentences.
 
     plan: as it was carried out. notes: what was planned anew, in sentences.
+    diverged: pairs of which a run came to no finite number, in sentences, by data set.
     """
 
     runs: tuple[Run, ...]
@@ -30,6 +32,7 @@ class Outcome:
     left_out: tuple[str, ...] = ()
     plan: Plan | None = None
     notes: tuple[str, ...] = ()
+    diverged: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Watcher:
@@ -41,18 +44,22 @@ class Watcher:
 
     def ends(self, run: Run, reused: bool) -> None: ...
 
+    def fails(self, why: str, runs: int) -> None:
+        """A run diverged; `runs` of the plan will not come."""
+
 
 def execute(plan: Plan, request: Request, datasets: Mapping[str, Dataset], store: RunStore,
             watcher: Watcher | None = None, seconds_left: Callable[[], float] = lambda: float("inf")) -> Outcome:
     """Train what is missing of `plan`, seeds outermost, so that whatever time allows is balanced over the data sets.
 
     seconds_left: asked before each pair; a pair that no longer fits is left out, except a data set's first. Where a step of the
-    first pair took over 1.5 times more or less than planned, the rest is planned anew.
+    first pair took over 1.5 times more or less than planned, the rest is planned anew. A run that diverges costs its pair, not
+    the build.
     """
     watcher, device = watcher or Watcher(), torch.device(request.device)
     todo = {course.dataset: course for course in plan.courses}
-    runs: dict[str, list[tuple[Run, Run]]] = {name: [] for name in todo}
-    reused, dropped, notes = 0, dict.fromkeys(todo, 0), []
+    runs: dict[str, list[tuple[Run, ...]]] = {name: [] for name in todo}
+    reused, dropped, notes, diverged = 0, dict.fromkeys(todo, 0), [], {name: [] for name in todo}
     seconds: dict[str, float] = {course.dataset: 2 * course.run_seconds for course in plan.courses}
     for seed in itertools.count():
         if all(seed >= course.seeds for course in todo.values()):
@@ -74,21 +81,25 @@ def execute(plan: Plan, request: Request, datasets: Mapping[str, Dataset], store
                         found = _pair(again, seed, request, datasets[name], store, device, watcher)
             runs[name].append(found.runs)
             reused += found.reused
+            diverged[name] += found.diverged
             if found.seconds is not None:
                 seconds[name] = found.seconds
     left_out = tuple(f"{name}: {count} of {todo[name].seeds} pairs left out because the time for the whole build ran out; "
                      f"the next call continues." for name, count in dropped.items() if count)
     ordered = [run for pairs in itertools.zip_longest(*runs.values()) for pair in pairs if pair for run in pair]
-    return Outcome(tuple(ordered), reused, left_out, plan, tuple(notes))
+    return Outcome(tuple(ordered), reused, left_out, plan, tuple(notes),
+                   {name: tuple(said) for name, said in diverged.items() if said})
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """Two runs of one seed; reused: how many stood already; seconds: of training both, None where one stood."""
+    """The runs of one seed, two unless one diverged; reused: how many stood already; seconds: of training both, None where one
+    stood or diverged; diverged: in sentences."""
 
-    runs: tuple[Run, Run]
+    runs: tuple[Run, ...]
     reused: int
     seconds: float | None
+    diverged: tuple[str, ...] = ()
 
 
 def _pair(course: Course, seed: int, request: Request, dataset: Dataset, store: RunStore, device: torch.device,
@@ -98,11 +109,18 @@ def _pair(course: Course, seed: int, request: Request, dataset: Dataset, store: 
     standing = [store.find(job.key) for job in (with_job, without_job)]
     if None in standing and not may_train:
         return None
-    watch = Stopwatch()
-    first, was_there = _run(with_job, standing[0], dataset, store, device, watcher)
-    # The other arm takes exactly as many steps as this one landed on, so that the pair differs in one thing.
-    second, too = _run(replace(without_job, steps=first.record.steps), standing[1], dataset, store, device, watcher)
-    return _Pair((first, second), was_there + too, None if was_there or too else watch.seconds())
+    watch, done, diverged = Stopwatch(), [], ()
+    try:
+        done.append(_run(with_job, standing[0], dataset, store, device, watcher))
+        # The other arm takes exactly as many steps as this one landed on, so that the pair differs in one thing.
+        paired = replace(without_job, steps=done[0][0].record.steps)
+        done.append(_run(paired, standing[1], dataset, store, device, watcher))
+    except DivergedError as error:
+        kept = "the arm with augmentation stands alone" if done else "neither arm stands"
+        diverged = (f"{course.dataset}, seed {seed}: there is no pair, {kept}. {error}",)
+        watcher.fails(diverged[0], 2 - len(done))
+    reused = sum(was_there for _, was_there in done)
+    return _Pair(tuple(run for run, _ in done), reused, watch.seconds() if len(done) == 2 and not reused else None, diverged)
 
 
 def _replanned(course: Course, first: _Pair, request: Request) -> Course:

@@ -55,8 +55,8 @@ class Tested:
 
     @cached_property
     def interval(self) -> Interval | None:
-        """95 % interval of the mean difference over seeds."""
-        return statistics.paired_interval(self.differences) if self.n else None
+        """95 % interval of the mean difference over seeds, not corrected for the family; None for fewer than three pairs."""
+        return statistics.mean_interval(self.differences)
 
     @property
     def effect_size(self) -> float | None:
@@ -97,6 +97,24 @@ def _verdict(differences: Sequence[float], p: float | None, p_equivalence: float
     if p_equivalence is not None and p_equivalence < statistics.ALPHA:
         return "equivalent within bounds"
     return "supported" if p < statistics.ALPHA and statistics.mean(differences) > 0 else "not supported"
+
+
+def reconciled(verdict: Verdict, interval: Interval | None, bound: float | None, opposite: bool = False) -> str:
+    """Why interval and verdict seem to say different things, as a sentence; "" where they do not.
+
+    opposite: whether the contrary of the claim was shown.
+    """
+    if interval is None:
+        return ""
+    holds_zero = interval.low <= 0 <= interval.high
+    wider = "The test takes the differences to be symmetric about their mean; the interval allows for skewed ones, and "
+    if holds_zero and (verdict == "supported" or opposite):
+        return f"{wider}holds zero."
+    if verdict == "equivalent within bounds" and max(-interval.low, interval.high) > bound:
+        return f"{wider}reaches past the bound."
+    if verdict == "not supported" and not (opposite or holds_zero):
+        return "The interval leaves zero out, but is not corrected for the number of tests; the verdict is by the corrected p."
+    return ""
 
 
 def pairs_needed(family: Mapping[str, Sequence[float]]) -> int:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from speedcore import executors, training
 from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset
-from speedcore.errors import RecipeError
+from speedcore.errors import DivergedError, RecipeError
 from speedcore.executors import Watcher
 from speedcore.recipe import Recipe
 from speedcore.runs import Run, RunStore
@@ -64,7 +64,7 @@ def in_rounds(tasks: Mapping[str, Task], seeds: int | None, within: float | None
     """Do each task with seeds 0, 1, ...; `keep` is told after each round: results by task, and what had to wait.
 
     seeds: how many; where None, as many rounds as fit into `within` seconds, 3 without it. A round that no longer fits is left
-    out; of the first one, whatever comes after the time has run out.
+    out; of the first one, whatever comes after the time has run out. What diverges is left out and named.
     """
     watch, found = Stopwatch(), {name: [] for name in tasks}
     left_out: list[str] = []
@@ -83,7 +83,10 @@ def in_rounds(tasks: Mapping[str, Task], seeds: int | None, within: float | None
             if within is not None and seed == 0 and name in missing and any(found.values()) and watch.seconds() > within:
                 left_out.append(f"{name} was left out because the time ran out; the same command continues.")
                 continue
-            found[name].append(task.do(seed))
+            try:
+                found[name].append(task.do(seed))
+            except DivergedError as error:
+                left_out.append(f"{name}, seed {seed}, is left out: it diverged. {error}")
         keep(found, tuple(left_out))
 
 

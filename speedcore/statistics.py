@@ -6,18 +6,37 @@ The unit is always the seed. Images of one run are no independent witnesses of h
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 ALPHA = 0.05
 # An exact two-sided sign-flip test of n pairs cannot go below 2 / 2^n: with five pairs that is .0625.
 FEWEST_PAIRS = 6
-# Up to here all sign assignments are counted; beyond, they are sampled.
-_EXACT_PAIRS = 30
+# Two values have no interval of their mean that is any use: Student's would be 13 times as wide as they lie apart, and for
+# skewed ones too narrow still.
+FEWEST_VALUES = 3
+# Up to here all sign assignments are counted; beyond, they are sampled. Bounds count all subsets up to fewer values.
+_EXACT_PAIRS, _ENUMERATED = 30, 16
 _RESAMPLES = 9_999
+# Below six values Student's t is taken at 98 %, and on the longer tail's side some of its reach is added, times the skewness:
+# what it takes for 94 % of intervals to hold the mean of exponential values at n = 3 to 30, and of log-normal ones (σ = 1) from
+# n = 8 on (`benchmarks/claim_calibration.py`).
+_ALPHA_OF_FEW = 0.02
+
+
+def _stretch(n: int) -> float:
+    return min(1.75, 14 / n)
+
+
+# The same in words, for notes under tables; and how an interval stands to the verdict beside it.
+MEAN_INTERVAL = ("intervals of a mean are Student’s t (below six values at 98 %), stretched on the side of the longer tail, and "
+                 "from six values on no narrower than the inverted sign-flip test; fewer than three values, or equal ones, have "
+                 "none")
+INTERVAL_AND_P = ("Verdicts are by p. An interval is of one mean by itself, not corrected, and allows for skewed values where "
+                  "the test takes them to be symmetric")
 
 
 @dataclass(frozen=True)
@@ -53,6 +72,16 @@ def sd(values: Sequence[float]) -> float | None:
     return math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (len(values) - 1))
 
 
+def skewness(values: Sequence[float]) -> float:
+    """Third moment about the mean over the second to the power 3/2: 0 where symmetric, above 0 where the upper tail is longer.
+
+    Values must not all be the same. (`scipy.stats.skew` is the same and takes a second to import.)
+    """
+    centre = mean(values)
+    second, third = (math.fsum((v - centre) ** power for v in values) / len(values) for power in (2, 3))
+    return third / second**1.5
+
+
 def pooled_sd(groups: Iterable[Sequence[float]]) -> float | None:
     """Standard deviation within groups that share one, each around its own mean; None where no group has two values."""
     groups = [group for group in groups if len(group) > 1]
@@ -62,34 +91,72 @@ def pooled_sd(groups: Iterable[Sequence[float]]) -> float | None:
     return math.sqrt(squares / sum(len(group) - 1 for group in groups))
 
 
-def t_interval(values: Sequence[float]) -> Interval | None:
-    """Student's interval of the mean; None for fewer than two values."""
-    if len(values) < 2:
+def mean_interval(values: Sequence[float], within: tuple[float, float] = (-math.inf, math.inf)) -> Interval | None:
+    """Interval of the mean of all runs (or pairs of runs) of which these are some.
+
+    None for fewer than three values, or where all are the same: nothing then shows how far the next would lie. within: the
+    least and the greatest that a mean can be, as 0 and 1 of an accuracy.
+
+    As wide as both of two intervals. Student's t, stretched on the longer tail's side in proportion to the values' skewness, and
+    below six values taken at 98 %, for few values tell too little of a long tail; and, from six values on, the inverted sign-flip
+    test, which is exact for every symmetric distribution. So where the interval leaves out 0, `sign_flip_p` is below 0.05; not
+    the other way round (up to 16 values to the digit, beyond as far as sampling goes). How many hold the mean is counted by
+    `benchmarks/claim_calibration.py`.
+    """
+    n = len(values)
+    if n < FEWEST_VALUES or _all_the_same(values):
         return None
+    centre, few = mean(values), n < FEWEST_PAIRS
+    reach, stretch = student_reach(values), _stretch(n) * skewness(values)
+    around = student_reach(values, _ALPHA_OF_FEW) if few else reach
+    low, high = centre - around - reach * max(0.0, -stretch), centre + around + reach * max(0.0, stretch)
+    if not few:
+        least, most = sign_flip_bounds(values)
+        low, high = min(low, least), max(high, most)
+    kind = "Student's t at 98 %, stretched for skewness" if few else "Student's t, stretched for skewness, and sign flips"
+    return Interval(max(low, within[0]), min(high, within[1]), kind)
+
+
+def student_reach(values: Sequence[float], alpha: float = ALPHA) -> float:
+    """How far Student's interval of the mean goes to either side; at least two values."""
     from scipy.special import stdtrit
 
-    reach = float(stdtrit(len(values) - 1, 1 - ALPHA / 2)) * sd(values) / math.sqrt(len(values))
-    return Interval(mean(values) - reach, mean(values) + reach, "Student's t")
+    return float(stdtrit(len(values) - 1, 1 - alpha / 2)) * sd(values) / math.sqrt(len(values))
 
 
-def bca_interval(values: Sequence[float]) -> Interval:
-    """Bias-corrected and accelerated bootstrap interval of the mean (Efron 1987), with a fixed random seed."""
-    from scipy.stats import bootstrap
-
-    if max(values) == min(values):
-        return Interval(values[0], values[0], "BCa bootstrap")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        low, high = bootstrap((np.asarray(values, dtype=np.float64),), np.mean, n_resamples=_RESAMPLES, method="BCa",
-                              confidence_level=1 - ALPHA, rng=np.random.default_rng(0)).confidence_interval
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return t_interval(values)
-    return Interval(float(low), float(high), "BCa bootstrap")
+def _all_the_same(values: Sequence[float]) -> bool:
+    """Whether values differ by rounding at most."""
+    return max(values) - min(values) <= 1e-12 * max(map(abs, values))
 
 
-def paired_interval(differences: Sequence[float]) -> Interval | None:
-    """BCa from six pairs on, Student's t from two; None for one."""
-    return bca_interval(differences) if len(differences) >= FEWEST_PAIRS else t_interval(differences)
+def sign_flip_bounds(values: Sequence[float]) -> tuple[float, float]:
+    """The least and the greatest centre that the two-sided sign-flip test at 5 % does not reject; at least six values.
+
+    The test rejects a centre where too few subsets of the values have a mean beyond it (Hartigan 1969): the bounds are those
+    means counted from either end. All subsets up to 16 values, beyond 9,999 of them, with a fixed random seed.
+    """
+    n = len(values)
+    if n < FEWEST_PAIRS:
+        raise ValueError(f"the sign-flip test of {n} values rejects nothing at 5 %: bounds need {FEWEST_PAIRS} values")
+    if n <= _ENUMERATED:
+        sums, sizes = np.zeros(1), np.zeros(1)
+        for value in values:
+            sums, sizes = np.concatenate([sums, sums + value]), np.concatenate([sizes, sizes + 1])
+        means = sums[1:] / sizes[1:]  # without the empty one
+    else:
+        means = _subsets(n) @ np.asarray(values, dtype=np.float64)
+    # k subsets, the empty one among them, are a p of 2 k of all; the largest k below the level.
+    k = math.ceil(ALPHA / 2 * (len(means) + 1)) - 1
+    ordered = np.partition(means, (k - 1, len(means) - k))
+    return float(ordered[k - 1]), float(ordered[len(means) - k])
+
+
+@lru_cache(maxsize=8)
+def _subsets(n: int) -> np.ndarray:
+    """Random subsets of n values, a row each: 1 / size at its members, 0 elsewhere."""
+    chosen = np.random.default_rng(0).integers(0, 2, (_RESAMPLES, n)).astype(np.float64)
+    chosen = chosen[chosen.any(axis=1)]
+    return chosen / chosen.sum(axis=1, keepdims=True)
 
 
 def median_interval(values: Sequence[float]) -> Interval | None:
@@ -105,16 +172,14 @@ def median_interval(values: Sequence[float]) -> Interval | None:
 
 
 def ratio_interval(ours: Sequence[float], theirs: Sequence[float]) -> Interval | None:
-    """Interval of the ratio of two medians over the same seeds; None for a single pair.
+    """Interval of the ratio of two medians over the same seeds; None for fewer than three pairs.
 
-    From six pairs on the percentile bootstrap over pairs, with a fixed random seed; below, Student's t of the logarithms
+    From six pairs on the percentile bootstrap over pairs, with a fixed random seed; below, `mean_interval` of the logarithms
     of the pairs' ratios.
     """
-    if len(ours) < 2:
-        return None
     if len(ours) < FEWEST_PAIRS:
-        logs = t_interval([math.log(a / b) for a, b in zip(ours, theirs, strict=True)])
-        return Interval(math.exp(logs.low), math.exp(logs.high), "Student's t of log ratios")
+        logs = mean_interval([math.log(a / b) for a, b in zip(ours, theirs, strict=True)])
+        return logs and Interval(math.exp(logs.low), math.exp(logs.high), f"{logs.kind}, of log ratios")
     pairs = np.asarray([ours, theirs], dtype=np.float64)
     drawn = np.random.default_rng(0).integers(0, len(ours), (_RESAMPLES, len(ours)))
     ratios = np.divide(*np.median(pairs[:, drawn], axis=2))

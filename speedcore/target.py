@@ -9,7 +9,7 @@ import json
 import math
 from dataclasses import dataclass
 
-from speedcore import executors, recipes, statistics
+from speedcore import executors, health, recipes, statistics
 from speedcore.data.dataset import Dataset
 from speedcore.errors import UserError
 from speedcore.recipe import Recipe
@@ -112,6 +112,8 @@ def show(answer: Answer, out) -> None:
     out.print(f"Seconds are those of the {CLOCK} clock; each run trained its recipe to the end and was tested once.")
     if answer.interval is None:
         out.print("Fewer than six runs have no 95 % interval of their median: give --seeds 6 or more.")
+    for remark in health.remarks(answer.runs, [run.record.accuracy for run in answer.runs]):
+        out.print(f"{remark[:1].upper()}{remark[1:]}.", markup=False)
     if answer.cut_short:
         out.print(f"{answer.cut_short} of {len(answer.runs)} runs landed before the recipe's last epoch, because the budget "
                   f"ended: raise --budget.")

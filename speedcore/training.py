@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from speedcore import averaging, evaluate, provenance
+from speedcore import averaging, evaluate, health, provenance
 from speedcore.augment import Normalise
 from speedcore.clock import POLICIES, Budget, Ledger, Phase
 from speedcore.data import batches as data_path
@@ -95,7 +95,8 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
 
     A recipe whose precision is "auto" is settled first; the run's record holds what it came to.
 
-    Raises BudgetError if the budget cannot hold one step, DataError or RunError if files cannot be had or written.
+    Raises BudgetError if the budget cannot hold one step, DivergedError if a loss or an answer is no finite number (nothing is
+    written then), DataError or RunError if files cannot be had or written.
     """
     device = torch.device(device)
     if job.recipe.precision == "auto":
@@ -140,6 +141,8 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
         weights = {name: t.detach().float().cpu() if t.is_floating_point() else t.detach().cpu()
                    for name, t in trainee.network.state_dict().items()}
         columns = history.steps(batches.steps_per_epoch)
+        for answers in (name for name in predictions if name != "labels"):
+            health.check_logits(job.key, predictions[answers], "test images", columns["loss"], columns["lr"][-1])
         epochs = history.epochs(columns, batches.steps_per_epoch)
         accuracy, loss = evaluate.score(plain, dataset.test.labels)
     last = max(1, len(columns["loss"]) // 20)
@@ -216,6 +219,7 @@ def fit(trainee: Trainee, batches, train_split: Split | Part, validation: Split 
             looking = bool(looks) and progress >= looks[0] - 1e-9 and not pace.finished
             if pace.done % every == 0 or pace.due or looking:
                 synchroniser(trainee.device)()
+                health.check_losses(job.key, history.loss, history.lr, seen, pace.steps)
                 now = ledger.elapsed(job.budget.policy)
                 if not replaying:
                     looks_left = min(len(looks), pace.steps - pace.done) + 1
@@ -226,7 +230,7 @@ def fit(trainee: Trainee, batches, train_split: Split | Part, validation: Split 
             history.seconds.append(round(before, 6))
             if looking:
                 looks = [p for p in looks if p - 1e-9 > progress]
-                _look(trainee, validation, pace, history, ledger)
+                _look(trainee, validation, pace, history, ledger, job.key)
                 before = ledger.elapsed(job.budget.policy)
             if peeks and peeks.due(pace.done):
                 with ledger.phase(Phase.TEST):
@@ -234,12 +238,13 @@ def fit(trainee: Trainee, batches, train_split: Split | Part, validation: Split 
                         pace.stop()
                 before = ledger.elapsed(job.budget.policy)
     with ledger.phase(Phase.TRAIN):
+        health.check_losses(job.key, history.loss, history.lr, seen, pace.steps)
         for average in averages:
             average.install()
         if recipe.precise_norms:
             trainee.take_norms(train_split)
             synchroniser(trainee.device)()
-    _look(trainee, validation, pace, history, ledger)
+    _look(trainee, validation, pace, history, ledger, job.key)
     network.eval()
     return pace, history
 
@@ -250,11 +255,12 @@ def _look_points(steps: int, steps_per_epoch: int) -> list[float]:
     return [i / count for i in range(1, count)]
 
 
-def _look(trainee: Trainee, validation: Split | None, pace: Pace, history: History, ledger: Ledger) -> None:
+def _look(trainee: Trainee, validation: Split | None, pace: Pace, history: History, ledger: Ledger, key: str) -> None:
     with ledger.phase(Phase.VALIDATE):
         accuracy = loss = math.nan
         if validation is not None:
             accuracy, loss = evaluate.score(trainee.logits(validation.images), validation.labels)
+            health.check_number(key, loss, "validation images", pace.done, history.lr[-1])
         history.looks.append((pace.done, pace.progress, accuracy, loss))
 
 

@@ -118,12 +118,13 @@ def test_a_trial_is_paired_by_seed_and_without_seconds_where_the_file_has_none(r
                             for i, (name, values) in enumerate(zip(("as it is", "a = 1"), seeds, strict=True))}}
     (results / "tuning-toy.json").write_text(json.dumps(content))
     card = methods.card(method)
-    # Differences 0.5, 0.6, 0.4: mean 0.5, sd 0.1; Student's t with 2 degrees of freedom 4.303, over the root of 3.
-    assert "| 3 | +0.50 [+0.25, +0.75] | helps | – | – | – |" in card
+    # Differences 0.5, 0.6, 0.4: mean 0.5, sd 0.1; Student's t with 2 degrees of freedom at 98 % 6.965, over the root of 3.
+    assert "| 3 | +0.50 [+0.10, +0.90] | helps | – | – | – |" in card
     assert "Not measured" not in card and "toy machine; revision aaaaaaaaaaaa; 2031-05-06; `x.py`" in card
     content["rows"][1]["time ratio (median)"] = 0.9
     (results / "tuning-toy.json").write_text(json.dumps(content))
-    assert "| ×0.90 [0.90, 0.90] | helps |" in methods.card(method)
+    # Three equal ratios show nothing of how others would scatter.
+    assert "| ×0.90 | cannot tell |" in methods.card(method)
     assert methods._in_short(method) == "1 change"
 
 

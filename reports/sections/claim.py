@@ -15,7 +15,7 @@ from reports.model import Bullets, Cell, Code, Column, FigureSpec, Group, Prose,
 from reports.results import title_of
 from reports.sections import shortcuts
 from reports.sections.context import Context
-from speedcore import statistics
+from speedcore import procedure, statistics
 from speedcore.procedure import Tested
 
 COMMAND = "python -m explain.studies claim"
@@ -88,7 +88,8 @@ def sentence(tested: Tested, dataset: str, outcome: Outcome) -> str:
     evidence.append(f"{sum(d > 0 for d in tested.differences)} of {tested.n} pairs in favour")
     if tested.p_holm is not None:
         evidence.append(f"{f.p_value(tested.p_holm)} after Holm’s correction")
-    return f"{seen} ({', '.join(evidence)}): {_conclusion(tested)}"
+    why = procedure.reconciled(tested.verdict, tested.interval, tested.bound, tested.opposite)
+    return f"{seen} ({', '.join(evidence)}): {_conclusion(tested)} {why}".rstrip()
 
 
 def _conclusion(tested: Tested) -> str:
@@ -133,8 +134,8 @@ def _forest(study: ClaimRecord, found: Sequence[Verdicts], number: int) -> Figur
         "Differences between the arms of each pair, positive where augmentation did better. " + " ".join(said),
         "A row an outcome, the deciding one in black; a small dot a pair of seeds. Grey band: differences too small to matter, "
         "set beforehand. Coloured marks: the same difference had the maps been those of a null control; an outcome whose "
-        "controls differ as much as itself says nothing of what speaks for the class. The intervals run narrow; verdicts "
-        "rest on exact tests.",
+        "controls differ as much as itself says nothing of what speaks for the class. "
+        f"{statistics.INTERVAL_AND_P}.",
         {panel.title: {block.heading: {row.label: row.differences for row in block.rows} for block in panel.blocks}
          for panel in panels})
 
@@ -187,7 +188,7 @@ def _tests(found: Sequence[Verdicts], number: int) -> Table:
                  note="Difference: in favour of the claim, in the outcome’s own unit. d: mean difference over its standard "
                       "deviation. Superiority: share of pairs in favour, ties half. p: exact sign-flip tests, corrected by Holm: "
                       "the primary outcome over the data sets, secondary ones within a data set, parts over all of them. Only "
-                      "the primary test decides the claim.")
+                      f"the primary test decides the claim. 95 % {statistics.MEAN_INTERVAL}. {statistics.INTERVAL_AND_P}.")
 
 
 def _named(which: str, what: str) -> str:

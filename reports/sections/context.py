@@ -10,7 +10,7 @@ from reports import findings
 from reports import formats as f
 from reports.findings import Claim
 from reports.results import DatasetResults, Results
-from speedcore import statistics
+from speedcore import health, statistics
 from speedcore.runs import Run
 
 ARM_LABELS = {"without": "without augmentation", "with": "with augmentation"}
@@ -35,6 +35,12 @@ class Context:
 
 def plain(run: Run) -> float:
     return run.record.metrics.test_accuracy
+
+
+def remarks(one: DatasetResults) -> tuple[str, ...]:
+    """Runs of a data set that did no better than a constant answer, or that lie apart from the others, as sentences."""
+    return tuple(f"**{one.title}**, {ARM_LABELS[arm]}: {said}." for arm, runs in one.arms.items()
+                 for said in health.remarks(runs, [plain(run) for run in runs]))
 
 
 def mean_of(runs: Sequence[Run], value: Callable[[Run], float]) -> float:

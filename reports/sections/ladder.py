@@ -12,7 +12,7 @@ from reports.sections.studies import unbroken
 from speedcore import statistics
 from speedcore.ladders.changes import RULE, Change
 from speedcore.ladders.climbing import Climb
-from speedcore.ladders.findings import REPRODUCTION, RungFinding, clocks_of, findings
+from speedcore.ladders.findings import REPRODUCTION, RungFinding, clocks_of, findings, remarks
 
 _PEEK = " †"
 
@@ -23,6 +23,8 @@ def section(climbed: Climb, number: int) -> Section:
     name = slug(f"ladder-{ladder.name}") + (f"-{number}" if number else "")
     blocks = [Prose(_of_what(climbed)), _figure(name, climbed, found),
               Bullets(tuple(unbroken(finding.sentence) for finding in found))]
+    if said := remarks(climbed):
+        blocks.append(Bullets(said))
     failed = [finding.rung.name for finding in found if finding.reproduced is False]
     if failed:
         blocks.append(Prose(f"**Not reproduced: {'rung' if len(failed) == 1 else 'rungs'} {f.listing(failed)}.** "
@@ -95,7 +97,7 @@ def _table(name: str, climbed: Climb, found: tuple[RungFinding, ...]) -> Table:
              if any(finding.peeked for finding in found) else "")
     rule = (f"{REPRODUCTION[:1].upper()}{REPRODUCTION[1:]}." if compared else
             "Only at full scale and on the source’s data set can a rung be said to be reproduced.")
-    note = f"{peeks}Mean ± standard deviation over n runs; the interval is Student’s t for the mean. Times are means. {rule}"
+    note = f"{peeks}Mean ± standard deviation over n runs; 95 % {statistics.MEAN_INTERVAL}. Times are means. {rule}"
     return Table(name + "-table", f"{climbed.ladder.name}, reported and measured, {climbed.scale.text}", tuple(columns),
                  tuple(rows), wide=True, note=note)
 

@@ -7,14 +7,15 @@ from reports import formats as f
 from reports.figures.bars import LedgerRow, ledger
 from reports.figures.pairs import PairedData, paired
 from reports.findings import Claim
-from reports.model import Cell, Column, FigureSpec, Group, Prose, Section, Table
-from reports.sections.context import Context, budget_share, files_word, mean_of, plain, with_views
-from speedcore import statistics
+from reports.model import Bullets, Cell, Column, FigureSpec, Group, Prose, Section, Table
+from reports.sections.context import Context, budget_share, files_word, mean_of, plain, remarks, with_views
+from speedcore import health, statistics
 from speedcore.clock import POLICIES
 
 
 def results(context: Context) -> Section:
-    blocks = [_accuracy_table(context), _cost_table(context), _ledger(context)]
+    said = [remark for one in context.sets for remark in remarks(one)]
+    blocks = [_accuracy_table(context), *([Bullets(tuple(said))] if said else []), _cost_table(context), _ledger(context)]
     return Section("results", "", "Results",
                    "Every number is a mean over training seeds on the test split, which each run sees once, after its "
                    "last step.", tuple(blocks))
@@ -24,23 +25,27 @@ def _accuracy_table(context: Context) -> Table:
     rows = []
     for one in context.sets:
         for arm, runs in one.arms.items():
-            values = [plain(run) for run in runs]
-            mean, interval, views = statistics.mean(values), statistics.t_interval(values), with_views(runs)
+            values, constant = [plain(run) for run in runs], health.constant_answer(runs[0])
+            mean, interval, views = statistics.mean(values), statistics.mean_interval(values, (0.0, 1.0)), with_views(runs)
             rows.append((
                 Cell(one.title), Cell(arm, mark=arm), Cell(str(len(runs))),
                 Cell(f.spread(mean, statistics.sd(values)), sort=repr(mean)),
                 Cell(f.bounds(interval.low, interval.high, scale=100) if interval else f.NONE,
                      sort=repr(interval.low) if interval else ""),
                 Cell(f.bounds(min(values), max(values), scale=100), sort=repr(min(values))),
+                Cell(f.percent(constant.share), mark="warn" if mean <= constant.share else "", sort=repr(constant.share)),
                 Cell(f.percent(statistics.mean(views)) if views else f.NONE,
                      sort=repr(statistics.mean(views)) if views else ""),
                 Cell(files_word(one), mark="" if one.record.official else "warn"),
             ))
     columns = (Column("Data set"), Column("Augmentation"), Column("n", True), Column("Test accuracy", True),
-               Column("95 % interval", True), Column("Min to max", True), Column("With views", True), Column("Files"))
+               Column("95 % interval", True), Column("Min to max", True),
+               Column("Constant answer", True, "the share of the most frequent class in the test images"),
+               Column("With views", True), Column("Files"))
     return Table("results-accuracy", "Accuracy on the test split, by data set and arm", columns, tuple(rows), heads=2,
-                 sortable=True, note="n: training seeds. Mean ± standard deviation over seeds; the interval is "
-                                     "Student’s t for the mean over seeds. Views: the answer averaged over mirrored or "
+                 sortable=True, note="n: training seeds. Mean ± standard deviation over seeds; 95 % "
+                                     f"{statistics.MEAN_INTERVAL}. Constant answer: what always naming "
+                                     "the most frequent class scores. Views: the answer averaged over mirrored or "
                                      "shifted copies of the test image, where the recipe has them; arms are compared "
                                      "without.")
 
@@ -124,7 +129,7 @@ def _table(shown: list[Claim]) -> Table:
                Column("p, Holm", True), Column("p, equivalent", True), Column("Verdict"))
     return Table("paired-effects", "With minus without augmentation, in percentage points", columns, tuple(rows),
                  heads=2,
-                 note="Interval of the mean difference over seeds: BCa bootstrap from six pairs on, Student’s t below. "
+                 note=f"95 % {statistics.MEAN_INTERVAL}. {statistics.INTERVAL_AND_P}. "
                       "In favour: seeds with a positive difference. d: mean difference over its standard deviation. p: "
                       "exact sign-flip test, two-sided, and the same corrected for all data sets on which the claim is "
                       "tested, by which the verdict is; equivalent: that the difference is within the bounds that were "

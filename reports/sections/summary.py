@@ -10,7 +10,7 @@ from reports.figures.lines import Line, Panel, panels
 from reports.model import Bullets, FigureSpec, Outcome, Prose, Section, Tile, Tiles, Verdict
 from reports.results import DatasetResults, title_of
 from reports.sections import chapters, claim
-from reports.sections.context import ARM_LABELS, Context, budget_share, mean_of, plain, with_views
+from reports.sections.context import ARM_LABELS, Context, budget_share, mean_of, plain, remarks, with_views
 from speedcore import statistics
 from speedcore.runs import Run
 
@@ -55,6 +55,9 @@ def section(context: Context) -> Section:
         missing = context.results.inputs.missing
         blocks.append(Bullets(tuple(f"**{title_of(m.dataset)} is missing.** {_stop(m.reason)} {_stop(m.remedy)}"
                                     for m in missing)))
+    if said := [*(remark for one in context.sets for remark in remarks(one)),
+                *(f"**Diverged.** {why}" for whys in context.results.inputs.diverged.values() for why in whys)]:
+        blocks.append(Bullets(tuple(said)))
     if soon := _soon(context):
         blocks.append(soon)
     registered = context.results.inputs.registered if context.sets else ()

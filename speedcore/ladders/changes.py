@@ -1,7 +1,7 @@
 """What one change does to accuracy and to time, over pairs of runs with the same seed, and the rule of the verdict.
 
 The rule is the same for both: *helps* where the 95 % interval of the paired change lies wholly on the better side of no change,
-*hurts* where it lies wholly on the worse side, *cannot tell* otherwise, and always with fewer than two pairs. Times are
+*hurts* where it lies wholly on the worse side, *cannot tell* otherwise, and always with fewer than three pairs. Times are
 compared as ratios. Nothing is corrected for the number of changes that are looked at.
 """
 
@@ -17,7 +17,7 @@ from speedcore.statistics import Interval
 
 Verdict = Literal["helps", "hurts", "cannot tell"]
 RULE = ("helps: the 95 % interval of the paired change lies wholly on the better side of no change; hurts: wholly on the "
-        "worse; cannot tell: neither, or fewer than two pairs; not corrected for the number of rungs")
+        "worse; cannot tell: neither, or fewer than three pairs; not corrected for the number of rungs")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def of_accuracy(pairs: Sequence[tuple[float, float]]) -> Change | None:
     if not pairs:
         return None
     differences = [after - before for before, after in pairs]
-    interval = statistics.paired_interval(differences)
+    interval = statistics.mean_interval(differences, (-1.0, 1.0))
     return Change(statistics.mean(differences), interval, len(pairs), _verdict(interval, 0.0, 1))
 
 
@@ -45,7 +45,7 @@ def of_time(pairs: Sequence[tuple[float, float]]) -> Change | None:
     if not pairs:
         return None
     logs = [math.log(after / before) for before, after in pairs]
-    interval = statistics.paired_interval(logs)
+    interval = statistics.mean_interval(logs)
     if interval:
         interval = Interval(math.exp(interval.low), math.exp(interval.high), interval.kind)
     return Change(math.exp(statistics.mean(logs)), interval, len(pairs), _verdict(interval, 1.0, -1))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from speedcore import statistics
+from speedcore import health, statistics
 from speedcore.clock import POLICIES, SOURCE_POLICIES, ClockPolicy
 from speedcore.ladders.changes import Change, of_accuracy, of_time
 from speedcore.ladders.climbing import Climb
@@ -51,9 +51,8 @@ class RungFinding:
 
     @property
     def interval(self) -> Interval | None:
-        """Student's 95 % interval of the mean accuracy, cut to what an accuracy can be."""
-        found = statistics.t_interval(self.accuracies)
-        return found and Interval(max(0.0, found.low), min(1.0, found.high), found.kind)
+        """95 % interval of the mean accuracy."""
+        return statistics.mean_interval(self.accuracies, (0.0, 1.0))
 
 
 def clocks_of(climb: Climb) -> dict[str, ClockPolicy]:
@@ -86,6 +85,12 @@ def findings(climb: Climb) -> tuple[RungFinding, ...]:
         by_name[rung.name] = finding = RungFinding(**{**vars(finding), "sentence": sentence})
         found.append(finding)
     return tuple(found)
+
+
+def remarks(climb: Climb) -> tuple[str, ...]:
+    """Runs that did no better than a constant answer, or that lie apart from the others of their rung, as sentences."""
+    return tuple(f"Rung {rung.name}: {said}." for rung in climb.rungs
+                 for said in health.remarks(climb.runs[rung.name], [run.record.accuracy for run in climb.runs[rung.name]]))
 
 
 def _pairs(below: Sequence[Run], runs: Sequence[Run]) -> list[tuple[Run, Run]]:

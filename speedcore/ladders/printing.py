@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from speedcore import statistics
 from speedcore.ladders.changes import RULE, Change
 from speedcore.ladders.climbing import Climb
-from speedcore.ladders.findings import REPRODUCTION, RungFinding, clocks_of, findings
+from speedcore.ladders.findings import REPRODUCTION, RungFinding, clocks_of, findings, remarks
 from speedcore.ladders.model import Ladder, Reported
 from speedcore.numbers import signed
 
@@ -98,7 +98,7 @@ def show(climb: Climb, out) -> None:
                   markup=False, soft_wrap=True)
     for finding in found:
         out.print(f"- {finding.sentence}", markup=False, soft_wrap=True)
-    for sentence in climb.left_out:
+    for sentence in (*remarks(climb), *climb.left_out):
         out.print(sentence, markup=False, soft_wrap=True)
 
 

@@ -17,7 +17,7 @@ from speedcore.procedure import Tested
 
 Verdict = Literal["seen", "contradicted", "cannot tell"]
 RULE = ("seen: the 95 % interval over seeds lies wholly where the source’s finding has it; contradicted: wholly where it does "
-        "not; cannot tell: neither, or fewer than two seeds")
+        "not; cannot tell: neither, or fewer than three seeds")
 _WORDS = {"seen": "Seen", "contradicted": "Contradicted", "cannot tell": "Cannot tell"}
 
 

@@ -16,17 +16,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from speedcore import statistics
+from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset
+from speedcore.errors import DivergedError
 from speedcore.executors import Watcher
 from speedcore.ladders.scale import Scale
 from speedcore.recipe import Frozen, Recipe
 from speedcore.rounds import Training, check_steps, in_rounds
-from speedcore.runs import Run, RunStore
+from speedcore.runs import RunStore
 from speedcore.studies import records
 from speedcore.studies.constant_rate import at_constant_rate
 from speedcore.studies.findings import RULE, Finding, Question, answer
@@ -39,7 +42,10 @@ SOURCE = "How to train your ResNet, part 2: mini-batches"
 
 
 class Point(Frozen):
-    """One run: losses (nats, an image) at its end, in training and on the test images; accuracy as a share of 1."""
+    """One run: losses (nats, an image) at its end, in training and on the test images; accuracy as a share of 1.
+
+    Where training diverged there is no run: its key is empty, the losses are infinite, the accuracy is 0. seconds: what it took.
+    """
 
     images: int
     factor: float
@@ -48,6 +54,7 @@ class Point(Frozen):
     train_loss: float
     test_loss: float
     accuracy: float
+    seconds: float = 0.0
 
     def failed(self, classes: int) -> bool:
         """Whether training ended no better than by guessing."""
@@ -67,7 +74,7 @@ class SizeRecord(StudyRecord):
 
     @property
     def runs(self) -> tuple[str, ...]:
-        return tuple(p.run for p in self.points)
+        return tuple(p.run for p in self.points if p.run)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -103,9 +110,9 @@ def study(dataset: Dataset, recipe: Recipe, store: RunStore, device: str, scale:
     sets = {share: Scale(data=scale.data * share).dataset(dataset) for share in shares}
     recipes = {factor: scale.recipe(at_constant_rate(recipe, factor)) for factor in factors}
     check_steps(NAME, sets[shares[0]], recipes[factors[0]])
-    tasks = {_name(len(small.train), factor): Training(small, recipes[factor], store, device, watcher)
+    tasks = {f"{len(small.train)} images at {factor:g} times the rate":
+             Trial(Training(small, recipes[factor], store, device, watcher), factor)
              for small in sets.values() for factor in factors}
-    where = {_name(len(small.train), factor): (len(small.train), factor) for small in sets.values() for factor in factors}
     whole = sets[shares[-1]]
     asked = [recipe.hash, vars(scale), whole.fingerprint, device.split(":")[0], factors, shares]
     path = records.folder(store, NAME, asked)
@@ -113,10 +120,8 @@ def study(dataset: Dataset, recipe: Recipe, store: RunStore, device: str, scale:
     points = {(p.images, p.factor, p.seed): p for p in before.points} if before else {}
     shared = records.common(NAME, whole, recipe, scale, device)
 
-    def keep(found: dict[str, list[Run]], left_out: tuple[str, ...]) -> None:
-        for name, runs in found.items():
-            for run in runs:
-                points[*where[name], run.record.seed] = _point(run, *where[name])
+    def keep(found: dict[str, list[Point]], left_out: tuple[str, ...]) -> None:
+        points.update({(p.images, p.factor, p.seed): p for of_name in found.values() for p in of_name})
         records.write(path, SizeRecord(**shared, rate=recipe.optimizer.lr, factors=factors, left_out=left_out,
                                        points=tuple(points[key] for key in sorted(points))))
 
@@ -129,14 +134,29 @@ def count(factors: Sequence[float] = FACTORS, shares: Sequence[float] = SHARES) 
     return len(set(factors)) * len(set(shares))
 
 
-def _name(images: int, factor: float) -> str:
-    return f"{images} images at {factor:g} times the rate"
+@dataclass(frozen=True)
+class Trial:
+    """A task: a run, or the answer that training diverges at that rate."""
 
+    training: Training
+    factor: float
 
-def _point(run: Run, images: int, factor: float) -> Point:
-    metrics = run.record.metrics
-    return Point(images=images, factor=factor, seed=run.record.seed, run=run.record.key, train_loss=metrics.train_loss,
-                 test_loss=metrics.test_loss, accuracy=metrics.test_accuracy)
+    def stands(self, seed: int) -> bool:
+        return self.training.stands(seed)
+
+    def seconds(self, result: Point) -> float:
+        return result.seconds
+
+    def do(self, seed: int) -> Point:
+        watch, images = Stopwatch(), len(self.training.dataset.train)
+        try:
+            run = self.training.do(seed)
+        except DivergedError:
+            return Point(images=images, factor=self.factor, seed=seed, run="", train_loss=math.inf, test_loss=math.inf,
+                         accuracy=0.0, seconds=watch.seconds())
+        metrics = run.record.metrics
+        return Point(images=images, factor=self.factor, seed=seed, run=run.record.key, train_loss=metrics.train_loss,
+                     test_loss=metrics.test_loss, accuracy=metrics.test_accuracy, seconds=self.training.seconds(run))
 
 
 def least(factors: Sequence[float], losses: Sequence[float]) -> float:

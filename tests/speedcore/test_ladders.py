@@ -226,16 +226,20 @@ def test_what_did_not_fit_is_said(store) -> None:
 # --- findings --------------------------------------------------------------------------------------------------------
 
 def test_verdicts_by_hand() -> None:
-    # Differences 1, 2, 3 points: mean 2, sd 1, Student's t(2) reaches 4.3027 · 1/√3 = 2.484: from −.484 to 4.484.
+    # Differences 1, 2, 3 points: mean 2, sd 1, Student's t(2) at 98 % reaches 6.9646 · 1/√3 = 4.021: from −2.021 to 6.021.
     wide = of_accuracy([(0.5, 0.51), (0.5, 0.52), (0.5, 0.53)])
     assert wide.value == pytest.approx(0.02) and wide.verdict == "cannot tell" and wide.pairs == 3
-    assert (wide.interval.low, wide.interval.high) == (pytest.approx(-0.00484, abs=1e-5), pytest.approx(0.04484, abs=1e-5))
+    assert (wide.interval.low, wide.interval.high) == (pytest.approx(-0.02021, abs=1e-5), pytest.approx(0.06021, abs=1e-5))
     assert of_accuracy([(0.5, 0.520), (0.5, 0.521), (0.5, 0.519)]).verdict == "helps"
     assert of_accuracy([(0.520, 0.5), (0.521, 0.5), (0.519, 0.5)]).verdict == "hurts"
-    # Ratios ½ and ½·1.02: less time is better, and the mean is geometric.
-    faster = of_time([(10, 5), (10, 5.1)])
-    assert faster.value == pytest.approx((0.5 * 0.51) ** 0.5) and faster.verdict == "helps"
-    assert of_time([(5, 10), (5.1, 10)]).verdict == "hurts"
+    # Ratios ½, ½·1.02 and ½·1.01: less time is better, and the mean is geometric.
+    faster = of_time([(10, 5), (10, 5.1), (10, 5.05)])
+    assert faster.value == pytest.approx((0.5 * 0.51 * 0.505) ** (1 / 3)) and faster.verdict == "helps"
+    assert of_time([(5, 10), (5.1, 10), (5.05, 10)]).verdict == "hurts"
+    # Two pairs promise nothing, however far from no change they lie.
+    assert (of_time([(10, 5), (10, 5.1)]).interval, of_time([(10, 5), (10, 5.1)]).verdict) == (None, "cannot tell")
+    # A change of a share is one of at most a share, whatever Student's t says of three.
+    assert of_accuracy([(0.9, 0.1), (0.9, 0.95), (0.9, 0.9)]).interval.low == -1
     single = of_time([(10, 5)])
     assert (single.value, single.interval, single.verdict) == (0.5, None, "cannot tell")
     assert of_time([]) is None and of_accuracy([]) is None

@@ -24,14 +24,6 @@ def test_mean_and_sd_of_a_small_sample() -> None:
     assert statistics.pooled_sd([[1], []]) is None
 
 
-def test_t_interval_of_three_values() -> None:
-    # sd 1, t(0.975, 2) = 4.302653: 2 ± 4.302653 / √3.
-    interval = statistics.t_interval([1, 2, 3])
-    assert interval.low == pytest.approx(2 - 4.302653 / math.sqrt(3), abs=1e-6)
-    assert interval.high == pytest.approx(2 + 4.302653 / math.sqrt(3), abs=1e-6)
-    assert statistics.t_interval([1.0]) is None
-
-
 def test_smallest_p_halves_with_every_pair() -> None:
     assert [statistics.smallest_p(n) for n in (1, 5, 6, 10)] == [1, 0.0625, 0.03125, 2 / 1024]
 
@@ -77,25 +69,80 @@ def test_holm_by_hand() -> None:
     assert statistics.holm([]) == []
 
 
-def test_bca_interval_holds_the_mean_and_is_repeatable() -> None:
-    sample = [0.1, 0.2, 0.4, 0.3, 0.2, 0.5, 0.25]
-    interval = statistics.bca_interval(sample)
-    assert min(sample) < interval.low < statistics.mean(sample) < interval.high < max(sample)
-    assert statistics.bca_interval(sample) == interval
-    # Shifting and scaling the sample does the same to the interval.
-    moved = statistics.bca_interval([10 * v - 1 for v in sample])
-    assert (moved.low, moved.high) == (pytest.approx(10 * interval.low - 1), pytest.approx(10 * interval.high - 1))
+def test_interval_of_symmetric_values_is_students() -> None:
+    # sd 1, t(0.99, 2) = 6.964557: 2 ± 6.964557 / √3.
+    interval = statistics.mean_interval([1, 2, 3])
+    assert interval.low == pytest.approx(2 - 6.964557 / math.sqrt(3), abs=1e-6)
+    assert interval.high == pytest.approx(2 + 6.964557 / math.sqrt(3), abs=1e-6)
+    # From six on at 95 %: −3, −2, −1, 1, 2, 3 have sd √(28 / 5), t(0.975, 5) = 2.570582; the sign flips' bounds are ±3.
+    assert 2.570582 * math.sqrt(28 / 5 / 6) < 3
+    interval = statistics.mean_interval([-3, -2, -1, 1, 2, 3])
+    assert (interval.low, interval.high) == (-3, 3)
+    # Of twice as many the sign flips' bounds are within: t(0.975, 11) = 2.200985, squares 2 · 28 over 11.
+    interval = statistics.mean_interval([-3, -2, -1, 1, 2, 3] * 2)
+    assert interval.high == pytest.approx(max(2.200985 * math.sqrt(56 / 11 / 12),
+                                              statistics.sign_flip_bounds([-3, -2, -1, 1, 2, 3] * 2)[1]), abs=1e-6)
 
 
-def test_interval_of_equal_differences_is_a_point() -> None:
-    interval = statistics.paired_interval([0.25] * 6)
-    assert (interval.low, interval.high) == (0.25, 0.25)
+def test_skewness_by_hand_and_by_scipy() -> None:
+    from scipy.stats import skew
+
+    assert statistics.skewness([0, 0, 3]) == pytest.approx(1 / math.sqrt(2))  # moments 2 and (−1 − 1 + 8) / 3
+    assert statistics.skewness([1, 2, 3]) == 0
+    assert statistics.skewness(sample := [0.1, 0.5, 0.2, 0.9, -3.0]) == pytest.approx(skew(sample))
 
 
-def test_kind_of_paired_interval_follows_the_number_of_pairs() -> None:
-    assert statistics.paired_interval([0.1]) is None
-    assert statistics.paired_interval([0.1, 0.2, 0.3]).kind == "Student's t"
-    assert statistics.paired_interval([0.1, 0.2, 0.3, 0.2, 0.1, 0.4]).kind == "BCa bootstrap"
+def test_interval_is_stretched_on_the_side_of_the_longer_tail() -> None:
+    # 0, 0, 3: mean 1, sd √3, so Student's reach is t(2) · √3 / √3, 6.964557 at 98 % and 4.302653 at 95; the third moment
+    # (−1 − 1 + 8) / 3 over (√2)³ is 1 / √2, of which 1.75 times is added.
+    interval = statistics.mean_interval([0, 0, 3])
+    assert interval.low == pytest.approx(1 - 6.964557, abs=1e-5)
+    assert interval.high == pytest.approx(1 + 6.964557 + 4.302653 * 1.75 / math.sqrt(2), abs=1e-4)
+    turned = statistics.mean_interval([0, 0, -3])
+    assert (turned.low, turned.high) == (pytest.approx(-interval.high), pytest.approx(-interval.low))
+
+
+@pytest.mark.parametrize("few", [[], [0.5], [0.5, 0.7], [0.25] * 3, [0.25] * 9, [0.1, 0.3 - 0.2, 0.1], [0.0] * 7])
+def test_too_few_or_equal_values_have_no_interval(few: list[float]) -> None:
+    assert statistics.mean_interval(few) is None
+
+
+def test_interval_of_a_share_stays_within_shares() -> None:
+    # Three runs of which one did not learn: Student's alone would go from −54 to 185 %.
+    interval = statistics.mean_interval([0.94, 0.92, 0.10], (0.0, 1.0))
+    assert (interval.low, interval.high) == (0, 1)
+    inside = statistics.mean_interval([0.94, 0.92, 0.93], (0.0, 1.0))
+    assert inside == statistics.mean_interval([0.94, 0.92, 0.93]) and 0 < inside.low < inside.high < 1
+
+
+@given(st.lists(values, min_size=6, max_size=9))
+def test_bounds_are_the_sign_flip_test_turned_round(differences: list[float]) -> None:
+    """A centre outside of the bounds is rejected, one inside is not."""
+    low, high = statistics.sign_flip_bounds(differences)
+    step = 1e-6
+    for centre, rejected in ((low - step, True), (high + step, True), (low, False), (high, False), ((low + high) / 2, False)):
+        p = statistics.sign_flip_p([d - centre for d in differences])
+        assert (p < statistics.ALPHA) is rejected, (centre, p)
+
+
+def test_bounds_of_six_values_are_the_least_and_the_greatest() -> None:
+    assert statistics.sign_flip_bounds([4.0, 9.0, 1.0, 2.0, 7.0, 3.0]) == (1, 9)
+    with pytest.raises(ValueError, match="need 6"):
+        statistics.sign_flip_bounds([1.0, 2.0, 3.0, 4.0, 5.0])
+
+
+def test_sampled_bounds_are_near_the_exact_ones(monkeypatch) -> None:
+    sample = [((7 * i) % 17) / 17 + (i % 3) / 10 for i in range(16)]
+    exact = statistics.sign_flip_bounds(sample)
+    monkeypatch.setattr(statistics, "_ENUMERATED", 15)
+    assert statistics.sign_flip_bounds(sample) == pytest.approx(exact, abs=0.05 * (exact[1] - exact[0]))
+
+
+@given(st.lists(values, min_size=6, max_size=10))
+def test_interval_without_zero_never_stands_beside_a_p_of_five_percent(differences: list[float]) -> None:
+    interval = statistics.mean_interval(differences)
+    if interval and not interval.low <= 0 <= interval.high:
+        assert statistics.sign_flip_p(differences) < statistics.ALPHA
 
 
 @pytest.mark.parametrize(("n", "rank"), [(6, 1), (8, 1), (9, 2), (10, 2), (15, 4), (30, 10), (100, 40)])
@@ -123,12 +170,12 @@ def test_interval_of_a_ratio() -> None:
 
 
 def test_interval_of_a_ratio_of_few_pairs() -> None:
-    assert statistics.ratio_interval([1.0], [2.0]) is None
-    # Logs of the ratios 1/4, 1/2, 1: mean log(1/2), sd log 2, t(0.975, 2) = 4.302653.
+    assert statistics.ratio_interval([1.0], [2.0]) is None and statistics.ratio_interval([1.0, 2.0], [2.0, 3.0]) is None
+    # Logs of the ratios 1/4, 1/2, 1: mean log(1/2), sd log 2, t(0.99, 2) = 6.964557.
     interval = statistics.ratio_interval([1.0, 2.0, 4.0], [4.0, 4.0, 4.0])
-    reach = math.exp(4.302653 * math.log(2) / math.sqrt(3))
+    reach = math.exp(6.964557 * math.log(2) / math.sqrt(3))
     assert (interval.low, interval.high) == (pytest.approx(0.5 / reach, rel=1e-5), pytest.approx(0.5 * reach, rel=1e-5))
-    assert interval.kind == "Student's t of log ratios"
+    assert interval.kind.endswith("of log ratios")
 
 
 def test_effect_size() -> None:

@@ -102,8 +102,8 @@ def test_verdicts(numbers: tuple, bound: float | None, verdict: str) -> None:
 
 def test_sentences_have_the_numbers() -> None:
     (found,) = answer([Question("it falls", "points", (1.0, 2.0, 3.0), digits=1)])
-    # Student's t with two degrees of freedom: 4.303 · 1 / √3 = 2.48 to both sides.
-    assert "Points: +2.0, 95 % interval −0.5 to +4.5, 3 seeds; too few seeds for an exact test, which needs 6" in found.sentence
+    # Student's t with two degrees of freedom at 98 %: 6.965 · 1 / √3 = 4.02 to both sides.
+    assert "Points: +2.0, 95 % interval −2.0 to +6.0, 3 seeds; too few seeds for an exact test, which needs 6" in found.sentence
     (six,) = answer([Question("it falls", "points", (1.0, 1.1, 1.2, 0.9, 1.3, 0.8))])
     assert "sign-flip test p = 0.031" in six.sentence  # 2 / 2^6
 
