@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 
 _HOMES = {
-    "heatmaps": "explain.methods", "candidate_layers": "explain.models", "METHODS": "explain.methods",
+    "heatmaps": "explain.methods", "candidate_layers": "explain.layers", "METHODS": "explain.methods",
     "explain_run": "explain.explaining", "explain_runs": "explain.explaining", "Explanation": "explain.artefact",
     "inspect": "explain.inspector", "compare": "explain.inspector", "Inspection": "explain.inspection",
 }

@@ -143,7 +143,7 @@ class _Work:
         predicted = logits.argmax(1)
         arrays = {"gallery_index": shown, "gallery_label": test.labels[shown], "gallery_predicted": predicted,
                   "gallery_confidence": logits.softmax(1).amax(1), "measured_index": measured}
-        both = self._maps(network, normalise(test.images[shown]), torch.stack([test.labels[shown], predicted], 1))
+        both = self._maps(network, normalise(test.images[shown]), [test.labels[shown], predicted])
         for name, module in named.items():
             arrays |= {f"{name}_{target}": both[module][:, i] for i, target in enumerate(artefact.TARGETS)}
 
@@ -152,7 +152,7 @@ class _Work:
             maps = {"true": self._maps(network, images, labels), "mirrored": self._maps(network, images.flip(-1), labels)}
         else:
             wrong = metrics.wrong_class(labels, len(self.dataset.classes))
-            trained = self._maps(network, images, torch.stack([labels, wrong], 1))
+            trained = self._maps(network, images, [labels, wrong])
             maps = {"true": {m: t[:, :1] for m, t in trained.items()},
                     "wrong_class": {m: t[:, 1:] for m, t in trained.items()},
                     "untrained": self._maps(self._ready(self._untrained(network, images[:100])), images, labels)}

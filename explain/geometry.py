@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from explain.models import answer, undisturbed
+from explain.layers import find_layers
+from explain.models import answer, undisturbed, unwrapped
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,10 @@ def extents(model: nn.Module, image: Float[Tensor, "1 c height width"], layers: 
 
     A model that pads its images first says so in `padding` (left, right, top, bottom), as `speedcore`'s do. Where the
     sizes on the way are not those that the strides explain (parallel strided branches, resizing), the layer's map and
-    all after it count as stretched over the image.
+    all after it count as stretched over the image. Raises ExplainError as `find_layers` does.
     """
+    model = unwrapped(model)
+    grids = {name: layer.grid for name, layer in find_layers(model, image, layers).items()}
     height, width = image.shape[2:]
     left, right, top, bottom = getattr(model, "padding", (0, 0, 0, 0))
     rows, columns = _Axis(height + top + bottom, 1.0, 0.5 - top), _Axis(width + left + right, 1.0, 0.5 - left)
@@ -79,7 +82,7 @@ def extents(model: nn.Module, image: Float[Tensor, "1 c height width"], layers: 
     def reach(name: str):
         def hook(module, inputs, output) -> None:
             found[name] = Extent.stretched((height, width))
-            if certain and output.shape[2:] == (rows.cells, columns.cells):
+            if certain and grids[name].shape(output.shape)[1:] == (rows.cells, columns.cells):
                 y, x = rows.first - rows.step / 2, columns.first - columns.step / 2
                 found[name] = Extent(y, x, y + rows.cells * rows.step, x + columns.cells * columns.step)
         return hook

@@ -24,14 +24,15 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from explain.models import ExplainError, check_targets, scores, target_scores
+from explain.layers import Layer
+from explain.models import ExplainError, scores, target_scores
 
 with warnings.catch_warnings():
     # captum's progress bars ask for notebook widgets and warn where there are none. None are used here.
     warnings.filterwarnings("ignore", message="IProgress not found")
     from captum.attr import LayerGradCam, LayerGradientXActivation
 
-Layers = dict[str, nn.Module]
+Layers = dict[str, Layer]
 
 
 def grad_cam(model: nn.Module, layers: Layers, images: Float[Tensor, "n c height width"], targets: Int64[Tensor, "n t"],
@@ -56,7 +57,6 @@ class _Recordings(nn.Module):
 def _of_recordings(model: nn.Module, layers: Layers, images: Tensor, targets: Tensor,
                    rule: type[LayerGradCam] | type[LayerGradientXActivation]) -> dict[str, Tensor]:
     found, activations = _recorded_pass(model, layers, images)
-    check_targets(targets, found.shape[1])
     recordings = _Recordings()
     maps: dict[str, list[Tensor]] = {name: [] for name in layers}
     for target in targets.unbind(1):
@@ -71,33 +71,56 @@ def _of_recordings(model: nn.Module, layers: Layers, images: Tensor, targets: Te
         for name, one in zip(layers, made if isinstance(made, tuple) else (made,), strict=True):
             # Grad-CAM comes summed over its channels, gradient times activation does not.
             maps[name].append(one.detach().float().sum(1, keepdim=True))
+    for (name, parts), cells in zip(maps.items(), activations, strict=True):
+        if not any(part.any() for part in parts) and not _is_joined(found, cells):
+            _check_without_influence(model, name, layers[name], images, found)
     return {name: torch.cat(parts, dim=1) for name, parts in maps.items()}
 
 
 def _recorded_pass(model: nn.Module, layers: Layers, images: Tensor) -> tuple[Float[Tensor, "n k"], tuple[Tensor, ...]]:
-    """Scores in fp32 and the output of each layer, joined by autograd from the first of these layers on."""
+    """Scores in fp32 and the cells of each layer, joined by autograd from the first of these layers on."""
     seen: dict[str, Tensor] = {}
 
-    def record(name: str) -> Callable:
+    def record(name: str, layer: Layer) -> Callable:
         def hook(module, inputs, output):
-            if name in seen:
-                raise ExplainError(f"layer '{name}' is used more than once in a pass; choose a layer used once: "
-                                   f"explain.candidate_layers lists them.")
-            if not isinstance(output, Tensor) or output.ndim != 4 or output[0, 0].numel() < 2:
-                what = f"of shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
-                raise ExplainError(f"layer '{name}' has no spatial map: its output is {what}, not (N, channels, h, w) with "
-                                   f"more than one cell; choose a layer that explain.candidate_layers lists.")
-            seen[name] = output if output.requires_grad else output.detach().requires_grad_()
-            return seen[name].clone()  # What comes next may work in place.
+            seen[name] = layer.grid.cells(output if output.requires_grad else output.detach().requires_grad_())
+            return layer.grid.output(seen[name]).clone()  # What comes next may work in place.
         return hook
 
     with ExitStack() as hooks:
-        for name, module in layers.items():
-            hooks.callback(module.register_forward_hook(record(name)).remove)
+        for name, layer in layers.items():
+            hooks.callback(layer.module.register_forward_hook(record(name, layer)).remove)
         found = scores(model, images)
-    if missing := [name for name in layers if name not in seen]:
-        raise ExplainError(f"layer '{missing[0]}' takes no part in the forward pass; choose one that "
-                           f"explain.candidate_layers lists.")
     if not found.requires_grad:
-        raise ExplainError("the scores do not depend on the chosen layers through autograd: does the model detach them?")
+        raise _unseen(next(iter(layers)))
     return found, tuple(seen[name] for name in layers)
+
+
+def _is_joined(found: Tensor, cells: Tensor) -> bool:
+    """Whether autograd knows a way from the scores to the cells; a gradient of zero is one too."""
+    return torch.autograd.grad(found.sum(), cells, retain_graph=True, allow_unused=True)[0] is not None
+
+
+def _check_without_influence(model: nn.Module, name: str, layer: Layer, images: Tensor, found: Tensor) -> None:
+    """Raises ExplainError if a layer that autograd does not see has influence on the scores: then zero is not the truth.
+
+    The layer's output is replaced by another, and the scores are asked for again.
+    """
+    def replaced(module, inputs, output):
+        other = torch.linspace(-1, 1, output.numel(), device=output.device).view(output.shape)
+        return (output + (1 + output.abs().amax()) * other).to(output.dtype)
+
+    handle = layer.module.register_forward_hook(replaced)
+    try:
+        with torch.no_grad():
+            other = scores(model, images)
+    finally:
+        handle.remove()
+    if not torch.allclose(other, found, equal_nan=True):
+        raise _unseen(name)
+
+
+def _unseen(name: str) -> ExplainError:
+    return ExplainError(f"the scores depend on layer '{name}', but not through autograd (a part of the model is quantised, "
+                        f"detached, or run under torch.no_grad or a checkpoint), so that its map would be zero; choose a layer "
+                        f"after that part, or occlusion, which takes no gradient.")

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import warnings
+from contextlib import ExitStack
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from explain.gradcam import Layers, grad_cam
-from explain.models import ExplainError, TargetScores
+from explain.models import ExplainError, TargetScores, answer, precise
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="IProgress not found")  # as in gradcam.py
@@ -24,6 +25,7 @@ STEPS = 32       # points on the path of integrated gradients
 SAMPLES = 16     # noisy copies of an image for SmoothGrad
 NOISE = 0.15     # their noise: standard deviation ÷ range of the image (Smilkov et al. use 0.1 to 0.2)
 SEED = 0
+_BY_RELUS, _OTHERS = "guided Grad-CAM is defined by the network's ReLUs", "choose grad-cam, hirescam or another method"
 
 Images = Float[Tensor, "n c height width"]
 Targets = Int64[Tensor, "n t"]
@@ -75,10 +77,7 @@ def guided_grad_cam(model: nn.Module, layers: Layers, images: Images, targets: T
     One guided pass serves all layers. Guided backpropagation lets only positive gradients through each `nn.ReLU`; it
     cannot see a ReLU that is no module, and a model without any is refused rather than shown its plain gradient.
     """
-    if not any(isinstance(module, nn.ReLU) for module in model.modules()):
-        raise ExplainError("guided Grad-CAM is defined by the network's ReLUs, and this model has no nn.ReLU module; choose "
-                           "grad-cam, hirescam or another method.")
-    method = GuidedBackprop(TargetScores(model))
+    method = _Guided(model, images)
     coarse = grad_cam(model, layers, images, targets)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU")  # captum removes them itself
@@ -88,11 +87,42 @@ def guided_grad_cam(model: nn.Module, layers: Layers, images: Images, targets: T
             for name, maps in coarse.items()}
 
 
+class _Guided(GuidedBackprop):
+    """captum's, on those ReLUs alone that the image reaches: it would fail on one that is given weights or constants only."""
+
+    def __init__(self, model: nn.Module, images: Images):
+        super().__init__(TargetScores(model))
+        self._reached = _reached_relus(model, images)
+
+    def _register_hooks(self, module: nn.Module) -> None:
+        if module in self._reached:
+            super()._register_hooks(module)
+
+
+def _reached_relus(model: nn.Module, images: Images) -> set[nn.ReLU]:
+    """The nn.ReLU modules whose input depends on the image. Raises ExplainError if there is none, or one is also used apart."""
+    relus = {module: name for name, module in model.named_modules() if isinstance(module, nn.ReLU)}
+    if not relus:
+        raise ExplainError(f"{_BY_RELUS}, and this model has no nn.ReLU module; {_OTHERS}.")
+    reached, apart = set(), set()
+    with ExitStack() as hooks:
+        for module in relus:
+            hooks.callback(module.register_forward_pre_hook(
+                lambda module, inputs: (reached if inputs[0].requires_grad else apart).add(module)).remove)
+        answer(model, _leaf(images[:1]))
+    if not reached:
+        raise ExplainError(f"{_BY_RELUS}, and the image reaches no nn.ReLU module of this model; {_OTHERS}.")
+    if both := reached & apart:
+        raise ExplainError(f"ReLU '{relus[both.pop()]}' is used on what depends on the image and on what does not, and guided "
+                           f"Grad-CAM cannot tell its calls apart; {_OTHERS}.")
+    return reached
+
+
 def _each(targets: Targets, of) -> Float[Tensor, "n t height width"]:
     """Maps for one target after the other, colour channels summed."""
-    return torch.cat([of(target).detach().float().sum(1, keepdim=True) for target in targets.unbind(1)], dim=1)
+    return torch.cat([of(target).detach().sum(1, keepdim=True).float() for target in targets.unbind(1)], dim=1)
 
 
 def _leaf(images: Tensor) -> Tensor:
-    """The images in fp32, with a gradient of their own: captum would warn, and set it on what it was given."""
-    return images.detach().float().requires_grad_()
+    """The images with a gradient of their own: captum would warn, and set it on what it was given."""
+    return precise(images).detach().requires_grad_()

@@ -7,16 +7,24 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from explain import gradcam, gradients, perturbation
-from explain.models import ExplainError, check_images, layer_names, target_table, undisturbed, usable
+from explain.layers import Layer, find_layers
+from explain.models import (
+    ExplainError,
+    check_images,
+    first_sentence,
+    raw_scores,
+    too_many,
+    undisturbed,
+    unwrapped,
+    usable,
+)
+from explain.targets import Targets, target_table
 
 BATCH = 250
-# On a processor convolutions and poolings are quicker channels last. A model that regroups its activations with `view` fails so;
-# then its images are taken as they come.
-_LAYOUTS = (torch.channels_last, torch.preserve_format)
 
 
 @dataclass(frozen=True)
@@ -76,14 +84,14 @@ METHODS = {method.name: method for method in (
 )}
 
 
-def heatmaps(model: nn.Module, images: Float[Tensor, "n c height width"],
-             targets: int | Int64[Tensor, " n"] | Int64[Tensor, "n t"], layers: Sequence[str] | None = None,
-             method: str = "grad-cam", batch_size: int = BATCH,
+def heatmaps(model: nn.Module, images: Float[Tensor, "n c height width"], targets: Targets,
+             layers: Sequence[str] | None = None, method: str = "grad-cam", batch_size: int = BATCH,
              observer: Callable[[int], None] | None = None) -> dict[str, Float[Tensor, "n t h w"]]:
     """Signed maps of any model that takes images and returns scores: name -> fp32 (N, 1, h, w) on the CPU.
 
-    images: what the model takes, normalised as it was trained. targets: a class for all images, one an image, or T an
-    image (N, T), which give (N, T, h, w). method: a name in `METHODS`. grad-cam and hirescam explain layers, one map
+    images: what the model takes, normalised as it was trained. targets: a class for all images, one an image (N,), or T an image,
+    (N, T) or a list of T tensors (N,), which give (N, T, h, w); of a model with one logit, class 1 is the logit and class 0, the
+    negative side, its negative. method: a name in `METHODS`. grad-cam and hirescam explain layers, one map
     under the name of each, at the layer's own resolution; guided-grad-cam likewise, at the image's; saliency, smoothgrad,
     integrated-gradients and occlusion explain the image, under the single key "image", at the image's resolution.
     layers: module paths ("stages.0"); None takes those that the model names in `explain_layers`, and if it names none,
@@ -95,39 +103,41 @@ def heatmaps(model: nn.Module, images: Float[Tensor, "n c height width"],
     of the last layer sum to the score without its bias. Under a global max-pool HiResCAM's still do, but Grad-CAM spreads
     the weight of the one cell that was read over all cells in which a channel is active (explain/gradcam.py).
 
-    The model is explained in eval mode, on its own device and in its own type, and leaves as it came, also after an
-    exception. On a processor it is given images laid out channels last if it takes them: that is quicker, and rounds otherwise. A
+    The model is explained in eval mode, on its own device, in its own type, and on images laid out in memory as they are given
+    (`images.to(memory_format=torch.channels_last)` is often quicker on a processor, and rounds otherwise); it leaves as it came,
+    also after an exception. First of all it is asked about one image, to find out what it returns and how its layers are read. A
     map of a model or image that is not finite is not finite either: `explain.metrics.is_dead` says so. Raises ExplainError.
     """
     chosen = method_of(method)
     if batch_size < 1:
         raise ExplainError(f"batch_size must be at least 1, found {batch_size}.")
     check_images(images)
-    named = _layers(chosen, model, images, layers)
-    table = target_table(targets, len(images))
+    model = unwrapped(model)
     parts: dict[str, list[Tensor]] = {}
     step = max(1, batch_size // chosen.forward)
     with undisturbed(model) as device:
-        layouts = _LAYOUTS if device.type == "cpu" else _LAYOUTS[-1:]
+        with torch.no_grad():
+            table = target_table(targets, len(images), raw_scores(model, usable(images[:1]).to(device)).shape[1])
+        named = _layers(chosen, model, images, layers)
         for start in range(0, len(images), step):
             batch, classes = (usable(each[start:start + step]).to(device) for each in (images, table))
-            made, layouts = _made(chosen, model, named, batch, classes, batch_size, layouts)
-            for name, maps in made.items():
+            for name, maps in _made(chosen, model, named, batch, classes, batch_size).items():
                 parts.setdefault(name, []).append(maps.cpu())
             if observer:
                 observer(min(start + step, len(images)))
     return {name: torch.cat(part) for name, part in parts.items()}
 
 
-def _made(method: Method, model: nn.Module, named: dict[str, nn.Module], batch: Tensor, classes: Tensor, at_once: int,
-          layouts: Sequence[torch.memory_format]) -> tuple[dict[str, Tensor], Sequence[torch.memory_format]]:
-    """Maps of a batch in the first of `layouts` that the model takes; and those of them that are left for the next batch."""
+def _made(method: Method, model: nn.Module, named: dict[str, Layer], batch: Tensor, classes: Tensor,
+          at_once: int) -> dict[str, Tensor]:
+    """Maps of a batch. Raises ExplainError where autograd cannot find its way back."""
     try:
-        return method.make(model, named, batch.to(memory_format=layouts[0]), classes, at_once), layouts
-    except ExplainError:
-        if len(layouts) == 1:
-            raise
-        return _made(method, model, named, batch, classes, at_once, layouts[1:])
+        return method.make(model, named, batch, classes, at_once)
+    except torch.OutOfMemoryError as error:
+        raise too_many(batch) from error
+    except RuntimeError as error:
+        raise ExplainError(f"the score cannot be differentiated: {first_sentence(error)}; choose a layer outside of what stands "
+                           f"in the way (torch.utils.checkpoint, a quantised or detached part), or occlusion.") from error
 
 
 def method_of(name: str) -> Method:
@@ -137,10 +147,9 @@ def method_of(name: str) -> Method:
     return METHODS[name]
 
 
-def _layers(method: Method, model: nn.Module, images: Tensor, layers: Sequence[str] | None) -> dict[str, nn.Module]:
+def _layers(method: Method, model: nn.Module, images: Tensor, layers: Sequence[str] | None) -> dict[str, Layer]:
     if method.layers:
-        known = dict(model.named_modules())
-        return {name: known[name] for name in layer_names(model, images, layers)}
+        return find_layers(model, images, layers)
     if layers is not None:
         raise ExplainError(f"method '{method.name}' explains the image and takes no layers; leave them out, or choose "
                            f"{', '.join(name for name, m in METHODS.items() if m.layers)}.")

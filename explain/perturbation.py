@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from explain.gradcam import Layers
 from explain.gradients import IMAGE
-from explain.models import TargetScores
+from explain.models import TargetScores, precise
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="IProgress not found")  # as in gradcam.py
@@ -27,7 +27,7 @@ def occlusion(model: nn.Module, layers: Layers, images: Float[Tensor, "n c heigh
     method = Occlusion(TargetScores(model, summed=False))
     window, stride = window_of(tuple(images.shape[2:]))
     channels = images.shape[1]
-    made = [method.attribute(images.float(), sliding_window_shapes=(channels, *window), strides=(channels, *stride),
+    made = [method.attribute(precise(images), sliding_window_shapes=(channels, *window), strides=(channels, *stride),
                              perturbations_per_eval=max(1, at_once // len(images)), additional_forward_args=target)
             for target in targets.unbind(1)]
     # All channels go at once, so each holds the same fall: one is the map.

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from explain.geometry import Extent, extents
 from explain.methods import heatmaps, method_of
 from explain.metrics.randomisation import randomised
-from explain.models import check_images, scores, target_table, undisturbed, usable
+from explain.models import check_images, raw_scores, undisturbed, unwrapped, usable
+from explain.targets import target_table
 
 Explainer = Callable[[Float[Tensor, "n c height width"], Int64[Tensor, " n"]], Float[Tensor, "n h w"]]
 GAUSSIAN_SIGMA = 5.0  # pixels
@@ -69,14 +70,14 @@ def control_explainers(model: nn.Module, layer: str | None = None, method: str =
     Of the controls those that can be made of a single image: not another image's map, whose values are those of "true" in
     another order. layer: None for methods that explain the image. untrained, options: as `control_maps`.
     """
-    layers = None if layer is None else [layer]
+    layers, model = None if layer is None else [layer], unwrapped(model)
     nothing = randomised(model, seed=0) if untrained is None else untrained
 
     def true(images, targets, network=model):
         return next(iter(heatmaps(network, images, targets, layers, method, **options).values()))[:, 0]
 
     return {"true": true,
-            "wrong_class": lambda images, targets: true(images, wrong_class(targets, _classes(model, images))),
+            "wrong_class": lambda images, targets: true(images, wrong_class(targets, max(2, _logits(model, images)))),
             "untrained": lambda images, targets: true(images, targets, nothing),
             "uniform": lambda images, targets: torch.ones(len(images), *images.shape[2:]),
             "gaussian": lambda images, targets: bell(*[tuple(images.shape[2:])] * 2).float().expand(len(images), -1, -1)}
@@ -91,9 +92,11 @@ def control_maps(model: nn.Module, images: Float[Tensor, "n c height width"], la
     Cost: three maps an image. Raises ExplainError.
     """
     check_images(images)
-    labels = target_table(labels, len(images))[:, 0]
-    other = wrong_class(labels, _classes(model, images))
-    both = heatmaps(model, images, torch.stack([labels, other], 1), layers, method, **options)
+    model = unwrapped(model)
+    logits = _logits(model, images)
+    labels = target_table(labels, len(images), logits)[:, 0]
+    other = wrong_class(labels, max(2, logits))
+    both = heatmaps(model, images, [labels, other], layers, method, **options)
     nothing = heatmaps(randomised(model, seed=0) if untrained is None else untrained, images, labels, layers, method, **options)
     size = tuple(images.shape[2:])
     places = extents(model, images[:1], list(both)) if method_of(method).grid == "layer" else {}
@@ -101,6 +104,7 @@ def control_maps(model: nn.Module, images: Float[Tensor, "n c height width"], la
                             places.get(name)) for name, maps in both.items()}
 
 
-def _classes(model: nn.Module, images: Tensor) -> int:
+def _logits(model: nn.Module, images: Tensor) -> int:
+    """Scores that the model returns an image."""
     with undisturbed(model) as device, torch.no_grad():
-        return scores(model, usable(images[:1]).to(device)).shape[1]
+        return raw_scores(model, usable(images[:1]).to(device)).shape[1]

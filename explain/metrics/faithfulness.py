@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from explain.geometry import Extent
 from explain.metrics.basics import drawn, is_dead, rounded
-from explain.models import ExplainError, TargetScores, scores, undisturbed, usable
+from explain.models import ExplainError, TargetScores, check_targets, precise, probabilities, undisturbed, usable
 
 STEPS = 16    # of deletion and insertion
 SAMPLES = 32  # squares of infidelity
@@ -23,6 +23,7 @@ def deletion(model: nn.Module, images: Images, targets: Targets, maps: Maps, ext
              steps: int = STEPS, ground: float | Tensor = 0.0, batch_size: int = 250) -> Float64[Tensor, " n"]:
     """Area under the target's probability as pixels are replaced by `ground`, those with the most evidence first.
 
+    Probability: softmax of the scores; of a model with one logit sigmoid for class 1, the rest for class 0.
     In `steps` equal steps, by the trapezoidal rule over the share of replaced pixels, 0..1. ground: 0 is the mean colour
     of normalised images; or a tensor that broadcasts to the images (blurred ones, say). Ties are replaced in one fixed
     random order, the same for all images and networks. NaN for dead maps.
@@ -51,8 +52,8 @@ def infidelity(model: nn.Module, images: Images, targets: Targets, maps: Maps, e
     with undisturbed(model) as device:
         asked = TargetScores(model, summed=False)
         for rows in torch.arange(len(images)).split(step):
-            some, classes = usable(images[rows]).float().to(device), targets[rows].to(device)
-            given = values[rows].float().to(device)[:, None].expand_as(some).contiguous()
+            some, classes = precise(usable(images[rows])).to(device), targets[rows].to(device)
+            given = values[rows].to(some)[:, None].expand_as(some).contiguous()
 
             def perturbed(inputs):
                 taken = squares.to(inputs)[:, None].repeat(len(inputs) // samples, channels, 1, 1)
@@ -79,7 +80,8 @@ def _area(model: nn.Module, images: Tensor, targets: Tensor, maps: Tensor, exten
             first = torch.stack([place[rows] < count for count in counts], 1)[:, :, None]  # (n, steps + 1, 1, H, W)
             image, other = (usable(each[rows]).to(device)[:, None] for each in (images, blank))
             mixed = torch.where((first if inserted else ~first).to(device), image, other).flatten(0, 1)
-            answered = scores(model, mixed).softmax(1).cpu().double().view(len(rows), steps + 1, -1)
+            answered = probabilities(model, mixed).cpu().double().view(len(rows), steps + 1, -1)
+            check_targets(targets[rows], answered.shape[2])
             parts.append(answered.gather(2, targets[rows].cpu()[:, None, None].expand(-1, steps + 1, 1))[..., 0])
     return torch.trapezoid(torch.cat(parts), dx=1 / steps, dim=1).masked_fill(is_dead(maps), torch.nan)
 

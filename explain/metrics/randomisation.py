@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from explain.methods import heatmaps
 from explain.metrics.basics import is_dead, rank_correlation
-from explain.models import ExplainError, answer, undisturbed
+from explain.models import ExplainError, answer, undisturbed, unwrapped
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ def parameter_randomisation(model: nn.Module, images: Float[Tensor, "n c height 
     all others as trained. observer: called with steps done and in all. options: of `heatmaps`. The model is not touched:
     copies are. Cost: one map an image for each module with weights, and one. Raises ExplainError.
     """
+    model = unwrapped(model)
     modules = weighted_modules(model, images)
     if not modules:
         raise ExplainError("this model has no weights, so there is nothing to draw anew.")
@@ -66,7 +67,7 @@ def randomised(model: nn.Module, names: Sequence[str] | None = None, seed: int =
 
     Modules that cannot be reset have their trained values shuffled. torch's generators are left as they were.
     """
-    made = copy.deepcopy(model)
+    made = copy.deepcopy(unwrapped(model))
     wanted = None if names is None else set(names)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)

@@ -94,7 +94,7 @@ def _measure(run: Run, dataset: Dataset, outcome: Outcome, device: str, images_p
     if outcome.target == "predicted":
         targets = torch.from_numpy(run.predictions["logits"])[rows].argmax(1)
     measure, module = _MEASURES[outcome.measure], network.explain_layers[outcome.layer]
-    wanted = torch.stack([targets, metrics.wrong_class(targets, len(dataset.classes))], 1)
+    wanted = [targets, metrics.wrong_class(targets, len(dataset.classes))]
     true, wrong = heatmaps(network, images, wanted, [module], outcome.method)[module].unbind(1)
     made = _Made(network, images, targets, true, module, extents(network, images[:1], [module])[module], dataset, rows,
                  outcome.method)

@@ -104,7 +104,8 @@ def test_occlusion_of_a_sum_of_pixels_is_the_mean_sum_of_the_squares_that_cover_
     expected = F.conv_transpose2d(falls, torch.ones(1, 1, 2, 2)) / F.conv_transpose2d(
         torch.ones_like(falls), torch.ones(1, 1, 2, 2))
     for n in (1, 3):  # one image alone is a case of its own for captum
-        found = heatmaps(Sum(), images[:n], torch.tensor([[0, 1]] * n), method="occlusion")["image"]
+        both = [torch.zeros(n, dtype=torch.int64), torch.ones(n, dtype=torch.int64)]  # rows of 0, 1 could be one-hot
+        found = heatmaps(Sum(), images[:n], both, method="occlusion")["image"]
         close(found[:, :1], expected[:n])
         close(found[:, 1:], -expected[:n])
 
@@ -236,11 +237,13 @@ def test_cost_is_what_the_table_says(method):
     shares = 3 if not told.shared else 1
     # Grad-CAM inside the guided one shares its forward pass over targets; guided backpropagation does not.
     forward = 2 * (3 + 1) if method == "guided-grad-cam" else 2 * told.forward * shares
-    assert model.forward_images == forward
+    # One image beforehand: what the model returns, how layers are read (at three sizes), which ReLUs are reached.
+    asked = 1 + 3 * told.layers + (method == "guided-grad-cam")
+    assert model.forward_images == forward + asked
     assert model.backward_images == 2 * told.backward * 3
     model.forward_images = model.backward_images = 0
     heatmaps(model, images, 0, given(method), method)
-    assert (model.forward_images, model.backward_images) == (2 * told.forward, 2 * told.backward)
+    assert (model.forward_images, model.backward_images) == (2 * told.forward + asked, 2 * told.backward)
 
 
 @pytest.mark.parametrize("method", METHODS)
