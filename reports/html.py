@@ -7,10 +7,12 @@ import hashlib
 import re
 from functools import cache
 from pathlib import Path
+from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup, escape
 
+from reports.figures.themes import dark
 from reports.model import ReportModel
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -21,7 +23,7 @@ def page(model: ReportModel) -> str:
     script = _text("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return _environment().get_template("page.html.j2").render(
-        model=model, screen=Markup(_text("screen.css")), style=Markup(_text("report.css")),
+        model=model, themed=True, screen=Markup(_text("screen.css")), style=Markup(_text("report.css")),
         paper=Markup(_text("print.css")),
         script=Markup(script), script_hash=digest, data=Markup(model.data.replace("<", "\\u003c")))
 
@@ -29,14 +31,15 @@ def page(model: ReportModel) -> str:
 def paper(model: ReportModel) -> str:
     """The HTML that becomes the PDF: the same body, styles for paper only."""
     return _environment().get_template("paper.html.j2").render(
-        model=model, style=Markup(_text("report.css")), paper=Markup(_text("print.css")), fonts=Markup(_font_rules()))
+        model=model, themed=False, style=Markup(_text("report.css")), paper=Markup(_text("print.css")),
+        fonts=Markup(_font_rules()))
 
 
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True,
                                      lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters["prose"] = prose
+    environment.filters.update(prose=prose, address=address, dark=lambda svg: address(dark(svg)))
     return environment
 
 
@@ -45,6 +48,11 @@ def prose(text: str) -> Markup:
     safe = str(escape(text))
     safe = re.sub(r"`([^`]+)`", r"<code>\1</code>", safe)
     return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", safe))
+
+
+def address(svg: str) -> str:
+    """A drawing as an address that holds it whole, fit for `src` and `srcset`, where blanks divide addresses."""
+    return "data:image/svg+xml," + quote(svg, safe="/:;=,()!*+-._~'@&?$")
 
 
 def _text(name: str) -> str:

@@ -10,7 +10,6 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
-from urllib.parse import quote
 
 
 @dataclass(frozen=True)
@@ -122,10 +121,6 @@ class FigureSpec:
     alt: str
     caption: str
     data: Mapping[str, object] = field(default_factory=dict)
-
-    @property
-    def src(self) -> str:
-        return "data:image/svg+xml," + quote(self.svg, safe=" /:;=,()!*+-._~'@&?$")
 
 
 @dataclass(frozen=True)

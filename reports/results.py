@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Literal
 
+from reports import gate
 from speedcore.errors import RunError
 from speedcore.runs import DataRecord, Run
 
@@ -29,11 +30,22 @@ Status = Literal["complete", "partial", "smoke"]
 
 @dataclass(frozen=True)
 class Missing:
-    """A data set that was asked for and is not in the report."""
+    """A data set that was asked for and is not in the report; or, where `what` names it, a part of one: "heatmaps"."""
 
     dataset: str
     reason: str
     remedy: str
+    what: str = ""
+
+    @property
+    def title(self) -> str:
+        """What is missing, as a sentence begins with it."""
+        return f"{self.what[:1].upper()}{self.what[1:]} of {title_of(self.dataset)}" if self.what else title_of(self.dataset)
+
+    @property
+    def sentence(self) -> str:
+        """Why, and what to do."""
+        return " ".join(text if text.endswith((".", "`")) else f"{text}." for text in (self.reason, self.remedy) if text)
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,7 @@ class Inputs:
     command line that makes this report again. environment: `provenance.collect`. ladders: climbs, a chapter each.
     studies: results of studies that are no climb, a chapter each. shortcuts: studies of planted shortcuts, shown before any
     heatmaps. registered: studies of the preregistered claim. diverged: pairs of which a run came to no finite number, in
-    sentences, by data set.
+    sentences, by data set. folders: of this machine, whose paths no rendering shows.
     """
 
     datasets: Mapping[str, Dataset]
@@ -64,6 +76,7 @@ class Inputs:
     shortcuts: tuple[StudyRecord, ...] = ()
     registered: tuple[ClaimRecord, ...] = ()
     diverged: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    folders: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,9 +98,11 @@ class Pair:
 
 @dataclass(frozen=True)
 class DatasetResults:
-    """All that the report knows of one data set. `arms` holds only arms that have runs, each sorted by seed."""
+    """All that the report knows of one data set. `arms` holds only arms that have runs, each sorted by seed. slug: its name in
+    ids and links, like no other's of the report."""
 
     name: str
+    slug: str
     record: DataRecord
     arms: Mapping[str, tuple[Run, ...]]
     dataset: Dataset | None = None
@@ -97,9 +112,10 @@ class DatasetResults:
     def title(self) -> str:
         return title_of(self.name)
 
-    @property
-    def slug(self) -> str:
-        return slug(self.name)
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes as they are shown."""
+        return gate.labels(self.record.classes)
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -143,9 +159,15 @@ class Results:
 
 
 def load(inputs: Inputs) -> Results:
-    """Check that the runs belong together and group them. Raises RunError naming the runs that do not."""
-    names = list(dict.fromkeys(run.record.data.name for run in inputs.runs))
-    return Results(inputs, tuple(_one(name, inputs) for name in sorted(names, key=_rank)))
+    """Check that the runs belong together and group them, all text through the gate. Raises RunError naming the runs that do
+    not."""
+    inputs = gate.inputs(inputs)
+    names = sorted({run.record.data.name for run in inputs.runs}, key=_rank)
+    slugs: dict[str, str] = {}
+    for name in names:
+        plain = slug(name)
+        slugs[name] = plain if plain not in slugs.values() else f"{plain}-{len(slugs) + 1}"
+    return Results(inputs, tuple(_one(name, slugs[name], inputs) for name in names))
 
 
 def _rank(name: str) -> tuple[int, str]:
@@ -153,7 +175,7 @@ def _rank(name: str) -> tuple[int, str]:
     return (known.index(name) if name in known else len(known), name)
 
 
-def _one(name: str, inputs: Inputs) -> DatasetResults:
+def _one(name: str, slug: str, inputs: Inputs) -> DatasetResults:
     runs = [run for run in inputs.runs if run.record.data.name == name]
     first = runs[0]
     seen: dict[tuple[str, int], Run] = {}
@@ -177,15 +199,15 @@ def _one(name: str, inputs: Inputs) -> DatasetResults:
         raise RunError(f"the images of '{name}' are not those that {first.path} was trained on; load the same files.")
     keys = {run.record.key for run in runs}
     explanations = {e.record.run: e for e in inputs.explanations if e.record.run in keys}
-    return DatasetResults(name, first.record.data, {arm: members for arm, members in arms.items() if members}, dataset,
+    return DatasetResults(name, slug, first.record.data, {arm: members for arm, members in arms.items() if members}, dataset,
                           explanations)
 
 
 def title_of(name: str) -> str:
     """How people write the name of a data set."""
     if name.startswith("folder:"):
-        return f"Folder “{PurePath(name.removeprefix('folder:')).name or name}”"
-    return TITLES.get(name, name)
+        return f"Folder “{gate.label(PurePath(name.removeprefix('folder:')).name or name)}”"
+    return TITLES.get(name) or gate.label(name)
 
 
 def slug(text: str) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import re
-from collections import Counter
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,12 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reports.figures.svg import compact
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WIDTH = 6.5  # inches: the text width of an A4 page
-_FAMILY = "'DejaVu Sans', Verdana, Arial, sans-serif"
 _STYLE = Path(__file__).parent / "report.mplstyle"
 
 
@@ -66,42 +66,11 @@ def drawing(height: float, title: str, width: float = WIDTH) -> Iterator[Drawing
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with rc_context(_style()):
+    with rc_context(_style()), warnings.catch_warnings():
+        # Text stays text, in whatever fonts its reader has: what this one lacks is only measured by its box.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
         work = Drawing(Figure(figsize=(width, height), layout="constrained"))
         yield work
         text = io.StringIO()
         FigureCanvasSVG(work.figure).print_svg(text, metadata={"Date": None, "Creator": None, "Title": title})
-    work.svg = _compact(text.getvalue())
-
-
-def _compact(svg: str) -> str:
-    """Without prologue, comments, metadata and unused ids, coordinates to a hundredth of a point; the same picture.
-
-    Text stays text: small, sharp and searchable. Its `font` shorthand is spelt out, because WeasyPrint reads the long
-    names only.
-    """
-    svg = svg[svg.index("<svg"):]
-    svg = re.sub(r"\s*(<metadata>.*?</metadata>|<!--.*?-->)", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"(?<=[ \n])d=\"[^\"]*\"", lambda m: re.sub(r"(\.\d\d)\d+", r"\1", m[0]).replace("\n", ""), svg)
-    svg = re.sub(r"\b(x|y|width|height)=\"(-?\d+\.\d\d)\d+\"", r'\1="\2"', svg)
-    svg = re.sub(r"(rotate|translate)\([^)]*\)", lambda m: re.sub(r"(\.\d\d)\d+", r"\1", m[0]), svg)
-    svg = re.sub(r"font: (?:(\d+) )?([\d.]+)px [^;\"]+", _long_font, svg)
-    svg = svg.replace("<style type=\"text/css\">", f"<style type=\"text/css\">text{{font-family: {_FAMILY}}}", 1)
-    svg = re.sub(r"; text-anchor: start| transform=\"rotate\(-?0 [^\"]*\"|<g>\s*</g>|<g/>", "", svg)
-    svg = _shared_styles(svg)
-    used = set(re.findall(r"#([\w-]+)", svg))
-    svg = re.sub(r" id=\"([^\"]*)\"", lambda m: m[0] if m[1] in used else "", svg)
-    return re.sub(r"\n\s*", "\n", svg).strip()
-
-
-def _shared_styles(svg: str) -> str:
-    """Styles that stand on several elements become classes."""
-    counts = Counter(re.findall(r" style=\"([^\"]*)\"", svg))
-    classes = {style: f"s{i}" for i, (style, n) in enumerate(counts.items()) if n > 1}
-    svg = re.sub(r" style=\"([^\"]*)\"", lambda m: f' class="{classes[m[1]]}"' if m[1] in classes else m[0], svg)
-    rules = "".join(f".{name}{{{style}}}" for style, name in classes.items())
-    return svg.replace("</style>", rules + "</style>", 1)
-
-
-def _long_font(match: re.Match) -> str:
-    return f"font-size: {match[2]}px" + (f"; font-weight: {match[1]}" if match[1] else "")
+    work.svg = compact(text.getvalue())

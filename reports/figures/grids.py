@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from reports.figures.canvas import ARM_STYLES, drawing
+from reports.figures.svg import DATA
 
 
 def confusion(title: str, classes: Sequence[str], shares: Mapping[str, np.ndarray]) -> str:
@@ -24,7 +25,7 @@ def confusion(title: str, classes: Sequence[str], shares: Mapping[str, np.ndarra
         for ax, (arm, matrix) in zip(axes, shares.items(), strict=False):
             errors = np.ma.masked_where(np.eye(k, dtype=bool), matrix)
             mesh = ax.pcolormesh(errors, cmap="YlOrBr", vmin=0, vmax=worst, edgecolors="white", linewidth=0.5,
-                                 clip_on=False)
+                                 clip_on=False, gid=DATA)
             for i in range(k):
                 for j in range(k):
                     text = _cell(matrix[i, j], i == j)
@@ -32,7 +33,7 @@ def confusion(title: str, classes: Sequence[str], shares: Mapping[str, np.ndarra
                     if text:
                         ax.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=size,
                                 fontweight="bold" if i == j else "normal", color="white" if dark else "#222222",
-                                in_layout=False)
+                                in_layout=False, gid=None if i == j else DATA)
             ax.set_xticks(np.arange(k) + 0.5, classes, rotation=55, ha="right", rotation_mode="anchor", fontsize=6.5)
             ax.set_yticks(np.arange(k) + 0.5, classes, fontsize=6.5)
             ax.set_aspect("equal")

@@ -145,7 +145,7 @@ def _gallery(one: DatasetResults, sides: dict[str, Explanation]) -> Gallery:
     for position, group in enumerate(first.record.gallery.groups):
         rows = range(row, row + len(group.indices))
         row += len(group.indices)
-        looks = tuple(_look(sides, r, images[r], coloured) for r in _few(list(rows), labels))
+        looks = tuple(_look(one.classes, sides, r, images[r], coloured) for r in _few(list(rows), labels))
         # The first group holds the images of each class, of which fewer are shown here than were kept.
         title = group.title if position else "one of each class"
         groups.append(LookGroup(title[:1].upper() + title[1:], looks))
@@ -167,14 +167,14 @@ def _few(rows: list[int], labels: np.ndarray) -> list[int]:
     return list(by_class.values()) if balanced and len(by_class) > 1 else rows[:_MOST_MISTAKES]
 
 
-def _look(sides: dict[str, Explanation], row: int, image: np.ndarray, coloured: dict) -> Look:
+def _look(classes: Sequence[str], sides: dict[str, Explanation], row: int, image: np.ndarray, coloured: dict) -> Look:
     first = next(iter(sides.values()))
     index, label = int(first.arrays["gallery_index"][row]), int(first.arrays["gallery_label"][row])
-    truth = first.record.classes[label]
+    truth = classes[label]
     made = []
     for arm, e in sides.items():
         predicted, sure = int(e.arrays["gallery_predicted"][row]), float(e.arrays["gallery_confidence"][row])
-        answer = f"{e.record.classes[predicted]}, {f.percent(sure, 0)}"
+        answer = f"{classes[predicted]}, {f.percent(sure, 0)}"
         maps = tuple(Picture(png(coloured[arm, layer][row].transpose(2, 0, 1), colours=_COLOURS),
                              f"Map of the {layer} layer, {ARM_LABELS[arm]}, for {truth}; it answered {answer}")
                      for layer in LAYERS)

@@ -33,7 +33,7 @@ def block(one: DatasetResults, arms: Mapping[str, Sequence[Explanation]]) -> Pic
     means = {arm: np.mean([e.arrays[f"{LAYER}_class_mean"][shown] for e in made], axis=0, dtype=np.float64).astype(np.float32)
              for arm, made in arms.items()}
     scale, extent = Scale.of(list(means.values())), explained[0].record.layers[LAYER].extent
-    names = [explained[0].record.classes[label] for label in shown]
+    names = [one.classes[label] for label in shown]
     strips = [_strip("mean image", backs, [f"Mean image of {name}" for name in names])]
     for arm, maps in means.items():
         coloured = overlay(backs, maps, scale, extent).transpose(0, 3, 1, 2)

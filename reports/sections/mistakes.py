@@ -40,7 +40,7 @@ def _shares(counts: Int64[np.ndarray, "k k"]) -> Float[np.ndarray, "k k"]:
 
 
 def _blocks(one: DatasetResults) -> tuple:
-    names = one.record.classes
+    names = one.classes
     shares = {arm: _shares(confusion_counts(runs, len(names))) for arm, runs in one.arms.items()}
     blocks = [_per_class(one, names, shares)]
     if len(names) <= _MOST_CLASSES:
@@ -63,9 +63,10 @@ def _per_class(one: DatasetResults, names: Sequence[str], shares: dict) -> Figur
 
 
 def _matrix(one: DatasetResults, names: Sequence[str], shares: dict) -> FigureSpec:
-    worst = [_worst(matrix, names, 1)[0] for matrix in shares.values()]
+    worst = [_worst(matrix, 1)[0] for matrix in shares.values()]
     alt = f"Confusion matrices of {one.title}, in percent of the true class. " + " ".join(
-        f"{ARM_LABELS[arm].capitalize()}: the most frequent mistake takes {true} for {answer}, {f.percent(share, 1)}."
+        f"{ARM_LABELS[arm].capitalize()}: the most frequent mistake takes {names[true]} for {names[answer]}, "
+        f"{f.percent(share, 1)}."
         for arm, (true, answer, share) in zip(shares, worst, strict=True))
     return FigureSpec(f"matrix-{one.slug}", confusion(one.title, names, shares), alt,
                       f"{one.title}, percent of the true class. Only mistakes are coloured, both arms on one scale; "
@@ -73,23 +74,22 @@ def _matrix(one: DatasetResults, names: Sequence[str], shares: dict) -> FigureSp
                       {arm: matrix.tolist() for arm, matrix in shares.items()})
 
 
-def _worst(matrix: Float[np.ndarray, "k k"], names: Sequence[str], count: int) -> list[tuple[str, str, float]]:
+def _worst(matrix: Float[np.ndarray, "k k"], count: int) -> list[tuple[int, int, float]]:
     """The most frequent mistakes: (true class, answer, share of the true class's images)."""
     off = np.where(np.eye(len(matrix), dtype=bool), -1.0, matrix)
     order = np.argsort(-off, axis=None, kind="stable")[:count]
-    return [(names[i // len(names)], names[i % len(names)], float(off.flat[i])) for i in order.tolist()]
+    return [(*divmod(i, len(matrix)), float(off.flat[i])) for i in order.tolist()]
 
 
 def _pairs(one: DatasetResults, names: Sequence[str], shares: dict) -> Table:
     """The mistakes that either arm makes most, with both arms' shares."""
     mean = sum(shares.values()) / len(shares)
-    index = {name: i for i, name in enumerate(names)}
     rows = []
-    for true, answer, share in _worst(mean, names, _MOST_PAIRS):
+    for true, answer, share in _worst(mean, _MOST_PAIRS):
         if share > 0:
-            both = [float(shares[arm][index[true], index[answer]]) if arm in shares else None
+            both = [float(shares[arm][true, answer]) if arm in shares else None
                     for arm in ("without", "with")]
-            rows.append((Cell(f"{true} taken for {answer}"), *(Cell(f.percent(v)) for v in both),
+            rows.append((Cell(f"{names[true]} taken for {names[answer]}"), *(Cell(f.percent(v)) for v in both),
                          Cell(f.points(both[1] - both[0]) if None not in both else f.NONE)))
     columns = (Column("Mistake"), Column("Without augmentation", True), Column("With augmentation", True),
                Column("Difference, points", True))

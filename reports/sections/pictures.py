@@ -61,7 +61,7 @@ def _first_of_classes(dataset: Dataset, count: int) -> list[list[int]]:
 def _samples(one: DatasetResults) -> Pictures:
     dataset = one.dataset
     strips = []
-    for name, rows in zip(dataset.classes, _first_of_classes(dataset, _SAMPLES), strict=False):
+    for name, rows in zip(one.classes, _first_of_classes(dataset, _SAMPLES), strict=False):
         pictures = [Picture(png(dataset.train.images[i].numpy()), f"{name}, training image {i}") for i in rows]
         strips.append(Strip(name, tuple(pictures)))
     caption = f"{one.title}: the first {_SAMPLES} training images of each class, as they are."
@@ -82,28 +82,28 @@ def _grid(one: DatasetResults) -> tuple[Prose | Pictures, ...]:
     dataset = one.dataset
     spec = next((run.record.recipe.augment for run in one.arms.get("with", ())), Augment())
     chosen = [rows[0] for rows in _first_of_classes(dataset, 1) if rows][:_AUGMENTED]
-    strips = [_strip(dataset, chosen, Augment(), "as they are", 0)]
+    strips = [_strip(one, chosen, Augment(), "as they are", 0)]
     if spec.crop:
-        strips.append(_strip(dataset, chosen, Augment(crop=spec.crop, pad=spec.pad), f"crop, padded by {spec.crop}", 0,
+        strips.append(_strip(one, chosen, Augment(crop=spec.crop, pad=spec.pad), f"crop, padded by {spec.crop}", 0,
                              f"padding: {spec.pad}"))
     if spec.flip != "none":
-        strips.append(_strip(dataset, chosen, Augment(flip="random"), "flip", 0, "all mirrored here", mirror=True))
+        strips.append(_strip(one, chosen, Augment(flip="random"), "flip", 0, "all mirrored here", mirror=True))
     else:
         why = "not applied: it would change digits" if one.name == "mnist" else "not in this recipe"
-        strips.append(_strip(dataset, chosen, Augment(flip="random"), "the article’s flip", 0, why, mirror=True))
+        strips.append(_strip(one, chosen, Augment(flip="random"), "the article’s flip", 0, why, mirror=True))
     if spec.cutout:
-        strips.append(_strip(dataset, chosen, Augment(cutout=spec.cutout), "cutout", 0,
+        strips.append(_strip(one, chosen, Augment(cutout=spec.cutout), "cutout", 0,
                              f"{spec.cutout}×{spec.cutout} pixels"))
     if spec.any:
-        strips += [_strip(dataset, chosen, spec, f"all together, draw {i}", i) for i in range(1, _DRAWS + 1)]
+        strips += [_strip(one, chosen, spec, f"all together, draw {i}", i) for i in range(1, _DRAWS + 1)]
     words = "Operations as the recipe has them" if spec.any else "This recipe augments nothing"
     return (Pictures(f"augmented-{one.slug}", f"{one.title}. {words}; random choices drawn with seed {_SEED}.",
                      tuple(strips)),)
 
 
-def _strip(dataset: Dataset, chosen: Sequence[int], spec: Augment, label: str, draw: int, detail: str = "",
+def _strip(one: DatasetResults, chosen: Sequence[int], spec: Augment, label: str, draw: int, detail: str = "",
            mirror: bool = False) -> Strip:
-    index = torch.tensor(chosen)
+    dataset, index = one.dataset, torch.tensor(chosen)
     images = dataset.train.images[index]
     fill = augment.Normalise.of(dataset).fill
     generator = torch.Generator().manual_seed(_SEED + draw)
@@ -112,6 +112,6 @@ def _strip(dataset: Dataset, chosen: Sequence[int], spec: Augment, label: str, d
         choices = augment.Choices(choices.top, choices.left, torch.ones(len(chosen), dtype=torch.bool), choices.cut_top,
                                   choices.cut_left)
     changed = augment.Augmenter(spec, dataset.size, fill)(images, choices)
-    names = [dataset.classes[int(dataset.train.labels[i])] for i in chosen]
+    names = [one.classes[int(dataset.train.labels[i])] for i in chosen]
     pictures = [Picture(png(image.numpy()), f"{name}, {label}") for name, image in zip(names, changed, strict=True)]
     return Strip(label, tuple(pictures), detail)
