@@ -10,6 +10,7 @@ import torch
 from speedcore import planning, training
 from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset
+from speedcore.errors import RecipeError
 from speedcore.planning import Plan, Request
 from speedcore.recipe import Recipe
 from speedcore.runs import Run, RunStore
@@ -101,9 +102,12 @@ def run(dataset: str | Dataset, recipe: str | Recipe = "auto", budget: float = 1
     """Train one run (or find it) and return it.
 
     dataset: a name that `speedcore.load` knows, or a Dataset. recipe: a name, a TOML file, or a Recipe. budget: seconds
-    under the clock rule `policy`.
+    under the clock rule `policy`. arm: "with" augmentation or "without". Raises RecipeError for another one.
     """
     from speedcore.data import load
+
+    if arm not in planning.ARMS:  # before anything is loaded or measured
+        raise RecipeError(f"there is no arm '{arm}'; choose {' or '.join(planning.ARMS)}.")
 
     store = store or RunStore()
     data = load(dataset) if isinstance(dataset, str) else dataset

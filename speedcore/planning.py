@@ -9,24 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 
 from speedcore import pricing
 from speedcore.clock import POLICIES, Budget, Stopwatch
 from speedcore.data.dataset import Dataset
-from speedcore.errors import BudgetError
+from speedcore.errors import BudgetError, RecipeError
 from speedcore.pricing import PLAN_VERSION, PLANNED_SHARE, Option, Request, candidates, duration
 from speedcore.recipe import Frozen, Recipe
-from speedcore.runs import RunStore, staged
+from speedcore.runs import RunStore
 from speedcore.statistics import pairs_needed
+from speedcore.store import names, records
 from speedcore.training import Job
 
 MOST_SEEDS = 10
+ARMS = ("with", "without")
 # Seconds of `within` that rendering the report may take.
 RENDERING = 25.0
 
@@ -87,8 +86,8 @@ def make_plan(datasets: list[Dataset], request: Request, store: RunStore, spent:
     hashes = [r.hash for d in datasets for r in candidates(request, d.name)]
     key = request.key((d.fingerprint for d in datasets), hashes)
     path = store.root / "plans" / f"{key}.json"
-    kept = None if anew else _read(path)
-    if kept is not None:
+    kept = None if anew else records.take(path, Plan)
+    if kept is not None and kept.version == PLAN_VERSION:
         return kept
     watch, device = Stopwatch(), torch.device(request.device)
     options = {}
@@ -105,20 +104,8 @@ def make_plan(datasets: list[Dataset], request: Request, store: RunStore, spent:
     left_out = [f"{name} is left out: every batch is larger than its training split; choose a recipe with a smaller batch_size."
                 for name in none]
     plan = plan.model_copy(update={"notes": (*left_out, *_notes(plan, request))})
-    with staged(path.parent / f".{key}") as folder:
-        (folder / "plan.json").write_text(plan.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    os.replace(path.parent / f".{key}" / "plan.json", path)
-    (path.parent / f".{key}").rmdir()
+    records.write(path, plan)
     return plan
-
-
-def _read(path: Path) -> Plan | None:
-    """The plan kept at `path`; None if there is none, or it is of another version or unreadable: planning is cheap."""
-    try:
-        plan = Plan.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError):
-        return None
-    return plan if plan.version == PLAN_VERSION else None
 
 
 def _share(options: dict[str, list[Option]], request: Request, seconds: float) -> list[Course]:
@@ -178,12 +165,14 @@ def _round_down(seconds: float) -> float:
 def jobs(course: Course, request: Request) -> list[tuple[Job, Job]]:
     """The paired jobs of a course, seed by seed: (with, without) augmentation."""
     budget = Budget(request.budget, POLICIES[request.policy])
-    return [tuple(job(course, budget, request.device, arm, seed) for arm in ("with", "without"))
+    return [tuple(job(course, budget, request.device, arm, seed) for arm in ARMS)
             for seed in range(course.seeds)]
 
 
 def job(course: Course, budget: Budget, device: str, arm: str, seed: int) -> Job:
     """One run of a course. Its key names data, recipe, arm, seed, limits and device, not what was measured."""
+    if arm not in ARMS:
+        raise RecipeError(f"there is no arm '{arm}'; choose {' or '.join(ARMS)}.")
     recipe = course.recipe if arm == "with" else course.recipe.without_augmentation()
     limit = math.inf if course.limit is None else course.limit
     key = run_key(recipe, course.dataset, course.fingerprint, arm, seed, budget, limit, device)
@@ -196,7 +185,7 @@ def run_key(recipe: Recipe, dataset: str, fingerprint: str, arm: str, seed: int,
     """Name of a run's folder: readable, and different for whatever may train different weights."""
     content = json.dumps([recipe.hash, fingerprint, arm, seed, budget.seconds, budget.policy.name, limit,
                           torch.device(device).type, torch.get_num_threads()])
-    family = dataset.replace(":", "-").replace("/", "-").replace("=", "").strip("-")
+    family = names.part(dataset.replace("=", ""))
     return f"{family}-{arm}-{recipe.name}-s{seed}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
 
 

@@ -33,6 +33,7 @@ from speedcore.ladders.scale import Scale
 from speedcore.recipe import Frozen, Recipe
 from speedcore.rounds import Training, check_steps, in_rounds
 from speedcore.runs import Run, RunStore
+from speedcore.store import names
 from speedcore.studies import records
 from speedcore.studies.constant_rate import at_constant_rate
 from speedcore.studies.findings import RULE, Finding, Question, answer
@@ -61,7 +62,7 @@ class Trained(Frozen):
     arm: str
     factor: float
     seed: int
-    run: str
+    run: names.Name
     images: int
     steps_per_epoch: int
     curve: tuple[float, ...]

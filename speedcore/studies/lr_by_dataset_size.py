@@ -27,6 +27,7 @@ from speedcore.ladders.scale import Scale
 from speedcore.recipe import Frozen, Recipe
 from speedcore.rounds import Training, check_steps, in_rounds
 from speedcore.runs import Run, RunStore
+from speedcore.store import names
 from speedcore.studies import records
 from speedcore.studies.constant_rate import at_constant_rate
 from speedcore.studies.findings import RULE, Finding, Question, answer
@@ -44,7 +45,7 @@ class Point(Frozen):
     images: int
     factor: float
     seed: int
-    run: str
+    run: names.Name
     train_loss: float
     test_loss: float
     accuracy: float

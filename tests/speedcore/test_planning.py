@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from speedcore import planning, pricing, recipes
 from speedcore.clock import POLICIES, Budget
-from speedcore.errors import BudgetError, RecipeError
+from speedcore.errors import BudgetError, Notice, RecipeError
 from speedcore.planning import MOST_SEEDS, Course, Request, duration, make_plan
 from speedcore.pricing import Throughput
 from speedcore.recipe import SGD
@@ -262,7 +262,9 @@ def test_a_kept_plan_that_cannot_be_read_is_made_anew(on, store: RunStore, conte
     first = planned(store)
     (path,) = (store.root / "plans").iterdir()
     path.write_text(content)
-    assert planned(store) == first
+    with pytest.warns(Notice, match=f"{path.name} is damaged.*set aside"):
+        assert planned(store) == first
+    assert (path.parent / "set-aside" / path.name).read_text() == content and planned(store) == first
 
 
 def test_a_plan_can_be_made_anew(on, store: RunStore) -> None:
