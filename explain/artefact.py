@@ -11,15 +11,16 @@ Maps are kept as they come: signed, fp32, at the method's own resolution. Colour
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import JsonValue, ValidationError
 
 from explain.geometry import Extent
 from explain.metrics import Score
@@ -27,7 +28,8 @@ from explain.models import ExplainError
 from explain.selection import Gallery
 from speedcore.errors import Damaged, notice
 from speedcore.recipe import Frozen
-from speedcore.store import limits, names, reading
+from speedcore.store import limits, reading
+from speedcore.store.fields import Count, Line, Name, Seed, Share
 from speedcore.store.folders import MANIFEST, Folder, set_aside, staged
 
 SCHEMA_VERSION = 3
@@ -55,8 +57,8 @@ class LayerRecord(Frozen):
     bottom: float
     right: float
     exact: bool
-    n: int
-    dead: float
+    n: Count
+    dead: Share
     gini: float | None
     score: Score | None = None
     controls: dict[str, Score] = {}
@@ -86,14 +88,14 @@ class ExplanationRecord(Frozen):
     methods that explain layers. sealed: whether a manifest belongs to it; older explanations have none."""
 
     schema_version: Literal[3] = SCHEMA_VERSION
-    run: names.Name
+    run: Name
     weights_sha256: str
-    dataset: names.Line
-    fingerprint: names.Line
+    dataset: Line
+    fingerprint: Line
     classes: tuple[str, ...]
-    arm: names.Name
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**64)]
-    method: names.Name
+    arm: Name
+    seed: Seed
+    method: Name
     how: str
     gallery: Gallery
     measured: str
@@ -146,7 +148,11 @@ class Explanation:
         if digest != record.arrays_sha256:
             raise folder.damaged(_ARRAYS, f"its sha256 is not arrays_sha256 of {_RECORD}")
         try:
-            return cls(folder.path, record, reading.arrays(content))
+            arrays = reading.arrays(content)
+            _compare(record, arrays)
+            return cls(folder.path, record, arrays)
+        except KeyError as error:
+            raise folder.damaged(_ARRAYS, f"it has no array {error}") from None
         except ValueError as error:
             raise folder.damaged(_ARRAYS, error) from None
 
@@ -156,6 +162,32 @@ class Explanation:
             raise ExplainError(f"there are no maps for layer '{layer}' and target '{target}'; layers: "
                                f"{', '.join(self.record.layers)}; targets: {', '.join(TARGETS)}.")
         return self.arrays[f"{layer}_{target}"]
+
+
+def _compare(record: ExplanationRecord, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError if the record's summaries are not those of the arrays."""
+    def check(what: str, recorded: float | None, values: np.ndarray | None) -> None:
+        known = values[~np.isnan(values)] if values is not None else []
+        found = float(np.mean(known)) if len(known) else None
+        if recorded is None or found is None:
+            same = recorded is found
+        else:
+            same = math.isclose(recorded, found, rel_tol=1e-5, abs_tol=1e-6)
+        if not same:
+            raise ValueError(f"the record's {what} is {recorded}, and these numbers say {found}")
+
+    shown, measured = len(record.gallery.indices), len(arrays["measured_index"])
+    for name, layer in record.layers.items():
+        for target in TARGETS:
+            if arrays[f"{name}_{target}"].shape != (shown, layer.height, layer.width):
+                raise ValueError(f"maps of layer '{name}' are not {shown} of {layer.height}×{layer.width} cells")
+        if layer.n != measured:
+            raise ValueError(f"the record's {name}: n is {layer.n}, and {measured} images were measured")
+        check(f"{name}: dead", layer.dead, arrays[f"{name}_dead"].astype(float))
+        check(f"{name}: gini", layer.gini, arrays[f"{name}_gini"])
+        check(f"{name}: flip_consistency", layer.flip_consistency, arrays.get(f"{name}_flip_consistency"))
+        if layer.score is not None:
+            check(f"{name}: mass", layer.score.mass, arrays[f"{name}_mass_true"])
 
 
 def find(path: Path) -> Explanation | None:

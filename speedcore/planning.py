@@ -10,8 +10,10 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
+from pydantic import Field
 
 from speedcore import pricing
 from speedcore.clock import POLICIES, Budget, Stopwatch
@@ -22,6 +24,7 @@ from speedcore.recipe import Frozen, Recipe
 from speedcore.runs import RunStore
 from speedcore.statistics import pairs_needed
 from speedcore.store import names, records
+from speedcore.store.fields import Amount, Line, Some
 from speedcore.training import Job
 
 MOST_SEEDS = 10
@@ -37,18 +40,18 @@ class Course(Frozen):
     run may take here. run_seconds: estimate for one run with its tests and its share of the explanations.
     """
 
-    dataset: str
-    fingerprint: str
+    dataset: Line
+    fingerprint: Line
     recipe: Recipe
     reason: str
-    seeds: int
-    steps: int
-    wanted: int
-    steps_per_epoch: int
-    step_seconds: float
-    limit: float | None
-    run_seconds: float
-    explain_seconds: float
+    seeds: Annotated[int, Field(ge=1, le=10_000)]
+    steps: Some
+    wanted: Some
+    steps_per_epoch: Some
+    step_seconds: Amount
+    limit: Amount | None
+    run_seconds: Amount
+    explain_seconds: Amount
 
     @property
     def epochs(self) -> float:
@@ -76,6 +79,12 @@ class Plan(Frozen):
     def estimate(self) -> float:
         return sum(course.estimate for course in self.courses)
 
+    def answers(self, request: str, datasets: list[Dataset]) -> bool:
+        """Whether it is the plan for that request (`Request.key`), and for data sets of these names."""
+        known = {(dataset.name, dataset.fingerprint) for dataset in datasets}
+        return (self.version, self.request) == (PLAN_VERSION, request) and known.issuperset(
+            (course.dataset, course.fingerprint) for course in self.courses)
+
 
 def make_plan(datasets: list[Dataset], request: Request, store: RunStore, spent: float = 0.0,
               say: Callable[[str], None] = lambda line: None, anew: bool = False) -> Plan:
@@ -87,7 +96,7 @@ def make_plan(datasets: list[Dataset], request: Request, store: RunStore, spent:
     key = request.key((d.fingerprint for d in datasets), hashes)
     path = store.root / "plans" / f"{key}.json"
     kept = None if anew else records.take(path, Plan)
-    if kept is not None and kept.version == PLAN_VERSION:
+    if kept is not None and kept.answers(key, datasets):
         return kept
     watch, device = Stopwatch(), torch.device(request.device)
     options = {}

@@ -34,7 +34,7 @@ from speedcore.executors import Watcher
 from speedcore.recipe import Frozen, Recipe
 from speedcore.runs import Run, RunStore
 from speedcore.statistics import Interval
-from speedcore.store import names
+from speedcore.store.fields import Name, Seed, Share
 from speedcore.studies import records
 
 VERSION = 1
@@ -58,15 +58,15 @@ class ModelRecord(Frozen):
     probabilities: the mean one of the true class on the same images."""
 
     shortcut: str
-    correlation: float
-    arm: names.Name
-    seed: int
-    run: names.Name
+    correlation: Share
+    arm: Name
+    seed: Seed
+    run: Name
     weights_sha256: str
-    accuracy_right: float
-    accuracy_swapped: float
-    probability_right: float
-    probability_swapped: float
+    accuracy_right: Share
+    accuracy_swapped: Share
+    probability_right: Share
+    probability_swapped: Share
     layers: dict[str, LayerRecord]
 
     @property

@@ -10,7 +10,7 @@ from explain.preregistration import Claim, Kind, Outcome, Preregistration
 from speedcore.procedure import Tested, judge
 from speedcore.recipe import Frozen, Recipe
 from speedcore.runs import RunStore
-from speedcore.store import names
+from speedcore.store.fields import Name, Share
 from speedcore.studies import records
 
 NONE, WITH = "none", "with"
@@ -27,8 +27,8 @@ class DatasetRecord(Frozen):
     """
 
     recipe: Recipe
-    runs: dict[str, tuple[names.Name, ...]]
-    accuracies: dict[str, tuple[float, ...]] = {}
+    runs: dict[str, tuple[Name, ...]]
+    accuracies: dict[str, tuple[Share, ...]] = {}
     values: dict[str, dict[str, Pairs]]
     nulls: dict[str, dict[str, Pairs]] = {}
 

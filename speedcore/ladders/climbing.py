@@ -14,11 +14,12 @@ from speedcore.data.dataset import Dataset
 from speedcore.errors import RecipeError
 from speedcore.executors import Watcher
 from speedcore.ladders.model import Ladder, Rung
-from speedcore.ladders.scale import Scale
+from speedcore.ladders.scale import Scale, ScaleTable
 from speedcore.recipe import Frozen, Recipe
 from speedcore.rounds import Training, in_rounds, too_short
 from speedcore.runs import Run, RunStore
-from speedcore.store import names, records
+from speedcore.store import records
+from speedcore.store.fields import Name
 
 WHOLE = Scale()
 FILE = "climb.json"
@@ -29,8 +30,8 @@ class ClimbRecord(Frozen):
 
     version: Literal[1] = 1
     ladder: Ladder
-    scale: dict[str, float]
-    runs: dict[str, tuple[names.Name, ...]]
+    scale: ScaleTable
+    runs: dict[str, tuple[Name, ...]]
     left_out: tuple[str, ...] = ()
 
 

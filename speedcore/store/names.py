@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Annotated
-
-from pydantic import AfterValidator
 
 # File systems hold 255 bytes; scratch folders and explanations put something before and behind.
 LONGEST = 180
@@ -65,8 +62,3 @@ def part(text: str, longest: int = 80) -> str:
     while len(kept.encode()) > longest:
         kept = kept[:-1]
     return kept.strip("-. ")
-
-
-# Fields of records.
-Name = Annotated[str, AfterValidator(check)]
-Line = Annotated[str, AfterValidator(check_text)]

@@ -7,23 +7,16 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue
 
 from speedcore.recipe import Frozen, Recipe
-from speedcore.store import names
+from speedcore.store.fields import Amount, Count, Line, Name, Number, Seed, Share, Side, Some
 
 SCHEMA_VERSION = 1
-
-Count = Annotated[int, Field(ge=0, le=2**53)]
-Some = Annotated[int, Field(ge=1, le=2**53)]
-Side = Annotated[int, Field(ge=1, le=2**16)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class DataRecord(Frozen):
     """The data set of a run, without its images."""
 
-    name: names.Line
-    fingerprint: names.Line
+    name: Line
+    fingerprint: Line
     source: str
     official: bool
     note: str = ""
@@ -69,14 +62,14 @@ class RunRecord(Frozen):
     older runs it does not, and their weights_sha256 is of another kind."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    key: names.Name
+    key: Name
     data: DataRecord
-    arm: names.Name
+    arm: Name
     recipe: Recipe
     recipe_hash: str
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**64)]
+    seed: Seed
     budget_seconds: Amount | None
-    budget_policy: names.Name
+    budget_policy: Name
     limit_seconds: Amount | None
     steps: Some
     planned_steps: Some
@@ -92,7 +85,7 @@ class RunRecord(Frozen):
     metrics: Metrics
     peak_memory_bytes: Count
     weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    device: names.Name
+    device: Name
     provenance: dict[str, JsonValue]
     sealed: bool = False
 

@@ -27,7 +27,7 @@ from speedcore.ladders.scale import Scale
 from speedcore.recipe import Frozen, Recipe
 from speedcore.rounds import Training, check_steps, in_rounds
 from speedcore.runs import Run, RunStore
-from speedcore.store import names
+from speedcore.store.fields import Count, Name, Seed, Share
 from speedcore.studies import records
 from speedcore.studies.constant_rate import at_constant_rate
 from speedcore.studies.findings import RULE, Finding, Question, answer
@@ -42,13 +42,13 @@ SOURCE = "How to train your ResNet, part 2: mini-batches"
 class Point(Frozen):
     """One run: losses (nats, an image) at its end, in training and on the test images; accuracy as a share of 1."""
 
-    images: int
+    images: Count
     factor: float
-    seed: int
-    run: names.Name
+    seed: Seed
+    run: Name
     train_loss: float
     test_loss: float
-    accuracy: float
+    accuracy: Share
 
     def failed(self, classes: int) -> bool:
         """Whether training ended no better than by guessing."""

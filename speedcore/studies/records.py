@@ -14,10 +14,11 @@ from pydantic import Field, JsonValue
 
 from speedcore import provenance
 from speedcore.data.dataset import Dataset
-from speedcore.ladders.scale import Scale
+from speedcore.ladders.scale import Scale, ScaleTable
 from speedcore.recipe import Frozen, Recipe
 from speedcore.runs import RunStore
-from speedcore.store import names, records
+from speedcore.store import records
+from speedcore.store.fields import Count, Line, Name
 from speedcore.studies.findings import Finding
 
 Record = TypeVar("Record", bound=Frozen)
@@ -32,15 +33,15 @@ class StudyRecord(Frozen):
     """
 
     version: Literal[1] = 1
-    study: names.Name
-    dataset: names.Line
-    fingerprint: names.Line
+    study: Name
+    dataset: Line
+    fingerprint: Line
     official: bool
     classes: Annotated[int, Field(ge=1, le=2**31)]
-    train_images: Annotated[int, Field(ge=0, le=2**53)]
+    train_images: Count
     recipe: Recipe
-    scale: dict[str, float]
-    device: names.Name
+    scale: ScaleTable
+    device: Name
     left_out: tuple[str, ...] = ()
     provenance: dict[str, JsonValue]
 

@@ -212,6 +212,12 @@ def test_a_failed_write_leaves_nothing(pair, shapes, root, monkeypatch):
     assert list((root / artefact.FOLDER).iterdir()) == []
 
 
+def relayered(path, **changes):
+    """The explanation with other numbers said of its layer "middle", and a manifest that fits."""
+    layers = json.loads((path / "explanation.json").read_text())["layers"]
+    resealed(path, "explanation.json", layers={**layers, "middle": {**layers["middle"], **changes}})
+
+
 @pytest.mark.parametrize(("damage", "says"), [
     (lambda path: (path / "arrays.npz").write_bytes(b"PK"), "arrays.npz is damaged: it is not the file that was written"),
     (lambda path: (path / "arrays.npz").unlink(), "arrays.npz is damaged: it is missing"),
@@ -222,6 +228,13 @@ def test_a_failed_write_leaves_nothing(pair, shapes, root, monkeypatch):
     (lambda path: resealed(path, "explanation.json", run="../run"), "field run"),
     (lambda path: resealed(path, "explanation.json", sealed=False), "manifest.sha256 is damaged: it does not belong"),
     (lambda path: np.savez(path / "arrays.npz", a=1) or resealed(path), "arrays.npz is damaged: its sha256 is not arrays_sha256"),
+    (lambda path: relayered(path, dead=0.99), "arrays.npz is damaged: the record's middle: dead is 0.99"),
+    (lambda path: relayered(path, gini=7.0), "the record's middle: gini is 7.0"),
+    (lambda path: relayered(path, gini=None), "the record's middle: gini is None"),
+    (lambda path: relayered(path, n=3), "the record's middle: n is 3, and 10 images were measured"),
+    (lambda path: relayered(path, height=3), "maps of layer 'middle' are not"),
+    (lambda path: relayered(path, score={"n": 10, "dead": 0, "empty": 0, "mass": 0.99, "foreground": None, "ceiling": None,
+                                         "score": None}), "the record's middle: mass is 0.99"),
 ])
 def test_a_damaged_explanation_is_named_set_aside_and_made_again(pair, shapes, root, damage, says):
     made = explain_run(pair[0], shapes, root, images_per_class=1)

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from speedcore.errors import Damaged, Notice, RunError
 from speedcore.store import names, reading, records
+from speedcore.store.fields import Name
 from speedcore.store.folders import Folder, set_aside, staged
 
 
@@ -25,7 +26,7 @@ class Toy(BaseModel, extra="forbid"):
     """A record."""
 
     count: int
-    name: names.Name = "a"
+    name: Name = "a"
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
