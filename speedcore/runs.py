@@ -217,16 +217,19 @@ class RunStore:
             self._say(f"{error} It was set aside, in {set_aside(path)}.")
             return None
 
+    def look(self, key: str) -> Run | None:
+        """As `find`, for what is only looked at: what is no sound run is named and left where it is, and None."""
+        return self._look(self.path_of(key)) if names.valid(key) and os.path.lexists(self.path_of(key)) else None
+
     def __iter__(self) -> Iterator[Run]:
-        """All finished runs, in order of their names; folders that are no runs are passed over, damaged ones named."""
+        """All finished runs, in order of their names. Folders that are no runs are passed over; damaged runs and those of another
+        version are named and left out."""
         if self.root.is_dir():
             for path in sorted(self.root.iterdir()):
                 # Hidden folders are scratch: a killed process may have left one behind.
                 if not path.name.startswith(".") and any((path / file).is_file() for file in ("run.json", MANIFEST)):
-                    try:
-                        yield self._seen(Run.open(path))
-                    except Damaged as error:
-                        self._say(f"{error} It is left out.")
+                    if run := self._look(path):
+                        yield run
 
     def save(self, record: RunRecord, steps: Mapping[str, list], epochs: Mapping[str, list], weights: Mapping,
              predictions: Mapping[str, np.ndarray]) -> Run:
@@ -246,6 +249,13 @@ class RunStore:
             _write_columns(folder / "epochs.csv", epochs)
             (folder / "run.json").write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
         return Run(final, record)
+
+    def _look(self, path: Path) -> Run | None:
+        try:
+            return self._seen(Run.open(path))
+        except RunError as error:
+            self._say(f"{error} It is left out.")
+            return None
 
     def _seen(self, run: Run) -> Run:
         if not run.record.sealed:

@@ -110,5 +110,5 @@ def kept(store: RunStore, name: str | None = None) -> Iterator[Climb]:
     for path in sorted((store.root / "ladders").glob(f"*/{FILE}")):
         record = records.look(path, ClimbRecord)
         if record is not None and name in (None, record.ladder.name):
-            runs = {rung: tuple(run for key in keys if (run := store.find(key))) for rung, keys in record.runs.items()}
+            runs = {rung: tuple(run for key in keys if (run := store.look(key))) for rung, keys in record.runs.items()}
             yield Climb(record.ladder, Scale(**record.scale), runs, record.left_out)
