@@ -3,14 +3,16 @@
     RUNS/explanations/mnist-with-record-s0-1a2b3c4d-grad-cam-0123456789ab/
         explanation.json  what was explained, how, and the summary of each layer (`ExplanationRecord`)
         arrays.npz        per image; see `Explanation.arrays`
+        manifest.sha256   of both (`speedcore.store.folders`)
+    RUNS/explanations/set-aside/…  explanations that were damaged, whole, as they were found
 
 Maps are kept as they come: signed, fp32, at the method's own resolution. Colour comes later, in the overlay.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +20,20 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from explain.geometry import Extent
 from explain.metrics import Score
 from explain.models import ExplainError
 from explain.selection import Gallery
+from speedcore.errors import Damaged, notice
 from speedcore.recipe import Frozen
-from speedcore.runs import staged
+from speedcore.store import limits, reading
+from speedcore.store.fields import Count, Line, Name, Seed, Share
+from speedcore.store.folders import MANIFEST, Folder, set_aside, staged
 
 SCHEMA_VERSION = 3
+_RECORD, _ARRAYS = "explanation.json", "arrays.npz"
 FOLDER = "explanations"
 TARGETS = ("true", "predicted")
 Target = Literal["true", "predicted"]
@@ -51,8 +57,8 @@ class LayerRecord(Frozen):
     bottom: float
     right: float
     exact: bool
-    n: int
-    dead: float
+    n: Count
+    dead: Share
     gini: float | None
     score: Score | None = None
     controls: dict[str, Score] = {}
@@ -79,17 +85,17 @@ class CascadeRecord(Frozen):
 
 class ExplanationRecord(Frozen):
     """explanation.json. method: its name in `explain.METHODS`; how: what that is, with its constants, in words. cascade: of
-    methods that explain layers."""
+    methods that explain layers. sealed: whether a manifest belongs to it; older explanations have none."""
 
     schema_version: Literal[3] = SCHEMA_VERSION
-    run: str
+    run: Name
     weights_sha256: str
-    dataset: str
-    fingerprint: str
+    dataset: Line
+    fingerprint: Line
     classes: tuple[str, ...]
-    arm: str
-    seed: int
-    method: str
+    arm: Name
+    seed: Seed
+    method: Name
     how: str
     gallery: Gallery
     measured: str
@@ -98,7 +104,8 @@ class ExplanationRecord(Frozen):
     layers: dict[str, LayerRecord]
     cascade: CascadeRecord | None = None
     arrays_sha256: str
-    provenance: dict
+    provenance: dict[str, JsonValue]
+    sealed: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,28 +125,36 @@ class Explanation:
 
     @classmethod
     def open(cls, path: Path | str) -> Explanation:
-        """Read and verify an explanation. Raises ExplainError naming what is wrong with it."""
-        path = Path(path)
-        cure = f"remove the folder {path} to have it made again"
+        """Read an explanation and compare all of it with its manifest.
+
+        Raises Damaged naming the file that is not what was written, ExplainError for one of another version.
+        """
+        folder = Folder(Path(path), (_RECORD, _ARRAYS), "remove the folder to have it made again")
+        text, _ = folder.content(_RECORD, limits.RECORD)
         try:
-            content = json.loads((path / "explanation.json").read_text(encoding="utf-8"))
-            version = content.get("schema_version") if isinstance(content, dict) else None
+            version = reading.json_object(text).get("schema_version")
             if version != SCHEMA_VERSION:
                 raise ExplainError(f"{path} was written with explanation schema {version!r}, this version reads "
-                                   f"{SCHEMA_VERSION}; {cure}.")
-            record = ExplanationRecord.model_validate(content)
-            if _digest(path / "arrays.npz") != record.arrays_sha256:
-                raise ExplainError(f"{path / 'arrays.npz'} is not the file that was written; {cure}.")
-            with np.load(path / "arrays.npz", allow_pickle=False) as arrays:
-                return cls(path, record, dict(arrays))
-        except FileNotFoundError as error:
-            raise ExplainError(f"{path} is not a whole explanation: {Path(error.filename).name} is missing; {cure}.") from None
+                                   f"{SCHEMA_VERSION}; {folder.cure}.")
+            record = ExplanationRecord.model_validate_json(text, strict=True)
         except ValidationError as error:
             first = error.errors()[0]
-            raise ExplainError(f"{path / 'explanation.json'}: field {'.'.join(map(str, first['loc']))}: {first['msg']}; "
-                               f"{cure}.") from None
-        except (OSError, ValueError) as error:
-            raise ExplainError(f"{path} cannot be read ({error}); {cure}.") from None
+            raise folder.damaged(_RECORD, f"field {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        except ValueError as error:
+            raise folder.damaged(_RECORD, error) from None
+        if record.sealed != folder.checked:
+            raise folder.damaged(MANIFEST, "it is missing" if record.sealed else "it does not belong to this explanation")
+        content, digest = folder.content(_ARRAYS, limits.ARRAYS)
+        if digest != record.arrays_sha256:
+            raise folder.damaged(_ARRAYS, f"its sha256 is not arrays_sha256 of {_RECORD}")
+        try:
+            arrays = reading.arrays(content)
+            _compare(record, arrays)
+            return cls(folder.path, record, arrays)
+        except KeyError as error:
+            raise folder.damaged(_ARRAYS, f"it has no array {error}") from None
+        except ValueError as error:
+            raise folder.damaged(_ARRAYS, error) from None
 
     def maps(self, layer: str, target: Target = "true") -> Float[np.ndarray, "g h w"]:
         """Signed maps of the gallery's images at `layer` ("middle", "last"; "image" for methods that explain no layer)."""
@@ -149,14 +164,48 @@ class Explanation:
         return self.arrays[f"{layer}_{target}"]
 
 
+def _compare(record: ExplanationRecord, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError if the record's summaries are not those of the arrays."""
+    def check(what: str, recorded: float | None, values: np.ndarray | None) -> None:
+        known = values[~np.isnan(values)] if values is not None else []
+        found = float(np.mean(known)) if len(known) else None
+        if recorded is None or found is None:
+            same = recorded is found
+        else:
+            same = math.isclose(recorded, found, rel_tol=1e-5, abs_tol=1e-6)
+        if not same:
+            raise ValueError(f"the record's {what} is {recorded}, and these numbers say {found}")
+
+    shown, measured = len(record.gallery.indices), len(arrays["measured_index"])
+    for name, layer in record.layers.items():
+        for target in TARGETS:
+            if arrays[f"{name}_{target}"].shape != (shown, layer.height, layer.width):
+                raise ValueError(f"maps of layer '{name}' are not {shown} of {layer.height}×{layer.width} cells")
+        if layer.n != measured:
+            raise ValueError(f"the record's {name}: n is {layer.n}, and {measured} images were measured")
+        check(f"{name}: dead", layer.dead, arrays[f"{name}_dead"].astype(float))
+        check(f"{name}: gini", layer.gini, arrays[f"{name}_gini"])
+        check(f"{name}: flip_consistency", layer.flip_consistency, arrays.get(f"{name}_flip_consistency"))
+        if layer.score is not None:
+            check(f"{name}: mass", layer.score.mass, arrays[f"{name}_mass_true"])
+
+
+def find(path: Path) -> Explanation | None:
+    """The explanation in the folder `path`; None if there is none, or a damaged one, which is named and set aside, whole."""
+    if not os.path.lexists(path):
+        return None
+    try:
+        return Explanation.open(path)
+    except Damaged as error:
+        notice(f"{error} It was set aside, in {set_aside(path)}, and is made again.")
+        return None
+
+
 def save(path: Path, arrays: Mapping[str, np.ndarray], **fields) -> Explanation:
     """Write an explanation so that it exists whole or not at all; `fields` are those of `ExplanationRecord`."""
     with staged(path) as folder:
-        np.savez(folder / "arrays.npz", **arrays)
-        record = ExplanationRecord(arrays_sha256=_digest(folder / "arrays.npz"), **fields)
-        (folder / "explanation.json").write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        np.savez(folder / _ARRAYS, **arrays)
+        digest = reading.sha256_of(folder / _ARRAYS, limits.ARRAYS)
+        record = ExplanationRecord(arrays_sha256=digest, sealed=True, **fields)
+        (folder / _RECORD).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return Explanation(path, record, dict(arrays))
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

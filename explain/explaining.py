@@ -49,8 +49,8 @@ def explain_run(run: Run, dataset: Dataset, root: Path | str | None = None, gall
     root: the folder of runs; None takes the run's own. gallery: the images to keep maps of; None chooses them for this
     run alone. images_per_class: how many test images of each class are measured, the first in the split's order; None
     takes 100, or 10 if the method needs more than four passes a map. method: a name in `METHODS`.
-    Raises ExplainError if run and data set do not belong together or an existing explanation is damaged, RunError if the
-    run's weights or answers are not there.
+    A damaged explanation is named, set aside and made again. Raises ExplainError if run and data set do not belong together,
+    RunError if the run's weights or answers are not there.
     """
     _check_fits(run, dataset)
     chosen = method_of(method)
@@ -59,9 +59,9 @@ def explain_run(run: Run, dataset: Dataset, root: Path | str | None = None, gall
         raise ExplainError(f"images_per_class must be at least 1, found {images_per_class}.")
     gallery = gallery or selection.gallery(dataset.test.labels, answers(run))
     name = f"{run.record.key}-{method}-{_key(run, gallery, images_per_class, chosen)}"
-    path = Path(root or run.path.parent) / artefact.FOLDER / name
-    if path.exists():
-        return Explanation.open(path)
+    path = Path(root or run.path.resolve().parent) / artefact.FOLDER / name
+    if standing := artefact.find(path):
+        return standing
     return _Work(run, dataset, gallery, images_per_class, chosen, torch.device(device), observer).write(path)
 
 

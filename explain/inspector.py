@@ -21,6 +21,7 @@ from speedcore import data as datasets
 from speedcore.data.dataset import Dataset
 from speedcore.errors import RunError
 from speedcore.runs import Run, RunStore
+from speedcore.store import names
 
 DEFAULT_METHODS = ("grad-cam", "hirescam", "saliency")  # a forward and a backward pass a map each
 
@@ -91,8 +92,8 @@ def opened(run: Run | Path | str) -> Run:
     if Path(run).is_dir():
         return Run.open(run)
     store = RunStore()
-    if found := store.find(str(run)):
-        return found
+    if names.valid(str(run)) and (path := store.path_of(str(run))).is_dir():
+        return Run.open(path)
     known = [entry.name for entry in store][:8]
     raise RunError(f"there is no run '{run}': neither a folder nor a name in {store.root}. "
                    + (f"There: {', '.join(known)}." if known else "No run is there; name the folder of one."))

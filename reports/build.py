@@ -105,7 +105,7 @@ def build(
         status = "smoke"
     inputs = reports.Inputs(
         datasets=loaded, runs=outcome.runs, explanations=explanations, missing=tuple(missing), plan=plan.courses,
-        notes=(*plan.notes, *outcome.left_out), budget_seconds=each, within_seconds=limit, status=status,
+        notes=(*plan.notes, *outcome.left_out, *store.notices), budget_seconds=each, within_seconds=limit, status=status,
         command=_command(all_, datasets, recipe, budget, within, seeds, data_mode, chapters), ladders=ladders, studies=studies,
         environment=provenance.collect(request.device), shortcuts=tuple(shortcuts.kept(store)) if outcome.runs else (),
         registered=tuple(verdicts.kept(store)) if outcome.runs else (), diverged=outcome.diverged)

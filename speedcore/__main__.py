@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from speedcore.console import beside, console, count_of, device_of, live, run_app, seconds_of
-from speedcore.errors import RunError, UserError
+from speedcore.errors import UserError
 from speedcore.options import BudgetText, DataDir, DatasetName, DeviceName, Offline, Policy, RecipeName, RunsDir, Seed
 from speedcore.studies.commands import app as studies
 from speedcore.studies.commands import climbed
@@ -166,24 +166,11 @@ def precompute(dataset: DatasetName = "mnist", recipe: RecipeName = "article", e
 
 @app.command()
 def verify(run: Annotated[Path, typer.Argument(help="A run folder.")], data: DataDir = None, offline: Offline = False) -> None:
-    """Train a finished run again, step for step, and compare the weights bit for bit."""
-    import tempfile
-
+    """Check a finished run: read and compare its files, train it again step for step, compare the weights bit for bit."""
     from speedcore.data import load
-    from speedcore.runs import Run, RunStore
-    from speedcore.training import replay
+    from speedcore.verifying import verify as verified
 
-    recorded = Run.open(run)
-    dataset = load(recorded.record.data.name, data, offline)
-    if dataset.fingerprint != recorded.record.data.fingerprint:
-        raise RunError(f"{run}: it was trained on other bytes than the '{dataset.name}' found here; give --data.")
-    with tempfile.TemporaryDirectory() as folder:
-        again = replay(recorded, dataset, RunStore(folder))
-    if again.record.weights_sha256 != recorded.record.weights_sha256:
-        raise RunError(f"{run}: trained again, the weights differ (test accuracy {again.record.metrics.test_accuracy:.4f}, "
-                       f"recorded {recorded.record.metrics.test_accuracy:.4f}). Bits agree only on the same kind of "
-                       f"machine, thread count and torch version as in its run.json.")
-    typer.echo(f"{run}: the same weights to the bit ({recorded.record.weights_sha256[:16]}…)")
+    typer.echo(verified(run, lambda name: load(name, data, offline)))
 
 
 @app.command()

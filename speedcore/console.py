@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import math
 import sys
+import warnings
 from collections.abc import Callable
 
-from speedcore.errors import UserError
+from speedcore.errors import Notice, UserError
 
 INTERRUPTED = 130
 _STOPPED = "stopped. What had finished is kept; the same command continues from there."
 
 
 def run_app(app: Callable[..., None]) -> int:
-    """Run a typer app. A UserError becomes one message and its exit status; nothing else is swallowed."""
+    """Run a typer app. A UserError becomes one message and its exit status, a Notice one line; nothing else is swallowed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Notice)
+        warnings.showwarning = _show
+        return _run(app)
+
+
+def _show(message: Warning | str, category: type[Warning], *where, **rest) -> None:
+    if issubclass(category, Notice):
+        print(f"note: {message}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, *where[:2]), end="", file=sys.stderr)
+
+
+def _run(app: Callable[..., None]) -> int:
     try:
         status = app(standalone_mode=False)
         if status == INTERRUPTED:  # typer's answer to Ctrl-C, or Abort, or nothing caught: that depends on its version

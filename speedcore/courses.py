@@ -5,15 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from typing import Annotated
 
 import torch
+from pydantic import Field
 
 from speedcore.clock import POLICIES, Budget
+from speedcore.data.dataset import Dataset
+from speedcore.errors import RecipeError
 from speedcore.pricing import PLAN_VERSION, PLANNED_SHARE, Request
 from speedcore.recipe import Frozen, Recipe
+from speedcore.store import names
+from speedcore.store.fields import Amount, Line, Some
 from speedcore.training import Job
 
 MOST_SEEDS = 10
+ARMS = ("with", "without")
 # A course is planned anew where a step of its first pair took so many times more or less than planned.
 REPLAN = 1.5
 
@@ -26,18 +33,18 @@ class Course(Frozen):
     recipe's precision is what it is.
     """
 
-    dataset: str
-    fingerprint: str
+    dataset: Line
+    fingerprint: Line
     recipe: Recipe
     reason: str
-    seeds: int
-    steps: int
-    wanted: int
-    steps_per_epoch: int
-    step_seconds: float
-    limit: float | None
-    run_seconds: float
-    explain_seconds: float
+    seeds: Annotated[int, Field(ge=1, le=10_000)]
+    steps: Some
+    wanted: Some
+    steps_per_epoch: Some
+    step_seconds: Amount
+    limit: Amount | None
+    run_seconds: Amount
+    explain_seconds: Amount
     arithmetic: str = ""
 
     @property
@@ -75,6 +82,12 @@ class Plan(Frozen):
     def estimate(self) -> float:
         return sum(course.estimate for course in self.courses)
 
+    def answers(self, request: str, datasets: list[Dataset]) -> bool:
+        """Whether it is the plan for that request (`Request.key`), and for data sets of these names."""
+        known = {(dataset.name, dataset.fingerprint) for dataset in datasets}
+        return (self.version, self.request) == (PLAN_VERSION, request) and known.issuperset(
+            (course.dataset, course.fingerprint) for course in self.courses)
+
 
 def jobs(course: Course, request: Request) -> list[tuple[Job, Job]]:
     """The paired jobs of a course, seed by seed: (with, without) augmentation."""
@@ -84,11 +97,13 @@ def jobs(course: Course, request: Request) -> list[tuple[Job, Job]]:
 def pair(course: Course, request: Request, seed: int) -> tuple[Job, Job]:
     """The jobs of one seed: (with, without) augmentation."""
     budget = Budget(request.budget, POLICIES[request.policy])
-    return tuple(job(course, budget, request.device, arm, seed) for arm in ("with", "without"))
+    return tuple(job(course, budget, request.device, arm, seed) for arm in ARMS)
 
 
 def job(course: Course, budget: Budget, device: str, arm: str, seed: int) -> Job:
     """One run of a course. Its key names data, recipe, arm, seed, limits and device, not what was measured."""
+    if arm not in ARMS:
+        raise RecipeError(f"there is no arm '{arm}'; choose {' or '.join(ARMS)}.")
     recipe = course.recipe if arm == "with" else course.recipe.without_augmentation()
     limit = math.inf if course.limit is None else course.limit
     key = run_key(recipe, course.dataset, course.fingerprint, arm, seed, budget, limit, device)
@@ -101,7 +116,7 @@ def run_key(recipe: Recipe, dataset: str, fingerprint: str, arm: str, seed: int,
     """Name of a run's folder: readable, and different for whatever may train different weights."""
     content = json.dumps([recipe.hash, fingerprint, arm, seed, budget.seconds, budget.policy.name, limit,
                           torch.device(device).type, torch.get_num_threads()])
-    family = dataset.replace(":", "-").replace("/", "-").replace("=", "").strip("-")
+    family = names.part(dataset.replace("=", ""))
     return f"{family}-{arm}-{recipe.name}-s{seed}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
 
 

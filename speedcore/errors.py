@@ -7,6 +7,9 @@ training diverged); nothing else is caught, so a traceback always means a bug in
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
+
 
 class UserError(Exception):
     """Something in the input is wrong, and the message says what, where and what to do."""
@@ -34,3 +37,20 @@ class DivergedError(UserError):
 
 class RunError(UserError):
     """A run folder is missing, incomplete, or written by another version."""
+
+
+class Damaged(RunError):
+    """A stored file is not what was written. path: what holds it, a folder or the file itself."""
+
+    def __init__(self, message: str, path: Path):
+        super().__init__(message)
+        self.path = path
+
+
+class Notice(UserWarning):
+    """Something that a person should know and that stops nothing; command lines print it on stderr."""
+
+
+def notice(message: str) -> None:
+    """Tell it: a warning, which Python programs can catch or filter as any other."""
+    warnings.warn(Notice(message), stacklevel=3)

@@ -12,7 +12,7 @@ from speedcore import courses, planning, training
 from speedcore.clock import POLICIES, Budget, Stopwatch
 from speedcore.courses import Course, Plan
 from speedcore.data.dataset import Dataset
-from speedcore.errors import DivergedError
+from speedcore.errors import DivergedError, RecipeError
 from speedcore.pricing import Request
 from speedcore.recipe import Recipe
 from speedcore.runs import Run, RunStore
@@ -171,9 +171,12 @@ def run(dataset: str | Dataset, recipe: str | Recipe = "auto", budget: float = 1
     """Train one run (or find it) and return it.
 
     dataset: a name that `speedcore.load` knows, or a Dataset. recipe: a name, a TOML file, or a Recipe. budget: seconds
-    under the clock rule `policy`.
+    under the clock rule `policy`. arm: "with" augmentation or "without". Raises RecipeError for another one.
     """
     from speedcore.data import load
+
+    if arm not in courses.ARMS:  # before anything is loaded or measured
+        raise RecipeError(f"there is no arm '{arm}'; choose {' or '.join(courses.ARMS)}.")
 
     store = store or RunStore()
     data = load(dataset) if isinstance(dataset, str) else dataset

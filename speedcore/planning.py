@@ -7,23 +7,22 @@ planning anew with slightly different measurements.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 
 from speedcore import pricing
 from speedcore.clock import Stopwatch
 from speedcore.courses import Course, Plan
 from speedcore.data.dataset import Dataset
 from speedcore.errors import BudgetError
-from speedcore.pricing import PLAN_VERSION, PLANNED_SHARE, Request, candidates, duration
+from speedcore.pricing import PLANNED_SHARE, Request, candidates, duration
 from speedcore.provenance import describe_device
-from speedcore.runs import RunStore, staged
+from speedcore.runs import RunStore
 from speedcore.sharing import share_out
 from speedcore.statistics import pairs_needed
+from speedcore.store import records
 
 # Seconds of `within` that rendering the report may take.
 RENDERING = 25.0
@@ -37,8 +36,8 @@ def make_plan(datasets: list[Dataset], request: Request, store: RunStore, spent:
     """
     hashes = [r.hash for d in datasets for r in candidates(request, d.name)]
     key = request.key((d.fingerprint for d in datasets), hashes)
-    kept = None if anew else _read(_path(store, key))
-    if kept is not None:
+    kept = None if anew else records.take(_path(store, key), Plan)
+    if kept is not None and kept.answers(key, datasets):
         return kept
     watch, device = Stopwatch(), torch.device(request.device)
     found, timed = {}, {}
@@ -63,11 +62,7 @@ def make_plan(datasets: list[Dataset], request: Request, store: RunStore, spent:
 
 def keep(plan: Plan, store: RunStore) -> None:
     """Write the plan where the next call with the same request finds it."""
-    path = _path(store, plan.request)
-    with staged(path.parent / f".{plan.request}") as folder:
-        (folder / "plan.json").write_text(plan.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    os.replace(path.parent / f".{plan.request}" / "plan.json", path)
-    (path.parent / f".{plan.request}").rmdir()
+    records.write(_path(store, plan.request), plan)
 
 
 def changed(plan: Plan, course: Course, note: str, store: RunStore) -> Plan:
@@ -80,15 +75,6 @@ def changed(plan: Plan, course: Course, note: str, store: RunStore) -> Plan:
 
 def _path(store: RunStore, key: str) -> Path:
     return store.root / "plans" / f"{key}.json"
-
-
-def _read(path: Path) -> Plan | None:
-    """The plan kept at `path`; None if there is none, or it is of another version or unreadable: planning is cheap."""
-    try:
-        plan = Plan.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError):
-        return None
-    return plan if plan.version == PLAN_VERSION else None
 
 
 def _notes(plan: Plan, request: Request) -> list[str]:

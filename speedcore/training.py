@@ -6,7 +6,6 @@ the run has landed; look at validation images on the way; test once; write the r
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -25,10 +24,13 @@ from speedcore.history import History
 from speedcore.memory import PeakMemory
 from speedcore.peeking import Peeks
 from speedcore.recipe import Recipe
-from speedcore.runs import DataRecord, Metrics, PeekRecord, ReplanRecord, Run, RunRecord, RunStore
+from speedcore.runs import DataRecord, Metrics, PeekRecord, ReplanRecord, Run, RunRecord, RunStore, digest
 from speedcore.schedule import Pace, Replan, interpolate
 from speedcore.settling import settle
 from speedcore.trainee import Trainee, still_to_come, synchroniser, warm_up
+
+# The key of a run that is trained again.
+REPLAYED = "replayed"
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
     recipe = job.recipe
     if job.steps < 1:
         raise _too_small(job)
+    store.check_names(job.key, job.arm, dataset.name)  # before anything is trained that could not be kept
     ledger = Ledger(synchroniser(device), carried=dataset.provenance.seconds)
     peak = PeakMemory(device)
     with ExitStack() as cleanup:
@@ -117,7 +120,7 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
             trainee.whiten(train_split)
         if recipe.data == "precomputed":
             with ledger.phase(Phase.PRECOMPUTE):
-                folder = store.root / f".precomputed-{job.key}"
+                folder = cleanup.enter_context(store.scratch())
                 batches = cleanup.enter_context(PrecomputedEpochs(batches, job.steps, folder))
         with ledger.phase(Phase.WARM_UP):
             warm_up(trainee, batches)
@@ -169,13 +172,14 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
 
 
 def replay(recorded: Run, dataset: Dataset, store: RunStore, device: torch.device | str | None = None) -> Run:
-    """Train a recorded run again exactly: its seed, its steps, its re-plans, no clock. Returns the new run.
+    """Train a recorded run again exactly: its seed, its steps, its re-plans, no clock. Returns the new run, which is called
+    "replayed" in `store`: the recorded key is a name, not a place to write to.
 
     On the same kind of machine, with the same thread count and libraries, the weights agree to the bit.
     """
     record = recorded.record
     changes = tuple(Replan(**change.model_dump()) for change in record.replans)
-    job = Job(record.key, record.recipe, record.arm, record.seed, Budget(math.inf, POLICIES[record.budget_policy]),
+    job = Job(REPLAYED, record.recipe, record.arm, record.seed, Budget(math.inf, POLICIES[record.budget_policy]),
               math.inf, record.planned_steps, record.planned_steps, replay=changes)
     return train(dataset, job, store, device or record.device)
 
@@ -272,15 +276,6 @@ def data_record(dataset: Dataset, training: int, validation: int) -> DataRecord:
                       note=origin.note, classes=dataset.classes, channels=dataset.channels, height=height, width=width,
                       train_images=training, validation_images=validation, test_images=len(dataset.test),
                       mean=dataset.mean, std=dataset.std)
-
-
-def digest(weights: dict) -> str:
-    """sha256 over names and bytes: two networks with the same digest are the same to the bit."""
-    total = hashlib.sha256()
-    for name, tensor in weights.items():
-        total.update(name.encode())
-        total.update(tensor.contiguous().numpy().tobytes())
-    return total.hexdigest()
 
 
 def _too_small(job: Job) -> BudgetError:

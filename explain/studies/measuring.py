@@ -23,6 +23,7 @@ from speedcore.augment import Normalise
 from speedcore.data.dataset import Dataset
 from speedcore.recipe import Frozen
 from speedcore.runs import Run, RunStore
+from speedcore.store.fields import Name
 from speedcore.studies import records
 
 # Images of each class, at most, for what takes many passes an image: fifty, and seventeen for the maps and for a control.
@@ -36,7 +37,7 @@ NULLS = ("wrong_class", "another_image")
 class Kept(Frozen):
     """result.json of one outcome of one run. nulls: the same of the null controls that it was taken of."""
 
-    run: str
+    run: Name
     outcome: Outcome
     images: int
     found: Summary

@@ -34,6 +34,7 @@ from speedcore.executors import Watcher
 from speedcore.recipe import Frozen, Recipe
 from speedcore.runs import Run, RunStore
 from speedcore.statistics import Interval
+from speedcore.store.fields import Name, Seed, Share
 from speedcore.studies import records
 
 VERSION = 1
@@ -57,15 +58,15 @@ class ModelRecord(Frozen):
     probabilities: the mean one of the true class on the same images."""
 
     shortcut: str
-    correlation: float
-    arm: str
-    seed: int
-    run: str
+    correlation: Share
+    arm: Name
+    seed: Seed
+    run: Name
     weights_sha256: str
-    accuracy_right: float
-    accuracy_swapped: float
-    probability_right: float
-    probability_swapped: float
+    accuracy_right: Share
+    accuracy_swapped: Share
+    probability_right: Share
+    probability_swapped: Share
     layers: dict[str, LayerRecord]
 
     @property
@@ -216,8 +217,7 @@ def measured(run: Run, dataset: Dataset, store: RunStore, device: str, images_pe
 
 def kept(store: RunStore) -> Iterator[StudyRecord]:
     """The studies beside the runs, in the order of their names."""
-    for path in sorted((store.root / "studies").glob("shortcuts-*/result.json")):
-        yield records.read(path.parent, StudyRecord)
+    yield from records.looked_at(store, "shortcuts-*", StudyRecord)
 
 
 def _check(shortcuts: Sequence[str], correlations: Sequence[float], arms: Sequence[str], seeds: int, images: int) -> None:

@@ -10,6 +10,7 @@ from explain.preregistration import Claim, Kind, Outcome, Preregistration
 from speedcore.procedure import Tested, judge
 from speedcore.recipe import Frozen, Recipe
 from speedcore.runs import RunStore
+from speedcore.store.fields import Name, Share
 from speedcore.studies import records
 
 NONE, WITH = "none", "with"
@@ -26,8 +27,8 @@ class DatasetRecord(Frozen):
     """
 
     recipe: Recipe
-    runs: dict[str, tuple[str, ...]]
-    accuracies: dict[str, tuple[float, ...]] = {}
+    runs: dict[str, tuple[Name, ...]]
+    accuracies: dict[str, tuple[Share, ...]] = {}
     values: dict[str, dict[str, Pairs]]
     nulls: dict[str, dict[str, Pairs]] = {}
 
@@ -121,7 +122,7 @@ def _row(which: str, dataset: str, what: str, tested: Tested) -> Mapping[str, ob
 
 def kept(store: RunStore) -> Iterator[ClaimRecord]:
     """The studies beside the runs, in the order of their names; not those that another one contains whole."""
-    found = [records.read(path.parent, ClaimRecord) for path in sorted((store.root / "studies").glob("claim-*/result.json"))]
+    found = list(records.looked_at(store, "claim-*", ClaimRecord))
     for i, record in enumerate(found):
         if not any(_contains(other, record) and not (_contains(record, other) and j > i)
                    for j, other in enumerate(found) if j != i):

@@ -6,22 +6,23 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import ValidationError
 
 from speedcore.data.dataset import Dataset
 from speedcore.errors import RecipeError
 from speedcore.executors import Watcher
 from speedcore.ladders.model import Ladder, Rung
-from speedcore.ladders.scale import Scale
+from speedcore.ladders.scale import Scale, ScaleTable
 from speedcore.recipe import Frozen, Recipe
 from speedcore.rounds import Training, in_rounds, too_short
-from speedcore.runs import Run, RunStore, staged
+from speedcore.runs import Run, RunStore
+from speedcore.store import records
+from speedcore.store.fields import Name
 
 WHOLE = Scale()
+FILE = "climb.json"
 
 
 class ClimbRecord(Frozen):
@@ -29,8 +30,8 @@ class ClimbRecord(Frozen):
 
     version: Literal[1] = 1
     ladder: Ladder
-    scale: dict[str, float]
-    runs: dict[str, tuple[str, ...]]
+    scale: ScaleTable
+    runs: dict[str, tuple[Name, ...]]
     left_out: tuple[str, ...] = ()
 
 
@@ -93,28 +94,21 @@ def _keep(climbed: Climb, dataset: Dataset, device: str, store: RunStore) -> Non
     content = json.dumps([ladder.model_dump(mode="json"), vars(climbed.scale), dataset.fingerprint, torch.device(device).type])
     name = f"{ladder.name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
     path, runs = store.root / "ladders" / name, {}
-    before = _read(path / "climb.json").runs if (path / "climb.json").exists() else {}
+    standing = records.take(path / FILE, ClimbRecord, whole=path)
+    before = standing.runs if standing else {}
     for rung in ladder.steps:
         # Seeds always begin at 0: what an earlier call climbed further stays on record.
         keys = tuple(run.record.key for run in climbed.runs.get(rung.name, ()))
         runs[rung.name] = max(keys, before.get(rung.name, ()), key=len)
     record = ClimbRecord(ladder=ladder, scale=vars(climbed.scale), left_out=climbed.left_out, runs=runs)
-    with staged(path) as folder:
-        (folder / "climb.json").write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    records.write(path / FILE, record)
 
 
 def kept(store: RunStore, name: str | None = None) -> Iterator[Climb]:
-    """The climbs beside the runs, of the ladder `name` or of all; runs that are gone are left out."""
-    for path in sorted((store.root / "ladders").glob("*/climb.json")):
-        record = _read(path)
-        if name in (None, record.ladder.name):
-            runs = {rung: tuple(run for key in keys if (run := store.find(key))) for rung, keys in record.runs.items()}
+    """The climbs beside the runs, of the ladder `name` or of all; runs that are gone are left out, as are climbs
+    whose record is damaged, which are named."""
+    for path in sorted((store.root / "ladders").glob(f"*/{FILE}")):
+        record = records.look(path, ClimbRecord)
+        if record is not None and name in (None, record.ladder.name):
+            runs = {rung: tuple(run for key in keys if (run := store.look(key))) for rung, keys in record.runs.items()}
             yield Climb(record.ladder, Scale(**record.scale), runs, record.left_out)
-
-
-def _read(path: Path) -> ClimbRecord:
-    try:
-        return ClimbRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise RecipeError(f"{path} cannot be read ({str(error).splitlines()[0]}); remove it and climb the ladder "
-                          f"again.") from None

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 
 from speedcore.data.dataset import Dataset, Provenance
 from speedcore.errors import RecipeError
 from speedcore.recipe import Recipe
 
 _PARTS = ("data", "epochs", "width")
+# `vars` of a `Scale`, as records hold it.
+ScaleTable = dict[Literal["data", "epochs", "width"], Annotated[float, Field(gt=0, le=1)]]
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from speedcore.networks import build, parameter_counts
 from speedcore.recipe import Frozen, Recipe
 from speedcore.runs import Run, RunStore
 from speedcore.settling import settled
+from speedcore.store.fields import Name
 from speedcore.studies import records
 from speedcore.studies.records import StudyRecord
 from speedcore.trainee import synchroniser
@@ -63,7 +64,7 @@ class Bound(Frozen):
     epochs: float
     seconds: tuple[float, ...]
     timed: bool
-    runs: tuple[str, ...] = ()
+    runs: tuple[Name, ...] = ()
 
     @property
     def operations(self) -> float:

@@ -33,6 +33,7 @@ from speedcore.ladders.scale import Scale
 from speedcore.recipe import Frozen, Recipe
 from speedcore.rounds import Training, check_steps, in_rounds
 from speedcore.runs import Run, RunStore
+from speedcore.store.fields import Count, Name, Seed, Share, Some
 from speedcore.studies import records
 from speedcore.studies.constant_rate import at_constant_rate
 from speedcore.studies.findings import RULE, Finding, Question, answer
@@ -60,15 +61,15 @@ class Trained(Frozen):
 
     arm: str
     factor: float
-    seed: int
-    run: str
-    images: int
-    steps_per_epoch: int
+    seed: Seed
+    run: Name
+    images: Count
+    steps_per_epoch: Some
     curve: tuple[float, ...]
     again: tuple[float, ...]
     then: tuple[float, ...]
     test_loss: float
-    accuracy: float
+    accuracy: Share
 
     @property
     def end(self) -> float:

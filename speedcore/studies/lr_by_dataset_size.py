@@ -30,6 +30,7 @@ from speedcore.ladders.scale import Scale
 from speedcore.recipe import Frozen, Recipe
 from speedcore.rounds import Training, check_steps, in_rounds
 from speedcore.runs import RunStore
+from speedcore.store.fields import Count, Name, Seed, Share
 from speedcore.studies import records
 from speedcore.studies.constant_rate import at_constant_rate
 from speedcore.studies.findings import RULE, Finding, Question, answer
@@ -47,13 +48,13 @@ class Point(Frozen):
     Where training diverged there is no run: its key is empty, the losses are infinite, the accuracy is 0. seconds: what it took.
     """
 
-    images: int
+    images: Count
     factor: float
-    seed: int
-    run: str
+    seed: Seed
+    run: Name
     train_loss: float
     test_loss: float
-    accuracy: float
+    accuracy: Share
     seconds: float = 0.0
 
     def failed(self, classes: int) -> bool:

@@ -7,20 +7,22 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import torch
-from pydantic import ValidationError
+from pydantic import Field, JsonValue
 
 from speedcore import provenance
 from speedcore.data.dataset import Dataset
-from speedcore.errors import RunError
-from speedcore.ladders.scale import Scale
+from speedcore.ladders.scale import Scale, ScaleTable
 from speedcore.recipe import Frozen, Recipe
-from speedcore.runs import RunStore, staged
+from speedcore.runs import RunStore
+from speedcore.store import records
+from speedcore.store.fields import Count, Line, Name
 from speedcore.studies.findings import Finding
 
 Record = TypeVar("Record", bound=Frozen)
+FILE = "result.json"
 
 
 class StudyRecord(Frozen):
@@ -31,17 +33,17 @@ class StudyRecord(Frozen):
     """
 
     version: Literal[1] = 1
-    study: str
-    dataset: str
-    fingerprint: str
+    study: Name
+    dataset: Line
+    fingerprint: Line
     official: bool
-    classes: int
-    train_images: int
+    classes: Annotated[int, Field(ge=1, le=2**31)]
+    train_images: Count
     recipe: Recipe
-    scale: dict[str, float]
-    device: str
+    scale: ScaleTable
+    device: Name
     left_out: tuple[str, ...] = ()
-    provenance: dict
+    provenance: dict[str, JsonValue]
 
     @property
     def scaled(self) -> Scale:
@@ -77,32 +79,27 @@ def folder(store: RunStore, study: str, asked: list) -> Path:
 
 
 def write(path: Path, record: Frozen) -> Path:
-    with staged(path) as scratch:
-        (scratch / "result.json").write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    return path / "result.json"
+    """Keep `record` as the answer that lies at `path`, in place of an earlier one. Raises RunError."""
+    return records.write(path / FILE, record)
 
 
 def read(path: Path, kind: type[Record]) -> Record | None:
-    """The record in the folder `path`; None if there is none. Raises RunError if it cannot be read."""
-    try:
-        return kind.model_validate_json((path / "result.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValidationError) as error:
-        raise RunError(f"{path / 'result.json'} cannot be read ({str(error).splitlines()[0]}); remove the folder to have it "
-                       f"measured again.") from None
+    """The record in the folder `path`; None if there is none, or a damaged one, which is named and set aside: it is made
+    again."""
+    return records.take(path / FILE, kind, whole=path)
 
 
 def stored(store: RunStore, study: str, kind: type[Record]) -> Iterator[Record]:
-    """The results of `study` beside the runs, in the order of their folders' names."""
-    for path in sorted((store.root / "studies").glob(f"{study}-*/result.json")):
-        if _study_of(path) == study:  # results of other studies, or of earlier versions, may begin with the same name
-            yield read(path.parent, kind)
+    """The results of `study` beside the runs, in the order of their folders' names; damaged ones are named and left out."""
+    for path in sorted((store.root / "studies").glob(f"{study}-*/{FILE}")):
+        # Results of other studies, or of earlier versions, may begin with the same name.
+        if records.field(path, "study", otherwise=study) == study and (found := records.look(path, kind)) is not None:
+            yield found
 
 
-def _study_of(path: Path) -> str | None:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read ({error}); remove its folder to have it measured again.") from None
-    return content.get("study") if isinstance(content, dict) else None
+def looked_at(store: RunStore, pattern: str, kind: type[Record]) -> Iterator[Record]:
+    """The records in the folders beside the runs whose names fit `pattern`, in their order; damaged ones are named and left
+    out."""
+    for path in sorted((store.root / "studies").glob(f"{pattern}/{FILE}")):
+        if (found := records.look(path, kind)) is not None:
+            yield found

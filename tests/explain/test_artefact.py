@@ -22,10 +22,11 @@ from explain.packing import levels
 from explain.selection import first_of_each_class
 from speedcore.augment import Normalise
 from speedcore.data import make_shapes
-from speedcore.errors import RunError
+from speedcore.errors import Damaged, Notice, RunError
 from speedcore.runs import Run
 from speedcore.trainee import Trainee
 from speedcore.training import hold_out
+from tests.speedcore.toys import resealed
 
 
 @pytest.fixture(scope="module")
@@ -177,11 +178,12 @@ def test_methods_of_many_passes_measure_fewer_images(pair, shapes, root, monkeyp
 
 def test_a_run_without_weights_or_answers_is_named(pair, shapes, root, tmp_path):
     for file in ("weights.safetensors", "predictions.npz"):
-        copy = tmp_path / file.split(".")[0]
+        copy = tmp_path / file.split(".")[0] / pair[0].name
         shutil.copytree(pair[0].path, copy)
+        run = Run.open(copy)
         (copy / file).unlink()
-        with pytest.raises(RunError, match=f"{file} cannot be read.*remove the folder to train it again"):
-            explain_run(Run.open(copy), shapes, root, images_per_class=1)
+        with pytest.raises(RunError, match=f"{file} cannot be read.*missing.*remove the folder to train it again"):
+            explain_run(run, shapes, root, images_per_class=1)
     assert not root.exists() or not list(root.rglob("*.npz"))
 
 
@@ -210,21 +212,59 @@ def test_a_failed_write_leaves_nothing(pair, shapes, root, monkeypatch):
     assert list((root / artefact.FOLDER).iterdir()) == []
 
 
+def relayered(path, **changes):
+    """The explanation with other numbers said of its layer "middle", and a manifest that fits."""
+    layers = json.loads((path / "explanation.json").read_text())["layers"]
+    resealed(path, "explanation.json", layers={**layers, "middle": {**layers["middle"], **changes}})
+
+
 @pytest.mark.parametrize(("damage", "says"), [
-    (lambda path: (path / "arrays.npz").write_bytes(b"PK"), "arrays.npz is not the file that was written"),
-    (lambda path: (path / "arrays.npz").unlink(), "arrays.npz is missing"),
-    (lambda path: (path / "explanation.json").unlink(), "explanation.json is missing"),
-    (lambda path: (path / "explanation.json").write_text("{"), "cannot be read"),
-    (lambda path: (path / "explanation.json").write_text('{"schema_version": 99}'), "schema 99"),
-    (lambda path: (path / "explanation.json").write_text(json.dumps(
-        json.loads((path / "explanation.json").read_text()) | {"seed": "x"})), "field seed"),
+    (lambda path: (path / "arrays.npz").write_bytes(b"PK"), "arrays.npz is damaged: it is not the file that was written"),
+    (lambda path: (path / "arrays.npz").unlink(), "arrays.npz is damaged: it is missing"),
+    (lambda path: (path / "explanation.json").unlink(), "explanation.json is damaged: it is missing"),
+    (lambda path: (path / "explanation.json").write_text("{"), "explanation.json is damaged: it is not the file"),
+    (lambda path: (path / "manifest.sha256").unlink(), "manifest.sha256 is damaged: it is missing"),
+    (lambda path: resealed(path, "explanation.json", seed="x"), "field seed"),
+    (lambda path: resealed(path, "explanation.json", run="../run"), "field run"),
+    (lambda path: resealed(path, "explanation.json", sealed=False), "manifest.sha256 is damaged: it does not belong"),
+    (lambda path: np.savez(path / "arrays.npz", a=1) or resealed(path), "arrays.npz is damaged: its sha256 is not arrays_sha256"),
+    (lambda path: relayered(path, dead=0.99), "arrays.npz is damaged: the record's middle: dead is 0.99"),
+    (lambda path: relayered(path, gini=7.0), "the record's middle: gini is 7.0"),
+    (lambda path: relayered(path, gini=None), "the record's middle: gini is None"),
+    (lambda path: relayered(path, n=3), "the record's middle: n is 3, and 10 images were measured"),
+    (lambda path: relayered(path, height=3), "maps of layer 'middle' are not"),
+    (lambda path: relayered(path, score={"n": 10, "dead": 0, "empty": 0, "mass": 0.99, "foreground": None, "ceiling": None,
+                                         "score": None}), "the record's middle: mass is 0.99"),
 ])
-def test_a_damaged_explanation_is_refused_by_name_with_a_cure(pair, shapes, root, damage, says):
+def test_a_damaged_explanation_is_named_set_aside_and_made_again(pair, shapes, root, damage, says):
     made = explain_run(pair[0], shapes, root, images_per_class=1)
     damage(made.path)
-    with pytest.raises(ExplainError, match=says) as caught:
-        explain_run(pair[0], shapes, root, images_per_class=1)
+    with pytest.raises(Damaged, match=says) as caught:
+        Explanation.open(made.path)
     assert str(made.path) in str(caught.value) and "remove the folder" in str(caught.value)
+    harmed = {file.name: file.read_bytes() for file in made.path.iterdir()}
+    with pytest.warns(Notice, match=says):
+        again = explain_run(pair[0], shapes, root, images_per_class=1)
+    assert again.path == made.path and Explanation.open(again.path).record.arrays_sha256 == made.record.arrays_sha256
+    aside = made.path.parent / "set-aside" / made.path.name
+    assert {file.name: file.read_bytes() for file in aside.iterdir()} == harmed
+
+
+def test_an_explanation_of_another_version_is_refused_and_stays(pair, shapes, root):
+    made = explain_run(pair[0], shapes, root, images_per_class=1)
+    resealed(made.path, "explanation.json", schema_version=99)
+    with pytest.raises(ExplainError, match="schema 99.*remove the folder"):
+        explain_run(pair[0], shapes, root, images_per_class=1)
+    assert made.path.is_dir()
+
+
+def test_an_explanation_from_before_there_were_manifests_is_read(pair, shapes, root):
+    made = explain_run(pair[0], shapes, root, images_per_class=1)
+    content = json.loads((made.path / "explanation.json").read_text())
+    del content["sealed"]
+    (made.path / "explanation.json").write_text(json.dumps(content))
+    (made.path / "manifest.sha256").unlink()
+    assert explain_run(pair[0], shapes, root, images_per_class=1).record == made.record.model_copy(update={"sealed": False})
 
 
 def test_pairs_are_of_the_lowest_common_seed(make_run):

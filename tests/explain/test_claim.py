@@ -20,9 +20,10 @@ from explain.studies.measuring import value
 from explain.studies.verdicts import ClaimRecord, DatasetRecord, kept, null_differences, rows, verdicts
 from speedcore import executors
 from speedcore.data import Split, make_shapes
-from speedcore.errors import RunError
+from speedcore.errors import Notice
 from speedcore.recipe import Augment, Views
 from speedcore.runs import RunStore
+from speedcore.store import records as sealed
 from tests.explain.conftest import RECIPE
 
 PLAN = preregistration()
@@ -86,7 +87,7 @@ def test_every_registered_outcome_is_measured_once(done, monkeypatch, recipe, sh
     without, augmented = (store.find(one.runs[arm][0]) for arm in ("none", "with"))
     explained = [explain_run(run, shapes_as_registered, store.root, images_per_class=1) for run in (without, augmented)]
     assert one.values["mass"]["with"][0] == tuple(e.record.layers["middle"].score.score for e in explained)
-    assert ClaimRecord.model_validate_json(path.read_text()) == record
+    assert sealed.read(path, ClaimRecord) == record
     monkeypatch.setattr("explain.studies.measuring._measure", None)  # measuring or training anything again would fail
     monkeypatch.setattr("speedcore.training.train", None)
     again = registered.study(PLAN, [shapes_as_registered], store, recipe, seeds=1, images_per_class=1)
@@ -144,7 +145,7 @@ def test_measures_of_many_passes_take_fewer_images(done, shapes_as_registered, m
         outcome = Outcome(name=measure, measure=measure, better=better, bound=0.1)
         value(run, (run, run), shapes_as_registered, outcome, RunStore(tmp_path), "cpu", 3)
         (kept_,) = (tmp_path / "studies").glob(f"outcome-*-{measure}-*/result.json")
-        images[measure] = measuring.Kept.model_validate_json(kept_.read_text()).images
+        images[measure] = sealed.read(kept_, measuring.Kept).images
     # A class of which there are fewer gives all that it has.
     of_a_class = shapes_as_registered.test.labels.bincount()
     assert images == {measure: of_a_class.clamp(max=most).sum().item() for measure, most in
@@ -307,8 +308,8 @@ def test_a_study_that_another_contains_is_not_shown_twice(shapes_as_registered, 
     assert sorted(len(r.datasets) for r in kept(store)) == [1, 2] and longer in kept(store) and small not in kept(store)
     assert list(kept(RunStore(tmp_path / "nothing"))) == []
     (next((tmp_path / "studies").glob("claim-*")) / "result.json").write_text("{}")
-    with pytest.raises(RunError, match="cannot be read"):
-        list(kept(store))
+    with pytest.warns(Notice, match="result.json is damaged.*left out"):
+        assert len(list(kept(store))) == 1
 
 
 class Killed(BaseException):
@@ -320,12 +321,12 @@ def test_a_kill_at_any_point_loses_nothing_that_was_finished(at, recipe, shapes_
     store = RunStore(tmp_path)
     options = {"seeds": 2, "parts": False, "match": False, "images_per_class": 1}
     place = {"training": "speedcore.training.train", "measuring": "explain.studies.measuring._measure",
-             "keeping": "speedcore.studies.records.staged"}[at]
+             "keeping": "speedcore.store.records.write"}[at]
     module, name = place.rsplit(".", 1)
     real, calls = getattr(sys.modules[module], name), []
 
     def killed_the_second_time(*args, **more):
-        if at != "keeping" or args[0].name.startswith("claim-"):  # outcomes are staged too
+        if at != "keeping" or args[0].parent.name.startswith("claim-"):  # outcomes are written too
             calls.append(args)
         if len(calls) == 2:
             raise Killed

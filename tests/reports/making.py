@@ -18,6 +18,7 @@ from speedcore.networks import build, parameter_counts
 from speedcore.recipe import SGD, Augment, Recipe, RecordNet, Views
 from speedcore.runs import Metrics, ReplanRecord, Run, RunRecord, RunStore
 from speedcore.schedule import interpolate
+from speedcore.store.recorded import score
 from speedcore.training import data_record, digest
 
 CLASSES = ("zero", "one", "two & <three>")
@@ -66,9 +67,6 @@ def save(store: RunStore, data: Dataset, arm: str, seed: int, right: int, *, vie
     predictions = {"labels": labels, "logits": logits_of(labels, right)}
     if arm == "with":
         predictions["tta_logits"] = logits_of(labels, views_right if views_right is not None else right)
-    metrics = Metrics(test_accuracy=right / 30, test_loss=0.5, train_accuracy=0.9, train_loss=0.4,
-                      validation_accuracy=0.8,
-                      tta_accuracy=(views_right if views_right is not None else right) / 30 if arm == "with" else None)
     progress = [(i + 1) / steps for i in range(steps)]
     rates = [recipe.optimizer.lr * interpolate(recipe.schedule.knots, p, recipe.schedule.shape) for p in progress]
     count = range(1, steps + 1)
@@ -78,6 +76,10 @@ def save(store: RunStore, data: Dataset, arm: str, seed: int, right: int, *, vie
     epochs = {"step": list(count), "epoch": columns["epoch"], "progress": progress, "train_loss": columns["loss"],
               "train_accuracy": columns["accuracy"], "validation_loss": columns["loss"],
               "validation_accuracy": columns["accuracy"]}
+    views = views_right if views_right is not None else right
+    metrics = Metrics(test_accuracy=right / 30, test_loss=score(predictions["logits"], labels)[1],
+                      train_accuracy=columns["accuracy"][-1], train_loss=columns["loss"][-1],
+                      validation_accuracy=columns["accuracy"][-1], tta_accuracy=views / 30 if arm == "with" else None)
     key = f"{data.name.replace(':', '-').replace('/', '-')}-{arm}-tiny-s{seed}"
     record = RunRecord(
         key=key, data=data_record(data, 50, 10), arm=arm, recipe=recipe, recipe_hash=recipe.hash, seed=seed,

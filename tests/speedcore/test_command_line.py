@@ -159,10 +159,22 @@ def test_train_names_the_folder_finds_it_again_and_verify_agrees(cli, toy_recipe
 def test_verify_says_when_the_weights_differ(cli, toy_recipe) -> None:
     cli("train", "--dataset", SHAPES, "--recipe", "toy", "--runs", "runs", "--device", "cpu")
     (run,) = RunStore("runs")
-    record = run.path / "run.json"
-    record.write_text(record.read_text().replace('"seed": 0', '"seed": 1'))
+    toys.resealed(run.path, seed=1)
     status, _, err = cli("verify", run.path)
-    one_message(status, err, "the weights differ", "recorded")
+    one_message(status, err, "its files are what was written", "the weights differ, first in '", "recorded")
+
+
+def test_verify_reads_the_files_before_it_trains(cli, toy_recipe, monkeypatch) -> None:
+    cli("train", "--dataset", SHAPES, "--recipe", "toy", "--runs", "runs", "--device", "cpu")
+    (run,) = RunStore("runs")
+    weights = run.path / "weights.safetensors"
+    harmed = bytearray(weights.read_bytes())
+    harmed[-1] ^= 1
+    weights.write_bytes(harmed)
+    monkeypatch.setattr("speedcore.training.train", None)
+    status, _, err = cli("verify", run.path)
+    one_message(status, err, "weights.safetensors is damaged: it is not the file that was written")
+    assert weights.read_bytes() == harmed  # what is looked at stays where it is
 
 
 def test_plan_trains_nothing_and_shows_what_stands(cli, toy_recipe) -> None:

@@ -1,7 +1,9 @@
-"""What docs/recipes.md and docs/clocks.md say is so."""
+"""What docs/recipes.md, docs/clocks.md and docs/runs.md say is so."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -11,7 +13,10 @@ from speedcore import courses, recipes
 from speedcore import recipe as parts
 from speedcore.clock import POLICIES, SOURCE_POLICIES, Phase
 from speedcore.recipe import Average, Schedule, from_toml
+from speedcore.runs import RunStore
 from speedcore.schedule import Pace
+from speedcore.training import train
+from tests.speedcore import toys
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +98,12 @@ def test_the_shares_that_are_named_are_the_ones_used(pages) -> None:
         assert f"{100 * share:g} %" in pages["clocks"]
     assert Pace.FEW == 8 and "after each of the last eight" in pages["clocks"]
     assert courses.MOST_SEEDS == 10 and "up to ten" in pages["clocks"]
+
+
+def test_the_files_of_a_run_are_those_that_the_page_lists(checkout: Path, tmp_path: Path) -> None:
+    text = (checkout / "docs" / "runs.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^ {8}(\S+)  ", text, re.M)
+    run = train(toys.dataset(), toys.job(toys.recipe(), 2), RunStore(tmp_path))
+    assert sorted(listed) == sorted(path.name for path in run.path.iterdir())
+    digest = hashlib.sha256((run.path / "weights.safetensors").read_bytes()).hexdigest()
+    assert digest == json.loads((run.path / "run.json").read_text())["weights_sha256"]

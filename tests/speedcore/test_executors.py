@@ -157,8 +157,7 @@ def test_a_watcher_hears_of_every_run(store: RunStore) -> None:
 
 def test_a_run_of_another_version_is_named_not_overwritten(store: RunStore) -> None:
     run = execute(plan(seeds=1), REQUEST, DATA, store).runs[0]
-    record = run.path / "run.json"
-    record.write_text(record.read_text().replace('"schema_version": 1', '"schema_version": 99'))
+    record = toys.resealed(run.path, schema_version=99) / "run.json"
     with pytest.raises(RunError, match="schema 99"):
         execute(plan(seeds=1), REQUEST, DATA, store)
     assert '"schema_version": 99' in record.read_text()

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from speedcore import courses, planning, pricing, recipes
 from speedcore.clock import POLICIES, Budget
-from speedcore.courses import MOST_SEEDS, Course
-from speedcore.errors import BudgetError, RecipeError
+from speedcore.courses import MOST_SEEDS, Course, Plan
+from speedcore.errors import BudgetError, Notice, RecipeError
 from speedcore.planning import make_plan
 from speedcore.pricing import Request, Throughput, duration
 from speedcore.recipe import RecordNet
 from speedcore.runs import RunStore
 from speedcore.statistics import pairs_needed
+from speedcore.store import records
 from tests.speedcore import toys
 
 # On the toy data an epoch is four steps: 100, 40, 16 and 8 steps in full.
@@ -270,7 +271,21 @@ def test_a_kept_plan_that_cannot_be_read_is_made_anew(on, store: RunStore, conte
     first = planned(store)
     (path,) = (store.root / "plans").iterdir()
     path.write_text(content)
-    assert planned(store) == first
+    with pytest.warns(Notice, match=f"{path.name} is damaged.*set aside"):
+        assert planned(store) == first
+    assert (path.parent / "set-aside" / path.name).read_text() == content and planned(store) == first
+
+
+def test_a_plan_that_answers_another_question_is_not_taken(on, store: RunStore) -> None:
+    """Copied under another name, or for a data set that is called otherwise now: what is not asked for is not trained."""
+    on(Machine())
+    first = planned(store)
+    (path,) = (store.root / "plans").iterdir()
+    for other in (first.model_copy(update={"request": "another"}),
+                  first.model_copy(update={"courses": (first.courses[0].model_copy(update={"dataset": "elsewhere"}),)})):
+        records.write(path, other)
+        assert planned(store) == first
+        assert records.read(path, Plan) == first
 
 
 def test_a_plan_can_be_made_anew(on, store: RunStore) -> None:

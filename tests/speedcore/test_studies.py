@@ -13,7 +13,7 @@ from torch import nn
 
 from speedcore import executors, provenance, recipes
 from speedcore.console import run_app
-from speedcore.errors import RecipeError, RunError
+from speedcore.errors import Notice, RecipeError
 from speedcore.ladders.scale import Scale
 from speedcore.optimizers import MomentumSGD
 from speedcore.recipe import SGD, Adam, Augment, PageNet, Recipe
@@ -172,8 +172,11 @@ def test_sizes_and_rates_end_to_end(store: RunStore) -> None:
     assert again.points == record.points and [run.path.stat().st_mtime for run in store] == when
     assert list(kept.kept(store)) == [again]
     path.write_text("{")
-    with pytest.raises(RunError, match="cannot be read"):
-        list(kept.kept(store))
+    with pytest.warns(Notice, match="result.json is damaged.*left out"):
+        assert list(kept.kept(store)) == []
+    with pytest.warns(Notice, match="result.json is damaged.*set aside.*made again"):
+        anew, _ = lr_by_dataset_size.study(data, toys.recipe(), store, "cpu", SMALL, 2, **words)
+    assert anew.points == record.points and list(kept.kept(store)) == [anew]
 
 
 # --- forgetting --------------------------------------------------------------------------------------------------------

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -59,3 +62,14 @@ def job(recipe: Recipe, steps: int, seed: int = 0, limit: float = math.inf, key:
         policy: str = "article", wanted: int | None = None, stretch: bool = False) -> Job:
     return Job(key or f"toy-{arm}-s{seed}", recipe, arm, seed, Budget(limit, POLICIES[policy]), limit, steps,
                wanted or steps, stretch)
+
+
+def resealed(folder: Path, record: str = "run.json", **changes: Any) -> Path:
+    """A stored folder, forged with care: fields of its record changed, and a manifest that fits whatever its files hold now."""
+    if changes:
+        content = json.loads((folder / record).read_text())
+        (folder / record).write_text(json.dumps({**content, **changes}, indent=1))
+    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n"
+             for file in sorted(folder.iterdir()) if file.name != "manifest.sha256"]
+    (folder / "manifest.sha256").write_text("".join(lines))
+    return folder
