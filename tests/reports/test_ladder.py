@@ -20,7 +20,7 @@ from reports.results import Inputs, load
 from speedcore.errors import UserError
 from speedcore.ladders import Ladder, Reported, Rung
 from speedcore.ladders.climbing import Climb, climb
-from speedcore.ladders.findings import findings
+from speedcore.ladders.findings import findings, remarks
 from speedcore.ladders.scale import Scale
 from speedcore.recipe import Peek
 from speedcore.runs import RunStore
@@ -65,7 +65,9 @@ def test_the_chapter_says_what_the_runs_say(climbed) -> None:
     assert (first["Rung"], first["Against"], first["Time ratio, reported"]) == ("stops", "start", "0.40")
     assert (second["Rung"], second["Against"], second["Time ratio, reported"]) == ("short", "stops", "–")
     assert {row["Accuracy"] for row in cells(changes)} <= {"helps", "hurts", "cannot tell"}
-    (bullets,) = (block for block in section.blocks if isinstance(block, Bullets))
+    bullets, *remarked = (block for block in section.blocks if isinstance(block, Bullets))
+    # Runs of a few steps on toys: those that are no better than a constant answer are called that.
+    assert tuple(one for block in remarked for one in block.items) == remarks(climbed[0])
     assert [item.replace("\xa0", " ") for item in bullets.items] == [finding.sentence for finding in findings(climbed[0])]
 
 

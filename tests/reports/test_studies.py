@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 import xml.etree.ElementTree as xml
@@ -121,8 +122,10 @@ def test_bound(made) -> None:
     section = chapter(record)
     (table,), (figure,) = parts(section, Table), parts(section, FigureSpec)
     assert len(record.bounds) == len(cells(table)) == len(figure.data) - 1 == 2  # timed, and all the runs of other studies
-    # Two seeds of six runs and of three, of which the lower rate of forgetting is one of the six.
-    assert len(record.bounds[1].runs) == int(cells(table)[1][-1]) == 2 * (6 + 3 - 1)
+    # Two seeds of six runs and of three, of which the lower rate of forgetting is one of the six; two of the six diverged.
+    assert len(record.bounds[1].runs) == int(cells(table)[1][-1]) == 2 * (6 + 3 - 1 - 2)
+    wild = [point for point in made[0]["lr-by-dataset-size"].points if point.factor == 1e6]
+    assert len(wild) == 4 and {(point.run, point.test_loss, point.failed(4)) for point in wild} == {("", math.inf, True)}
     timed = record.bounds[0]
     assert cells(table)[0][6] == plain(reports.formats.seconds(timed.operations / 1e11)) and cells(table)[0][-1] == "timed"
     assert f"{100 * timed.share(record.peaks):.3g} %" in figure.alt

@@ -174,6 +174,30 @@ def test_a_pair_that_diverges_is_named_and_the_others_are_trained(store: RunStor
     assert lost == [(why, 2 - len(stand))]
 
 
+def test_a_ladder_goes_on_with_what_does_not_diverge() -> None:
+    from speedcore.rounds import in_rounds
+
+    class Task:
+        def __init__(self, wild: set[int]):
+            self.wild = wild
+
+        def stands(self, seed: int) -> bool:
+            return False
+
+        def seconds(self, result: int) -> float:
+            return 1.0
+
+        def do(self, seed: int) -> int:
+            if seed in self.wild:
+                raise DivergedError(f"run {seed}: the loss is nan")
+            return seed
+
+    kept = []
+    in_rounds({"calm": Task(set()), "wild": Task({1})}, 3, None, lambda found, left_out: kept.append((dict(found), left_out)))
+    assert kept[-1] == ({"calm": [0, 1, 2], "wild": [0, 2]},
+                        ("wild, seed 1, is left out: it diverged. run 1: the loss is nan",))
+
+
 def test_the_console_names_what_is_lost_and_calls_a_constant_answer_that(store: RunStore) -> None:
     from rich.console import Console
 
