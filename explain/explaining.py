@@ -22,6 +22,7 @@ from explain.selection import Answers, Gallery
 from speedcore import provenance
 from speedcore.augment import Normalise
 from speedcore.data.dataset import Dataset
+from speedcore.errors import UserError
 from speedcore.runs import Run
 from speedcore.trainee import Trainee
 
@@ -39,6 +40,23 @@ class Progress:
 
 
 Observer = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that could not be explained, and why: the others are."""
+
+    run: str
+    dataset: str
+    method: str
+    error: Exception
+
+    @property
+    def reason(self) -> str:
+        """A sentence for a reader: a UserError's own, or that this project is at fault."""
+        if isinstance(self.error, UserError):
+            return str(self.error)
+        return f"an error in this project, {type(self.error).__name__}: {self.error}"
 
 
 def explain_run(run: Run, dataset: Dataset, root: Path | str | None = None, gallery: Gallery | None = None,
@@ -67,18 +85,32 @@ def explain_run(run: Run, dataset: Dataset, root: Path | str | None = None, gall
 
 def explain_runs(first: Sequence[Run], second: Sequence[Run], dataset: Dataset, root: Path | str | None = None,
                  images_per_class: int | None = None, device: torch.device | str = "cpu", observer: Observer | None = None,
-                 method: str = "grad-cam") -> tuple[tuple[Explanation, ...], tuple[Explanation, ...]]:
+                 method: str = "grad-cam", failed: Callable[[Failure], None] | None = None,
+                 ) -> tuple[tuple[Explanation, ...], tuple[Explanation, ...]]:
     """Explain the runs of two arms on the same images; returns the explanations in the order given.
 
-    The gallery is chosen once, from the answers of the pair of lowest seed that both arms have.
+    The gallery is chosen once, from the answers of the pair of lowest seed that both arms have. A run that cannot be explained
+    takes no other with it. failed: told of each such run, which is then left out; None raises the first one's error after all
+    others have been explained and kept.
     """
     if not first or not second:
         raise ExplainError("two arms of at least one run each are needed; use explain_run for a single one.")
     for run in (*first, *second):
         _check_fits(run, dataset)
     shared = gallery_of(*pair(first, second), dataset)
-    return tuple(tuple(explain_run(run, dataset, root, shared, images_per_class, device, observer, method) for run in arm)
-                 for arm in (first, second))
+    made: tuple[list[Explanation], list[Explanation]] = [], []
+    failures = []
+    for explained, arm in zip(made, (first, second), strict=True):
+        for run in arm:
+            try:
+                explained.append(explain_run(run, dataset, root, shared, images_per_class, device, observer, method))
+            except Exception as error:
+                failures.append(Failure(run.record.key, dataset.name, method, error))
+                if failed:
+                    failed(failures[-1])
+    if failures and not failed:
+        raise failures[0].error
+    return tuple(made[0]), tuple(made[1])
 
 
 def pair(first: Sequence[Run], second: Sequence[Run]) -> tuple[Run, Run]:

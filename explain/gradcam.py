@@ -57,6 +57,10 @@ class _Recordings(nn.Module):
 def _of_recordings(model: nn.Module, layers: Layers, images: Tensor, targets: Tensor,
                    rule: type[LayerGradCam] | type[LayerGradientXActivation]) -> dict[str, Tensor]:
     found, activations = _recorded_pass(model, layers, images)
+    if not found.requires_grad:  # Autograd knows a way to none of them.
+        for name, layer in layers.items():
+            _check_without_influence(model, name, layer, images, found)
+        return {name: torch.zeros(*targets.shape, *cells.shape[2:]) for name, cells in zip(layers, activations, strict=True)}
     recordings = _Recordings()
     maps: dict[str, list[Tensor]] = {name: [] for name in layers}
     for target in targets.unbind(1):
@@ -91,8 +95,6 @@ def _recorded_pass(model: nn.Module, layers: Layers, images: Tensor) -> tuple[Fl
         for name, layer in layers.items():
             hooks.callback(layer.module.register_forward_hook(record(name, layer)).remove)
         found = scores(model, images)
-    if not found.requires_grad:
-        raise _unseen(next(iter(layers)))
     return found, tuple(seen[name] for name in layers)
 
 
@@ -117,10 +119,6 @@ def _check_without_influence(model: nn.Module, name: str, layer: Layer, images: 
     finally:
         handle.remove()
     if not torch.allclose(other, found, equal_nan=True):
-        raise _unseen(name)
-
-
-def _unseen(name: str) -> ExplainError:
-    return ExplainError(f"the scores depend on layer '{name}', but not through autograd (a part of the model is quantised, "
-                        f"detached, or run under torch.no_grad or a checkpoint), so that its map would be zero; choose a layer "
-                        f"after that part, or occlusion, which takes no gradient.")
+        raise ExplainError(f"the scores depend on layer '{name}', but not through autograd (a part of the model is quantised, "
+                           f"detached, or run under torch.no_grad or a checkpoint), so that its map would be zero; choose a "
+                           f"layer after that part, or occlusion, which takes no gradient.")

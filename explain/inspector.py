@@ -17,6 +17,7 @@ from explain.explaining import Observer, explain_run, gallery_of
 from explain.inspection import Inspection
 from explain.methods import method_of
 from explain.models import ExplainError
+from explain.words import public
 from speedcore import data as datasets
 from speedcore.data.dataset import Dataset
 from speedcore.errors import RunError
@@ -64,9 +65,8 @@ def _shown(runs: tuple[Run, ...], dataset: Dataset | None, method: str | Sequenc
     for name in names:
         method_of(name)
     settings = {"method": list(names), "per_class": per_class, "mistakes": mistakes}
-    settings |= {name: value if isinstance(value, int | str) else str(value) for name, value in (
-        ("root", root), ("images_per_class", images_per_class), ("data", data)) if value is not None}
-    code = _code(runs, dataset, settings)
+    settings |= {} if images_per_class is None else {"images_per_class": images_per_class}
+    code = _code(runs, dataset, settings, data)
     dataset = dataset or datasets.load(runs[0].record.data.name, data)
     gallery = gallery_of(runs[0], runs[1] if len(runs) == 2 else None, dataset, per_class, mistakes)
     made = tuple(explain_run(run, dataset, root, gallery, images_per_class, device, observer, name)
@@ -74,13 +74,24 @@ def _shown(runs: tuple[Run, ...], dataset: Dataset | None, method: str | Sequenc
     return Inspection(dataset, made, code=code).at(layer=layer, target=target, method=names[0])
 
 
-def _code(runs: tuple[Run, ...], dataset: Dataset | None, settings: dict) -> str:
-    """Python that makes the same inspection again, as `shown`."""
-    lines, words = ["import explain"], [repr(str(run.path)) for run in runs]
+def _code(runs: tuple[Run, ...], dataset: Dataset | None, settings: dict, data: Path | str | None) -> str:
+    """Python that makes the same inspection again, as `shown`, on any machine that has the runs.
+
+    It names runs and no place where they lie: a page may be read by anyone, and paths of whoever made it are nobody's business.
+    """
+    lines, words = ["import explain"], [repr(run.record.key) for run in runs]
+    if len(set(words)) < len(words):
+        lines.append(f"# first, second: the folders of the two runs that are called {words[0]}")
+        words = ["first", "second"]
+    else:
+        lines.append("# runs by name: in the folder runs, or in the one that SPEEDCORE_RUNS names")
     if dataset is not None:
-        lines.append(f"# dataset: the Dataset that was passed, {dataset.name!r}, content {dataset.fingerprint[:12]}")
+        lines.append(f"# dataset: the Dataset that was passed, {public(dataset.name)!r}, content {dataset.fingerprint[:12]}")
         words.append("dataset")
-    words += [f"{name}={value!r}" for name, value in settings.items()]
+    elif data is not None:
+        lines.append(f"# data: the folder or archive that holds {public(runs[0].record.data.name)!r}")
+        settings = settings | {"data": None}
+    words += [f"{name}={name if value is None else repr(value)}" for name, value in settings.items()]
     indent = f"shown = explain.{'compare' if len(runs) == 2 else 'inspect'}("
     return "\n".join([*lines, indent + (",\n" + " " * len(indent)).join(words) + ")"])
 

@@ -35,6 +35,13 @@ Written by `python -m explain.reference > docs/metrics.md` from `explain.METHODS
 """
 _METHODS = """`explain.heatmaps(model, images, targets, layers, method)` runs any of them. Passes are counted an image
 and target, on images of 32×32; shared: more targets share the forward passes. Maps are signed and fp32.
+
+Which axes of a layer are rows and columns is derived from the network (channels may come last, as in Swin), never guessed from a
+shape; where it cannot be told, the layer is refused. Images keep the layout in memory that they are given in. Targets are
+classes, one or T an image; one-hot rows are refused, for they can be read as classes too (`targets.argmax(1)`). A model with one
+logit has two classes: 1 is the logit, 0 its negative, and metrics that take a probability take sigmoid. Refused in a sentence are
+outputs other than (N, classes), batch statistics in eval mode, TorchScript, and layers that the scores depend on without
+autograd's knowledge (quantised, detached, under `torch.no_grad`). `torch.compile` and `DataParallel` are seen through.
 """
 _METRICS = """A map is dead if no value is positive or any is not finite: nothing speaks for the class, or nothing can be
 believed. No metric makes a hit or a miss of a dead map or an empty mask; `explain.metrics.measured` gives the mean over the

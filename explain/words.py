@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from explain.artefact import LayerRecord
@@ -16,10 +17,16 @@ _KINDS = {"true": "the true maps", "wrong_class": "maps for a wrong class", "unt
           "another_image": "another image's maps", "gaussian": "a Gaussian in the middle", "uniform": "a uniform map"}
 
 
+def public(dataset: str) -> str:
+    """A data set's name without the place where its maker had it: of folder:PATH the last part of the path."""
+    kind, colon, place = dataset.partition(":")
+    return f"{kind}:{PurePath(place).name}" if colon and kind == "folder" else dataset
+
+
 def title(inspection: Inspection) -> str:
     names = " and ".join(inspection.names).replace("with augmentation and without", "with and without")
     return (f"Where {'a network looks' if len(inspection.names) == 1 else 'two networks look'}: "
-            f"{inspection.arms[0].record.dataset}, {names}")
+            f"{public(inspection.arms[0].record.dataset)}, {names}")
 
 
 def subtitle(inspection: Inspection) -> str:

@@ -274,6 +274,37 @@ def test_pairs_are_of_the_lowest_common_seed(make_run):
     assert pair_of([two], [three]) == (two, three)
 
 
+class OneCell(torch.nn.Module):
+    """A network whose last layer has a single cell: no map."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = torch.nn.Conv2d(3, 4, 32), torch.nn.Linear(4, 10)
+        self.explain_layers = {"middle": "body", "last": "body"}
+
+    def forward(self, x):
+        return self.head(self.body(x).flatten(1))
+
+
+@pytest.mark.parametrize("broken", [OneCell, lambda: 1 / 0])
+def test_a_run_that_cannot_be_explained_is_named_and_the_others_go_on(make_run, shapes, root, monkeypatch, broken):
+    runs, network = [make_run("with", 0), make_run("with", 1), make_run("without", 0)], Run.network
+    monkeypatch.setattr(Run, "network", lambda run: broken() if run.path == runs[0].path else network(run))
+    told = []
+    first, second = explain_runs(runs[:2], runs[2:], shapes, root, images_per_class=1, failed=told.append)
+    assert [[e.record.run for e in arm] for arm in (first, second)] == [[runs[1].record.key], [runs[2].record.key]]
+    failure, = told
+    assert (failure.run, failure.dataset, failure.method) == (runs[0].record.key, shapes.name, "grad-cam")
+    assert failure.reason.startswith("layer 'body' has no spatial map" if broken is OneCell
+                                     else "an error in this project, ZeroDivisionError")
+    assert "\n" not in failure.reason
+    # Without anyone to tell, the error is raised, and the others' maps are kept all the same.
+    shutil.rmtree(root)
+    with pytest.raises(type(failure.error)):
+        explain_runs(runs[:2], runs[2:], shapes, root, images_per_class=1)
+    assert len(list((root / artefact.FOLDER).iterdir())) == 2
+
+
 def test_bad_input_gives_one_clear_message(pair, shapes, root):
     with pytest.raises(ExplainError, match="give the data set that the run was trained on"):
         explain_run(pair[0], make_shapes(train=20, test=20), root)

@@ -221,7 +221,9 @@ def test_layer_without_influence_gives_a_dead_map_and_no_failure():
             return self.used(x).sum((2, 3)).repeat(1, 2)
 
     maps = heatmaps(Detached(), torch.ones(1, 1, 4, 4), 1, ["used", "seen"])
-    assert torch.equal(maps["seen"], torch.zeros(1, 1, 3, 3))
+    assert torch.equal(maps["seen"], torch.zeros(1, 1, 3, 3)) and maps["used"].any()
+    alone = heatmaps(Detached(), torch.ones(2, 1, 4, 4), torch.tensor([[1, 1, 0]] * 2), ["seen"])["seen"]
+    assert torch.equal(alone, torch.zeros(2, 3, 3, 3))
     with pytest.raises(ExplainError, match="more than once"):
         heatmaps(Aside(), torch.ones(1, 1, 4, 4), 1, ["conv"])
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import html5lib
 import numpy as np
@@ -195,6 +197,29 @@ def test_bad_input_gives_one_clear_message(compared, pair, shapes, tmp_path):
         inspector.opened("nothing")
     with pytest.raises(RunError, match="not a run folder"):
         inspector.opened(tmp_path)
+
+
+def test_nothing_that_is_shown_or_kept_says_where_its_maker_had_it(pair, shapes, tmp_path):
+    place = tmp_path / "marker-of-the-builder"
+    runs = [Path(shutil.copytree(run.path, place / "runs" / run.path.name)) for run in pair]
+    folder = replace(shapes, name=f"folder:{place / 'pets'}")
+    for chosen, said in (({"dataset": folder}, "'folder:pets'"), ({"data": place / "data"}, "data=data")):
+        shown = explain.compare(*runs, **chosen, root=place / "kept", images_per_class=1, per_class=1, method="grad-cam")
+        assert shown._repr_html_() and "marker-of" not in shown._repr_html_()
+        for name in ("x.html", "x.svg"):
+            assert "marker-of" not in shown.save(tmp_path / name).read_text(encoding="utf-8")
+        assert said in shown.code
+    for file in place.glob("kept/**/explanation.json"):
+        assert "marker-of" not in file.read_text(encoding="utf-8")
+
+
+def test_code_tells_two_runs_of_one_name_apart(pair, shapes, tmp_path):
+    copy = shutil.copytree(pair[0].path, tmp_path / "other" / pair[0].path.name)
+    shown = explain.compare(pair[0], copy, shapes, root=tmp_path, images_per_class=1, per_class=1, method="grad-cam")
+    found = {"dataset": shapes, "first": pair[0].path, "second": copy}
+    assert "# first, second: the folders of the two runs" in shown.code
+    compile(shown.code, "code", "exec")
+    assert "compare(first,\n" in shown.code and set(found) <= set(re.findall(r"\w+", shown.code))
 
 
 def command(*words: str) -> subprocess.CompletedProcess:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import explain
 from speedcore.data import make_shapes
@@ -155,7 +157,8 @@ def test_slider_changes_over_between_the_arms(page, compared):
     assert np.abs(both[:, :31] - left[:, :31]).max() <= 14
 
 
-def test_a_click_gives_the_python_that_draws_it_again(page, compared, shapes):
+def test_a_click_gives_the_python_that_draws_it_again(page, compared, shapes, pair, monkeypatch):
+    monkeypatch.setenv("SPEEDCORE_RUNS", str(pair[0].path.parent))
     page.select_option("[name=layer]", "last")
     page.select_option("[name=target]", "predicted")
     page.locator(".board .card").nth(5).click()
@@ -173,6 +176,24 @@ def test_a_click_gives_the_python_that_draws_it_again(page, compared, shapes):
     page.keyboard.press("r")
     exec(page.text_content(".python code"), found)
     assert indices(found["shown"]) == indices(compared.at("last", "predicted").only(cls=2, wrong=True).sorted("gini", 1, True))
+
+
+@pytest.mark.parametrize("view", ["side", "slider"])
+def test_a_dark_page_draws_the_same_colours_for_maps_and_scale(page, view):
+    """What is seen, not what is drawn: a filter or a blend over either would make the scale lie."""
+    page.select_option("[name=view]", view)
+    seen = {}
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        drawn(page, "grad-cam")
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        shots = [page.locator(where).first.screenshot() for where in (".scale canvas", ".board .card .frame:not(:first-child)",
+                                                                      ".board .card .figure:last-child .frame")]
+        seen[theme] = ground, [np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int) for shot in shots]
+    assert seen["light"][0] != seen["dark"][0]
+    for light, dark in zip(seen["light"][1], seen["dark"][1], strict=True):
+        inner = (slice(2, -2), slice(2, -2))  # corners are round, and show the page's ground
+        assert light[inner].std() > 5 and np.abs(light[inner] - dark[inner]).mean() < 1
 
 
 def test_mistakes_are_grouped_by_whose_they_are(page, compared):
