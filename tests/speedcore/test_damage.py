@@ -261,6 +261,12 @@ def test_a_name_that_leads_elsewhere_is_refused_on_the_way_in(copied: Path, fiel
         Run.open(toys.resealed(copied, **{field: name}))
 
 
+@pytest.mark.parametrize("name", ["a\nb", ".hidden", "a\\b", "nul", "a:b"])
+def test_a_folder_may_have_a_name_that_no_key_can_be(copied: Path, name: str) -> None:
+    with pytest.raises(Damaged, match="run.json is damaged: field key"):
+        Run.open(toys.resealed(copied.rename(copied.with_name(name)), key=name))
+
+
 def test_a_key_is_the_name_of_its_folder(copied: Path) -> None:
     with pytest.raises(Damaged, match="of a run 'another', and the folder is called 'toy-with-s0'"):
         Run.open(toys.resealed(copied, key="another"))
