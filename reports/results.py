@@ -56,7 +56,8 @@ class Inputs:
     notes: what more time would buy and the command that buys it, as sentences with `code` in backticks. command: the
     command line that makes this report again. environment: `provenance.collect`. ladders: climbs, a chapter each.
     studies: results of studies that are no climb, a chapter each. shortcuts: studies of planted shortcuts, shown before any
-    heatmaps. registered: studies of the preregistered claim. folders: of this machine, whose paths no rendering shows.
+    heatmaps. registered: studies of the preregistered claim. folders: of this machine, by
+    what stands for them: no rendering shows their paths.
     """
 
     datasets: Mapping[str, Dataset]
@@ -74,7 +75,7 @@ class Inputs:
     studies: tuple[Studied, ...] = ()
     shortcuts: tuple[StudyRecord, ...] = ()
     registered: tuple[ClaimRecord, ...] = ()
-    folders: tuple[Path, ...] = ()
+    folders: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

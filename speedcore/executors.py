@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -17,11 +17,13 @@ from speedcore.runs import Run, RunStore
 
 @dataclass(frozen=True)
 class Outcome:
-    """The runs of a plan, in its order; how many were reused; and what had to be left out, in sentences."""
+    """The runs of a plan, in its order; how many were reused; what had to be left out, in sentences; and what failed, by data
+    set."""
 
     runs: tuple[Run, ...]
     reused: int
     left_out: tuple[str, ...] = ()
+    failed: Mapping[str, Exception] = field(default_factory=dict)
 
 
 class Watcher:
@@ -38,35 +40,44 @@ def execute(plan: Plan, request: Request, datasets: Mapping[str, Dataset], store
             watcher: Watcher | None = None, seconds_left: Callable[[], float] = lambda: float("inf")) -> Outcome:
     """Train what is missing of `plan`, seeds outermost, so that whatever time allows is balanced over the data sets.
 
-    seconds_left: asked before each pair; a pair that no longer fits is left out, except a data set's first.
+    seconds_left: asked before each pair; a pair that no longer fits is left out, except a data set's first. A pair that fails
+    ends its data set; the others go on.
     """
     watcher = watcher or Watcher()
     device = torch.device(request.device)
     pairs = {course.dataset: planning.jobs(course, request) for course in plan.courses}
     runs: list[Run] = []
-    reused, dropped = 0, dict.fromkeys(pairs, 0)
+    reused, dropped, failed = 0, dict.fromkeys(pairs, 0), {}
     seconds: dict[str, float] = {course.dataset: 2 * course.run_seconds for course in plan.courses}
     for seed in range(max((c.seeds for c in plan.courses), default=0)):
         for course in plan.courses:
-            if seed >= course.seeds:
+            if seed >= course.seeds or course.dataset in failed:
                 continue
-            with_job, without_job = pairs[course.dataset][seed]
-            standing = [store.find(job.key) for job in (with_job, without_job)]
-            if None in standing and seed > 0 and seconds_left() < seconds[course.dataset]:
-                dropped[course.dataset] += 1
+            try:
+                found = [store.find(job.key) for job in pairs[course.dataset][seed]]
+                if None in found and seed > 0 and seconds_left() < seconds[course.dataset]:
+                    dropped[course.dataset] += 1
+                    continue
+                watch = Stopwatch()
+                pair = _pair(pairs[course.dataset][seed], found, datasets[course.dataset], store, device, watcher)
+            except Exception as error:
+                failed[course.dataset] = error
                 continue
-            watch = Stopwatch()
-            first, was_there = _run(with_job, standing[0], datasets[course.dataset], store, device, watcher)
-            # The other arm takes exactly as many steps as this one landed on, so that the pair differs in one thing.
-            paired = replace(without_job, steps=first.record.steps)
-            second, too = _run(paired, standing[1], datasets[course.dataset], store, device, watcher)
-            runs += [first, second]
-            reused += was_there + too
-            if not (was_there or too):
+            runs += pair
+            reused += sum(run is not None for run in found)
+            if found == [None, None]:
                 seconds[course.dataset] = watch.seconds()
     left_out = tuple(f"{name}: {count} of {len(pairs[name])} pairs left out because the time for the whole build ran out; "
                      f"the next call continues." for name, count in dropped.items() if count)
-    return Outcome(tuple(runs), reused, left_out)
+    return Outcome(tuple(runs), reused, left_out, failed)
+
+
+def _pair(jobs: tuple[training.Job, training.Job], found: list[Run | None], dataset: Dataset, store: RunStore,
+          device: torch.device, watcher: Watcher) -> tuple[Run, Run]:
+    """Both arms of a seed."""
+    first = _run(jobs[0], found[0], dataset, store, device, watcher)[0]
+    # The other arm takes exactly as many steps as this one landed on, so that the pair differs in one thing.
+    return first, _run(replace(jobs[1], steps=first.record.steps), found[1], dataset, store, device, watcher)[0]
 
 
 def _run(job: training.Job, standing: Run | None, dataset: Dataset, store: RunStore, device: torch.device,

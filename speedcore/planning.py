@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -220,7 +221,8 @@ def _notes(plan: Plan, request: Request) -> list[str]:
         same = used.pop() if request.recipe == "auto" and len(used) == 1 else request.recipe
         notes.append(f"With about {duration(more)} every run could use all of its recipe or its budget, with at least "
                      f"{testable} pairs a data set: `python -m reports.build --datasets "
-                     f"{','.join(c.dataset for c in plan.courses)} --recipe {same} --within none --seeds {testable}`")
+                     f"{shlex.quote(','.join(c.dataset for c in plan.courses))} --recipe {shlex.quote(same)} --within none "
+                     f"--seeds {testable}`")
     return notes
 
 
