@@ -13,6 +13,7 @@ import importlib
 _HOMES = {
     "render": "reports.rendering", "OutputError": "reports.rendering",
     "Inputs": "reports.results", "Missing": "reports.results", "PdfUnavailable": "reports.pdf",
+    "PdfFailed": "reports.pdf",
 }
 __all__ = sorted(_HOMES)
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
+import shlex
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from speedcore.console import complain, console, count_of, device_of, live, run_app, seconds_of
-from speedcore.errors import DataError, DivergedError, UserError
+from speedcore.errors import DivergedError, UserError
 
 # HTML and JSON were written, the PDF was asked for and could not be made.
 PDF_MISSING = 3
-# The report was written, but a data set named on the command line is not in it.
+# The report was written, but a data set named on the command line is not in it, or a part of one failed.
 DATA_MISSING = 4
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -23,7 +24,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def build(
-    all_: Annotated[bool, typer.Option("--all", help="MNIST, Fashion-MNIST, CIFAR-10 and shapes.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="MNIST, Fashion-MNIST, CIFAR-10, shapes, "
+                                                     "and what --datasets adds.")] = False,
     datasets: Annotated[str | None, typer.Option(help="Comma-separated: mnist, fashion-mnist, cifar10, shapes, "
                                                       "folder:PATH.")] = None,
     recipe: Annotated[str, typer.Option(help="auto, a built-in name, or a TOML file.")] = "auto",
@@ -57,35 +59,38 @@ def build(
         raise UserError(f"--data-mode '{data_mode}' is not one of device, precomputed.")
     _writable(out)
 
+    from reports import stages
+    from reports.faults import Faults
     from reports.results import Missing
-    from speedcore import executors, planning, provenance
+    from speedcore import courses, planning, provenance
     from speedcore.runs import RunStore
 
     for name in names:
         planning.candidates(planning.Request(recipe=recipe, data_mode=data_mode), name)  # a bad recipe fails here, at once
     screen, store = console(), RunStore(runs)
+    faults = Faults(lambda line: screen.print(line, markup=False))
     ladders, studies = _chapters(chapters, store)
     request = planning.Request(recipe=recipe, budget=each or math.inf, within=limit, seeds=count,
                                device=device_of(device), data_mode=data_mode)
-    loaded, missing = _load(names, data, offline, screen)
+    loaded = stages.load(names, data, offline, faults, screen.print)
+    absent, faults.missing = faults.missing, []
     if names and not loaded:
         raise UserError("no data set can be had, so there is nothing to report:\n"
-                        + "\n".join(f"{m.dataset}: {m.reason}" for m in missing))
+                        + "\n".join(f"{m.dataset}: {m.reason}" for m in absent))
     if loaded:
-        spent = watch.seconds() + planning.RENDERING
-        plan = planning.make_plan(list(loaded.values()), request, store, spent, screen.print, replan)
+        plan = stages.plan(loaded, request, store, watch.seconds() + planning.RENDERING, faults, screen.print, replan)
         screen.print()
         show_plan(plan, request, store, screen)
         screen.print(f"estimate for everything, nothing reused: {planning.duration(plan.estimate)}\n")
     else:
-        plan = planning.Plan(request="", courses=())  # a report of chapters alone trains nothing
+        plan = courses.Plan(request="", courses=())  # a report of chapters alone trains nothing
     explaining = sum(2 * c.seeds * c.explain_seconds for c in plan.courses)
 
     def left() -> float:
         return math.inf if limit is None else limit - watch.seconds() - planning.RENDERING - explaining
 
     with live("all runs", 2 * sum(c.seeds for c in plan.courses), screen) as watcher:
-        outcome = executors.execute(plan, request, loaded, store, watcher, left)
+        outcome = stages.train(plan, request, loaded, store, watcher, left, faults)
     for line in outcome.left_out:
         screen.print(line, markup=False)
     trained = {run.record.data.name for run in outcome.runs}
@@ -93,36 +98,52 @@ def build(
     if lost and not trained and not (ladders or studies):
         raise DivergedError("every run diverged, so there is nothing to report:\n" + "\n".join(why for whys in lost.values()
                                                                                               for why in whys))
-    missing += [Missing(name, " ".join(whys), "Choose another --recipe, or a recipe file with a lower rate.")
+    absent += [Missing(name, " ".join(whys), "Choose another --recipe, or a recipe file with a lower rate.")
                 for name, whys in lost.items()]
-    explanations = _explain(outcome.runs, loaded, store, request.device, screen)
+    with screen.status("explaining") as status:
+        explanations = stages.explain(outcome.runs, loaded, store, request.device, faults, status.update)
 
     import reports
     from explain.studies import shortcuts, verdicts
+    from reports import rendering
 
-    status = "partial" if outcome.left_out or outcome.diverged or missing else "complete"
+    plan = outcome.plan or plan
+    absent += [Missing(name, *_told(why)) for name, why in plan.left_out.items()]
+    status = "partial" if outcome.left_out or outcome.diverged or absent or faults.missing else "complete"
     if any(course.epochs < course.recipe.min_epochs for course in plan.courses):
         status = "smoke"
+    command = _command(all_, datasets, **{"recipe": recipe, "budget": budget, "within": within, "seeds": seeds,
+                                          "data-mode": data_mode, "chapters": chapters,
+                                          "device": None if device == "auto" else device,
+                                          "formats": None if formats == "html,pdf" else formats})
     inputs = reports.Inputs(
-        datasets=loaded, runs=outcome.runs, explanations=explanations, missing=tuple(missing), plan=plan.courses,
+        datasets=loaded, runs=outcome.runs, explanations=explanations, missing=(*absent, *faults.missing), plan=plan.courses,
         notes=(*plan.notes, *outcome.left_out, *store.notices), budget_seconds=each, within_seconds=limit, status=status,
-        command=_command(all_, datasets, recipe, budget, within, seeds, data_mode, chapters), ladders=ladders, studies=studies,
-        environment=provenance.collect(request.device), shortcuts=tuple(shortcuts.kept(store)) if outcome.runs else (),
-        registered=tuple(verdicts.kept(store)) if outcome.runs else (), diverged=outcome.diverged)
+        command=command, ladders=ladders, studies=studies, environment=provenance.collect(request.device),
+        shortcuts=stages.kept(shortcuts.kept, store, "studies of shortcuts", screen.print) if outcome.runs else (),
+        registered=stages.kept(verdicts.kept, store, "studies of the claim", screen.print) if outcome.runs else (),
+        diverged=outcome.diverged,
+        folders={name: folder for name, folder in (("out", out), ("data", data), ("runs", store.root)) if folder is not None})
     screen.print(f"{len(outcome.runs)} runs, {outcome.reused} of them reused; rendering")
-    exit_status = 0
-    try:
-        files = reports.render(inputs, out, wanted)
-    except reports.PdfUnavailable as error:
-        files = reports.render(inputs, out, tuple(f for f in wanted if f != "pdf"))
-        exit_status = complain(str(error), PDF_MISSING)
-    for path in files.values():
+    rendered = rendering.rendered(inputs, out, wanted)
+    for path in rendered.files.values():
         typer.echo(path)
-    if missing and not all_:
-        exit_status = exit_status or complain("left out: " + "; ".join(f"{m.dataset}: {m.reason}" for m in missing),
-                                              DATA_MISSING)
+    exit_status = 0
+    if rendered.no_pdf:
+        exit_status = complain(str(rendered.no_pdf), PDF_MISSING)
+    # With --all a set that cannot be had is no failure; one that was named, or that failed on the way, is.
+    asked = dataset_names(False, datasets) if datasets else []
+    named = [m for m in absent if m.dataset in asked]
+    if told := [f"{m.title}: {m.reason}" for m in (*named, *faults.missing)] + list(rendered.faults):
+        exit_status = exit_status or complain("left out: " + "; ".join(told), DATA_MISSING)
     screen.print(f"done in {planning.duration(watch.seconds())}")
     return exit_status
+
+
+def _told(why: str) -> tuple[str, str]:
+    """A planner's words as a reason and what to do about it, a sentence each."""
+    reason, _, remedy = why.rpartition("; ")
+    return f"{reason[:1].upper()}{reason[1:]}.", f"{remedy[:1].upper()}{remedy[1:]}"
 
 
 def _formats(text: str) -> tuple[str, ...]:
@@ -143,50 +164,6 @@ def _writable(out: Path) -> None:
             pass
     except OSError as error:
         raise UserError(f"--out {out}: the folder cannot be written ({error.strerror or error}); choose another.") from None
-
-
-def _load(names: list[str], data: Path | None, offline: bool, screen) -> tuple[dict, list]:
-    """(data sets by name, those that cannot be had). Says where each comes from."""
-    from speedcore.data import load
-
-    loaded, missing = {}, []
-    for name in names:
-        try:
-            loaded[name] = load(name, data, offline)
-        except DataError as error:
-            missing.append(_missing(name, str(error)))
-            screen.print(f"{name}: left out. {error}", markup=False)
-        else:
-            origin = loaded[name].provenance
-            screen.print(f"{name}: {origin.source}{'' if origin.official else ' (not the official files)'}", markup=False)
-    return loaded, missing
-
-
-def _missing(name: str, message: str):
-    """The loader's message as two sentences for the report: what was tried, and what to do."""
-    from reports.results import Missing
-
-    tried, _, remedy = message.replace(str(Path.home()), "~").partition("\nWhat to do: ")
-    places = [line.strip().removeprefix("- ") for line in tried.splitlines()[1:]]
-    reason = f"Tried {'; '.join(places)}." if places else tried
-    return Missing(name, reason, f"{remedy[:1].upper()}{remedy[1:]}" or "See `python -m speedcore data`.")
-
-
-def _explain(runs: tuple, datasets: Mapping, store, device: str, screen) -> tuple:
-    """Explanations of all runs, data set by data set, so that both arms show the same images."""
-    from explain import explain_runs
-
-    found: list = []
-    total = len(runs)
-    with screen.status("explaining") as status:
-        for name, dataset in datasets.items():
-            arms = {arm: [r for r in runs if r.record.data.name == name and r.record.arm == arm]
-                    for arm in ("with", "without")}
-            if any(arms.values()):
-                status.update(f"explaining {name}: {len(found)} of {total} runs done")
-                for arm in explain_runs(arms["with"], arms["without"], dataset, store.root, device=device):
-                    found += arm
-    return tuple(found)
 
 
 def _chapters(chapters: str | None, store) -> tuple[tuple, tuple]:
@@ -215,14 +192,21 @@ def _chapters(chapters: str | None, store) -> tuple[tuple, tuple]:
     return tuple(tuple(one for name in names for one in found if name_of(one) == name) for found in (climbed, studied))
 
 
-def _command(all_: bool, datasets: str | None, recipe: str, budget: str, within: str, seeds: str,
-             data_mode: str | None, chapters: str | None) -> str:
-    """The command that makes this report again, without where its files lie."""
-    sets = ["--all"] if all_ else [f"--datasets {datasets}"] if datasets else []
-    words = ["python -m reports.build", *sets, f"--recipe {recipe}",
-             f"--budget {budget}", f"--within {within}", f"--seeds {seeds}"]
-    more = {"--data-mode": data_mode, "--chapters": chapters}
-    return " ".join([*words, *(f"{option} {value}" for option, value in more.items() if value)])
+def _command(all_: bool, datasets: str | None, **options: str | None) -> str:
+    """The command that makes this report again, fit for a shell, without where its files lie."""
+    words = ["--all"] if all_ else []
+    words += ["--datasets", re.sub(r"(?<=folder:)[^,]+", lambda path: _here(path[0]), datasets)] if datasets else []
+    for name, value in options.items():
+        words += [f"--{name}", _here(value)] if value else []
+    return f"python -m reports.build {shlex.join(words)}"
+
+
+def _here(path: str) -> str:
+    """A path from where the command is called; of one that lies elsewhere, its name. Any other word as it is."""
+    if not Path(path).is_absolute():
+        return path
+    place = Path(path)
+    return place.relative_to(Path.cwd()).as_posix() if place.is_relative_to(Path.cwd()) else place.name
 
 
 def main() -> None:

@@ -2,39 +2,79 @@
 
 from __future__ import annotations
 
+import traceback
+import warnings
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from reports import results_json
-from reports.model import ReportModel
-from reports.results import Results
+from reports.faults import ReportWarning, reason, without_culprits
+from reports.model import Prose, ReportModel, Section
+from reports.results import Results, slug
 from reports.sections import attention, chapters, claim, mistakes, network, outcome, pictures, shortcuts, summary, training, trust
 from reports.sections.context import Context
 
-_ALWAYS = (summary.section,)
-_OF_RUNS = (outcome.results, outcome.effects, network.section, pictures.data, pictures.augmentation, training.schedule,
-            training.curves, mistakes.section, attention.section)
-_LAST = (trust.limitations, trust.provenance, trust.regenerate)
+_ALWAYS = (("summary", "Summary", summary.section),)
+_OF_RUNS = (("results", "Results", outcome.results), ("effects", "Paired effects", outcome.effects),
+            ("model", "Model", network.section), ("data", "Data", pictures.data),
+            ("augmentation", "Augmentation", pictures.augmentation),
+            ("learning-rate", "Learning rate, planned and logged", training.schedule),
+            ("curves", "Accuracy and loss while training", training.curves), ("confusion", "Mistakes", mistakes.section),
+            ("heatmaps", "Where the networks look", attention.section))
+_LAST = (("limitations", "Limitations", trust.limitations), ("provenance", "Provenance", trust.provenance),
+         ("regenerate", "How to make it again", trust.regenerate))
+_APPENDIX = ("appendix", "Appendix", trust.appendix)
+_OF_STUDIES = (("claim", "The claim, as it was preregistered", claim.section, "registered"),
+               ("shortcuts", "Can the maps be believed?", shortcuts.section, "shortcuts"))
 
 
 def compose(results: Results) -> ReportModel:
-    """The whole report as strings and drawings. Without runs only what can be said without them."""
-    context = Context(results)
-    made = [make(context) for make in (*_ALWAYS, *(_OF_RUNS if results.sets else ()), *_LAST)]
-    if results.sets:
-        # What was claimed of heatmaps comes before the evidence: whether they can be believed at all, then what they show.
-        place = next(i for i, section in enumerate(made) if section.id == "heatmaps")
-        studies = ((claim, results.inputs.registered), (shortcuts, results.inputs.shortcuts))
-        made[place:place] = [chapter.section(context) for chapter, there in studies if there]
+    """The whole report as strings and drawings. Without runs only what can be said without them.
+
+    A section that cannot be made of a data set is made of the others, and says so.
+    """
+    context, faults = Context(results), []
+    sections = []
+    for one in (*_ALWAYS, *(_OF_RUNS if results.sets else ()), *_LAST):
+        if one[0] == "heatmaps":
+            # What was claimed of heatmaps comes before the evidence: whether they can be believed at all, then what they show.
+            sections += [_made(id, title, make, context, faults) for id, title, make, field in _OF_STUDIES
+                         if getattr(results.inputs, field)]
+        sections.append(_made(*one, context, faults))
     earlier: Counter[str] = Counter()
     for found in results.chapters:
-        made.append(chapters.of(found).section(found, earlier[chapters.name(found)]))
-        earlier[chapters.name(found)] += 1
-    made.append(trust.appendix(context))
-    sections = tuple(replace(section, number=str(i)) for i, section in enumerate(made, 1))
+        name = chapters.name(found)
+        make = partial(chapters.of(found).section, found, earlier[name])
+        sections.append(_made(f"chapter-{slug(name)}-{earlier[name]}", name, lambda context, make=make: make(), context, faults))
+        earlier[name] += 1
+    sections.append(_made(*_APPENDIX, context, faults))
+    sections = tuple(replace(section, number=str(i)) for i, section in enumerate(sections, 1))
     day = datetime.fromisoformat(results.finished)
     return ReportModel(
         title=summary.title(context), subtitle=summary.subtitle(context),
         description=summary.subtitle(context), status=results.inputs.status, status_text=summary.status_text(context),
-        date=f"{day.day} {day:%B %Y}", finished=results.finished, sections=sections, data=results_json.dumps(context))
+        date=f"{day.day} {day:%B %Y}", finished=results.finished, sections=sections, data=results_json.dumps(context),
+        faults=tuple(faults))
+
+
+def _made(id: str, title: str, make: Callable[[Context], Section], context: Context, faults: list[str]) -> Section:
+    """The section; of the data sets that it can be made of where it fails, with a word on the others."""
+    sets = {one.name: one for one in context.sets}
+
+    def of(names: list[str]) -> Section:
+        whole = names == list(sets)
+        return make(context if whole else Context(replace(context.results, sets=tuple(sets[name] for name in names))))
+
+    try:
+        section, wrong = without_culprits(list(sets), of)
+    except Exception as error:
+        section, wrong = Section(id, "", title, "", ()), {"": error}
+    told = [f"{title}: {f'{sets[name].title} is missing from this section' if name else 'this section could not be made'}. "
+            f"{reason(error)}" for name, error in wrong.items()]
+    for line, error in zip(told, wrong.values(), strict=True):
+        warnings.warn(f"{line}\n{''.join(traceback.format_exception(error))}", ReportWarning, stacklevel=2)
+    faults += told
+    return replace(section, blocks=(*(Prose(line, "note") for line in told), *section.blocks)) if told else section

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -25,8 +26,10 @@ _BLANKS = "\t\n\v\f\r\x85\u2028\u2029"
 # Marks that turn the direction of all that follows, and code points that stand for no character.
 _TURNING = "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
 _UNSAFE = re.compile(f"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\ufffe\uffff{_TURNING}]")
-# An absolute path, up to what cannot belong to one in a sentence. Quoted, it may hold blanks.
-_QUOTED = re.compile(r"(?<=')(folder:|--[\w-]+=)?(?:/|[A-Za-z]:\\)[^'\n]*(?=')")
+# A word as `shlex.quote` writes it; a path in it may hold blanks.
+_QUOTED = re.compile(r"""'[^'\n]*'(?:"'"'[^'\n]*')*""")
+_WHOLE = re.compile(r"((?:folder:|--[\w-]+=)?)((?:/|[A-Za-z]:\\).+)", re.DOTALL)
+# An absolute path, up to what cannot belong to one in a sentence.
 _WORD = r"[^\s\"'“”‘’`()\[\]{},;|<>]"
 _PATH = re.compile(rf"(?<=\bfolder:)(?:/|[A-Za-z]:\\){_WORD}+"
                    rf"|(?:(?<![^\s\"'“”‘’`(\[{{=,;|>])|(?<=\bfile://))(?:/|[A-Za-z]:\\){_WORD}*[/\\]{_WORD}+")
@@ -43,7 +46,7 @@ class Gate:
         for place, short in self.places:
             if place in words:
                 words = words.replace(place, short)
-        words = _QUOTED.sub(lambda found: (found[1] or "") + _last(found[0].removeprefix(found[1] or "")), words)
+        words = _QUOTED.sub(lambda found: _quoted(found[0]), words)
         words = _PATH.sub(lambda found: _last(found[0]), words)
         return _UNSAFE.sub(_escaped, words)
 
@@ -74,7 +77,7 @@ class Gate:
 
 def inputs(given: Inputs) -> Inputs:
     """Everything that goes into a report, through the gate."""
-    return of(given).passed(replace(given, folders=()))
+    return of(given).passed(replace(given, folders={}))
 
 
 def of(given: Inputs) -> Gate:
@@ -96,7 +99,7 @@ def of(given: Inputs) -> Gate:
         places[path] = short.removeprefix(FOLDER)
     stores = {str(run.path.parent): "runs" for run in given.runs if _absolute(str(run.path))}
     own = {str(folder): words for folder, words in ((Path.cwd(), "."), (Path.home(), "~"))}
-    others = {os.path.abspath(folder): PurePath(folder).name for folder in given.folders}
+    others = {os.path.abspath(folder): name for name, folder in given.folders.items()}
     known = {**own, **others, **stores, **places}
     return Gate(tuple(sorted(((place, short) for place, short in known.items() if len(place) > 1), key=lambda p: -len(p[0]))))
 
@@ -150,6 +153,14 @@ def _escaped(found: re.Match) -> str:
     if "\udc80" <= c <= "\udcff":  # a byte of a file name that is no UTF-8
         return f"\\x{ord(c) - 0xdc00:02x}"
     return f"\\x{ord(c):02x}" if ord(c) < 256 else f"\\u{ord(c):04x}"
+
+
+def _quoted(word: str) -> str:
+    """A quoted word (a path, or several with commas between) without the places that it names."""
+    parts = word[1:-1].replace("'\"'\"'", "'").split(",")
+    if not any(map(_WHOLE.fullmatch, parts)):
+        return word
+    return shlex.quote(",".join(_WHOLE.sub(lambda found: found[1] + _last(found[2]), part) for part in parts))
 
 
 def _last(path: str) -> str:

@@ -225,7 +225,7 @@ class Section:
 
 @dataclass(frozen=True)
 class ReportModel:
-    """finished: ISO 8601, the date of the newest run. data: results.json as text."""
+    """finished: ISO 8601, the date of the newest run. data: results.json as text. faults: what could not be made, and why."""
 
     title: str
     subtitle: str
@@ -236,5 +236,6 @@ class ReportModel:
     finished: str
     sections: tuple[Section, ...]
     data: str
+    faults: tuple[str, ...] = ()
     generator: str = "speedcore"
     language: str = "en"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
+from reports.faults import ReportWarning
 from reports.html import FONT_SCHEME, font, paper
 from reports.model import ReportModel
 from speedcore.errors import UserError
@@ -15,14 +17,18 @@ from speedcore.errors import UserError
 _HARMLESS = ("Using fontTools instead of HarfBuzz-Subset", ".notdef glyph rendered")
 
 
-class PdfUnavailable(UserError):
-    """WeasyPrint or the libraries it needs are not here."""
+class NoPdf(UserError):
+    """The PDF could not be made. Nothing else depends on it."""
 
     exit_status = 3
 
 
-class PdfFailed(Exception):
-    """WeasyPrint complained: a bug in this project's templates."""
+class PdfUnavailable(NoPdf):
+    """WeasyPrint or the libraries it needs are not here."""
+
+
+class PdfFailed(NoPdf):
+    """WeasyPrint gave up."""
 
 
 def check() -> None:
@@ -39,7 +45,7 @@ def check() -> None:
 
 
 def document(model: ReportModel) -> bytes:
-    """The PDF. Raises PdfUnavailable, or PdfFailed with everything that WeasyPrint found wrong."""
+    """The PDF. Raises PdfUnavailable, or PdfFailed where WeasyPrint gives up; warns of what else it found wrong."""
     check()
     from weasyprint import HTML, Attachment
 
@@ -47,10 +53,13 @@ def document(model: ReportModel) -> bytes:
     attachment = Attachment(string=model.data, name="results.json", relationship="Data", created=finished,
                             modified=finished, description="Every number of this report, for machines")
     with _complaints() as complaints:
-        made = HTML(string=paper(model), url_fetcher=_sealed_fetcher()).write_pdf(
-            pdf_variant="pdf/ua-1", attachments=[attachment])
+        try:
+            made = HTML(string=paper(model), url_fetcher=_sealed_fetcher()).write_pdf(
+                pdf_variant="pdf/ua-1", attachments=[attachment])
+        except Exception as error:
+            raise PdfFailed(f"the PDF could not be made: {type(error).__name__}: {error}. The other files are whole.") from error
     if complaints:
-        raise PdfFailed("; ".join(complaints))
+        warnings.warn(f"the PDF may lack something. WeasyPrint says: {'; '.join(complaints)}", ReportWarning, stacklevel=2)
     return made
 
 

@@ -57,7 +57,7 @@ class Inputs:
     command line that makes this report again. environment: `provenance.collect`. ladders: climbs, a chapter each.
     studies: results of studies that are no climb, a chapter each. shortcuts: studies of planted shortcuts, shown before any
     heatmaps. registered: studies of the preregistered claim. diverged: pairs of which a run came to no finite number, in
-    sentences, by data set. folders: of this machine, whose paths no rendering shows.
+    sentences, by data set. folders: of this machine, by what stands for them: no rendering shows their paths.
     """
 
     datasets: Mapping[str, Dataset]
@@ -76,7 +76,7 @@ class Inputs:
     shortcuts: tuple[StudyRecord, ...] = ()
     registered: tuple[ClaimRecord, ...] = ()
     diverged: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    folders: tuple[Path, ...] = ()
+    folders: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

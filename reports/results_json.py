@@ -22,9 +22,10 @@ SCHEMA_VERSION = 1
 
 
 def content(context: Context) -> dict:
-    """Plain data. The same inputs give the same content: nothing of the moment of rendering is in it."""
+    """Plain data. The same inputs give the same content: nothing of the moment of rendering is in it. A value that is no number
+    is null."""
     inputs = context.results.inputs
-    return {
+    return _finite({
         "schema_version": SCHEMA_VERSION,
         "status": inputs.status,
         "budget_seconds": inputs.budget_seconds,
@@ -37,10 +38,10 @@ def content(context: Context) -> dict:
         "shortcuts": [_shortcuts(study) for study in inputs.shortcuts],
         "registered": [_registered(study) for study in inputs.registered],
         "diverged": {name: list(whys) for name, whys in inputs.diverged.items()},
-        "missing": [{"dataset": m.dataset, "reason": m.reason, "remedy": m.remedy} for m in inputs.missing],
+        "missing": [{"dataset": m.dataset, "what": m.what, "reason": m.reason, "remedy": m.remedy} for m in inputs.missing],
         # When and by which command line this process was started says nothing about the numbers.
         "environment": {k: v for k, v in inputs.environment.items() if k not in ("finished", "command")},
-    }
+    })
 
 
 def dumps(context: Context) -> str:
@@ -58,7 +59,9 @@ def _run(run: Run) -> dict:
                        "frozen": r.parameters.get("frozen", 0)},
         "ledger": r.ledger, "clocks": r.clocks, "budget_seconds": r.budget_seconds, "budget_policy": r.budget_policy,
         "peak_memory_bytes": r.peak_memory_bytes, "official_data": r.data.official, "data_sha256": r.data.fingerprint,
-        "weights_sha256": r.weights_sha256, "device": r.device, "finished": r.provenance.get("finished"),
+        "weights_sha256": r.weights_sha256, "device": r.device,
+        "arithmetic": r.provenance.get("arithmetic"), "convolutions": r.provenance.get("convolutions"),
+        "finished": r.provenance.get("finished"),
     }
 
 
@@ -100,22 +103,22 @@ def _rung(climbed: Climb, finding: RungFinding) -> dict:
 
 
 def _study(record: Studied) -> dict:
-    """The whole result, with the answers to the source's findings. A value that is no number is null."""
+    """The whole result, with the answers to the source's findings."""
     content = record.model_dump(mode="json", exclude={"recipe", "provenance", "version"})
-    return _finite({**content, "recipe": record.recipe.name, "recipe_hash": record.recipe.hash,
-                    "finished": record.provenance.get("finished"),
-                    "findings": [{"says": finding.question.says, "measure": finding.question.measure,
-                                  "verdict": finding.verdict, "bound": finding.question.bound,
-                                  "numbers": list(finding.question.numbers), "interval": _interval(finding.tested.interval),
-                                  "p_holm": finding.tested.p_holm, "p_equivalence_holm": finding.tested.p_equivalence_holm}
-                                 for finding in record.findings]})
+    return {**content, "recipe": record.recipe.name, "recipe_hash": record.recipe.hash,
+            "finished": record.provenance.get("finished"),
+            "findings": [{"says": finding.question.says, "measure": finding.question.measure,
+                          "verdict": finding.verdict, "bound": finding.question.bound,
+                          "numbers": list(finding.question.numbers), "interval": _interval(finding.tested.interval),
+                          "p_holm": finding.tested.p_holm, "p_equivalence_holm": finding.tested.p_equivalence_holm}
+                         for finding in record.findings]}
 
 
 def _finite(value):
     """JSON knows no infinity, and nothing that is no number: the loss of a training that failed is null."""
     if isinstance(value, dict):
         return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 

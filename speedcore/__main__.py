@@ -112,6 +112,7 @@ def plan(all_: Annotated[bool, typer.Option("--all", help="Every known data set.
 def data_command(datasets: Annotated[str | None, typer.Option(help="Comma-separated names; all where not given.")] = None,
                  data: DataDir = None, offline: Offline = False) -> None:
     """List each data set: where it was found, whether its bytes are the official ones, size, mean and std."""
+    from rich.markup import escape
     from rich.table import Table
 
     from speedcore.data import describe
@@ -125,12 +126,12 @@ def data_command(datasets: Annotated[str | None, typer.Option(help="Comma-separa
     for name in dataset_names(datasets is None, datasets):
         row = describe(name, data, offline)
         if not row.found:
-            table.add_row(name, *["–"] * 5, "no: see below")
+            table.add_row(escape(name), *["–"] * 5, "no: see below")
             reasons.append(f"{name}: {row.reason}")
             continue
         values = [" ".join(f"{v:.3f}" for v in moment) for moment in (row.mean, row.std)]
-        table.add_row(name, "yes" if row.official else "no", f"{row.train:,} / {row.test:,}",
-                      "×".join(map(str, row.size)), *values, row.source)
+        table.add_row(escape(name), "yes" if row.official else "no", f"{row.train:,} / {row.test:,}",
+                      "×".join(map(str, row.size)), *values, escape(row.source))
     out.print(table)
     for reason in reasons:
         out.print(f"\n{reason}", markup=False)
@@ -194,7 +195,7 @@ def ladder(name: Annotated[str | None, typer.Argument(help="A built-in ladder, o
 
 
 def dataset_names(all_: bool, datasets: str | None) -> list[str]:
-    """The data sets that options name, checked. Raises UserError."""
+    """The data sets that options name, those of --all first, checked. Raises UserError."""
     from speedcore.data import NAMES, check_name
 
     if datasets is None:
@@ -202,9 +203,10 @@ def dataset_names(all_: bool, datasets: str | None) -> list[str]:
             raise UserError("say which data sets: --all, or --datasets " + ",".join(NAMES))
         return list(NAMES)
     # A comma before key=value belongs to the name: shapes:corner=0.9,seed=1.
-    named = list(dict.fromkeys(name.strip() for name in re.split(r",(?!\s*\w+=)", datasets) if name.strip()))
+    named = [name.strip() for name in re.split(r",(?!\s*\w+=)", datasets) if name.strip()]
     if not named:
         raise UserError("--datasets is empty; name at least one of " + ", ".join(NAMES))
+    named = list(dict.fromkeys([*(NAMES if all_ else ()), *named]))
     for name in named:
         check_name(name)
     return named
@@ -212,6 +214,7 @@ def dataset_names(all_: bool, datasets: str | None) -> list[str]:
 
 def show_plan(plan, request, store, out) -> None:
     """Print a plan as a table with its notes, and how much of it stands already."""
+    from rich.markup import escape
     from rich.table import Table
 
     from speedcore import courses, planning
@@ -220,7 +223,7 @@ def show_plan(plan, request, store, out) -> None:
     table = Table(*rows[0], "finished", box=None, header_style="bold", pad_edge=False)
     for course, row in zip(plan.courses, rows, strict=True):
         jobs = [job for pair in courses.jobs(course, request) for job in pair]
-        table.add_row(*row.values(), f"{sum(store.path_of(job.key).exists() for job in jobs)} of {len(jobs)}")
+        table.add_row(*map(escape, row.values()), f"{sum(store.path_of(job.key).exists() for job in jobs)} of {len(jobs)}")
     out.print(table)
     for note in plan.notes:
         out.print(note, markup=False)

@@ -135,8 +135,9 @@ def live(overall: str, runs: int, out):
         """Two bars on a terminal; a line a run elsewhere."""
 
         def __init__(self):
-            self.bars = Progress(TextColumn("{task.description}", justify="left"), BarColumn(bar_width=30),
-                                 TextColumn("{task.fields[state]}"), console=out, transient=True)
+            self.bars = Progress(TextColumn("{task.description}", justify="left", markup=False),
+                                 BarColumn(bar_width=30), TextColumn("{task.fields[state]}", markup=False),
+                                 console=out, transient=True)
             self.all = self.bars.add_task(overall, total=runs, state=f"0 of {runs} runs")
             self.done, self.task = 0, None
 

@@ -24,7 +24,7 @@ class Outcome:
     """The runs of a plan, in its order; how many were reused; and what had to be left out, in sentences.
 
     plan: as it was carried out. notes: what was planned anew, in sentences.
-    diverged: pairs of which a run came to no finite number, in sentences, by data set.
+    diverged: pairs of which a run came to no finite number, in sentences, by data set. failed: what else ended a data set.
     """
 
     runs: tuple[Run, ...]
@@ -33,6 +33,7 @@ class Outcome:
     plan: Plan | None = None
     notes: tuple[str, ...] = ()
     diverged: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    failed: Mapping[str, Exception] = field(default_factory=dict)
 
 
 class Watcher:
@@ -53,32 +54,36 @@ def execute(plan: Plan, request: Request, datasets: Mapping[str, Dataset], store
     """Train what is missing of `plan`, seeds outermost, so that whatever time allows is balanced over the data sets.
 
     seconds_left: asked before each pair; a pair that no longer fits is left out, except a data set's first. Where a step of the
-    first pair took over 1.5 times more or less than planned, the rest is planned anew. A run that diverges costs its pair, not
-    the build.
+    first pair took over 1.5 times more or less than planned, the rest is planned anew. A run that diverges costs its pair, a pair
+    that fails otherwise its data set; the others go on.
     """
     watcher, device = watcher or Watcher(), torch.device(request.device)
     todo = {course.dataset: course for course in plan.courses}
     runs: dict[str, list[tuple[Run, ...]]] = {name: [] for name in todo}
-    reused, dropped, notes, diverged = 0, dict.fromkeys(todo, 0), [], {name: [] for name in todo}
+    reused, dropped, notes, diverged, failed = 0, dict.fromkeys(todo, 0), [], {name: [] for name in todo}, {}
     seconds: dict[str, float] = {course.dataset: 2 * course.run_seconds for course in plan.courses}
     for seed in itertools.count():
         if all(seed >= course.seeds for course in todo.values()):
             break
         for name, course in todo.items():
-            if seed >= course.seeds:
+            if seed >= course.seeds or name in failed:
                 continue
-            found = _pair(course, seed, request, datasets[name], store, device, watcher,
-                          may_train=seed == 0 or seconds_left() >= seconds[name])
-            if found is None:
-                dropped[name] += 1
+            try:
+                found = _pair(course, seed, request, datasets[name], store, device, watcher,
+                              may_train=seed == 0 or seconds_left() >= seconds[name])
+                if found is None:
+                    dropped[name] += 1
+                    continue
+                if seed == 0 and found.seconds is not None:
+                    todo[name] = again = _replanned(course, found, request)
+                    if again != course:
+                        plan = planning.changed(plan, again, _off(course, again), store)
+                        notes.append(plan.notes[-1])
+                        if again.limit != course.limit:  # another limit is another run
+                            found = _pair(again, seed, request, datasets[name], store, device, watcher)
+            except Exception as error:
+                failed[name] = error
                 continue
-            if seed == 0 and found.seconds is not None:
-                todo[name] = again = _replanned(course, found, request)
-                if again != course:
-                    plan = planning.changed(plan, again, _off(course, again), store)
-                    notes.append(plan.notes[-1])
-                    if again.limit != course.limit:  # another limit is another run
-                        found = _pair(again, seed, request, datasets[name], store, device, watcher)
             runs[name].append(found.runs)
             reused += found.reused
             diverged[name] += found.diverged
@@ -88,7 +93,7 @@ def execute(plan: Plan, request: Request, datasets: Mapping[str, Dataset], store
                      f"the next call continues." for name, count in dropped.items() if count)
     ordered = [run for pairs in itertools.zip_longest(*runs.values()) for pair in pairs if pair for run in pair]
     return Outcome(tuple(ordered), reused, left_out, plan, tuple(notes),
-                   {name: tuple(said) for name, said in diverged.items() if said})
+                   {name: tuple(said) for name, said in diverged.items() if said}, failed)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ planning anew with slightly different measurements.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -98,7 +99,8 @@ def _notes(plan: Plan, request: Request) -> list[str]:
         same = used.pop() if request.recipe == "auto" and len(used) == 1 else request.recipe
         notes.append(f"With about {duration(more)} every run could use all of its recipe or its budget, with at least "
                      f"{testable} pairs a data set: `python -m reports.build --datasets "
-                     f"{','.join(c.dataset for c in plan.courses)} --recipe {same} --within none --seeds {testable}`")
+                     f"{shlex.quote(','.join(c.dataset for c in plan.courses))} --recipe {shlex.quote(same)} --within none "
+                     f"--seeds {testable}`")
     return notes
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -30,7 +31,7 @@ def collect(device) -> dict:
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
         "float32_matmul": torch.get_float32_matmul_precision(),
-        "command": " ".join([_program(), *sys.argv[1:]]),
+        "command": " ".join([_program(), shlex.join(sys.argv[1:])]).strip(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

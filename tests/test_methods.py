@@ -42,7 +42,7 @@ def test_the_recipe_of_a_card_loads_and_uses_the_method(name: str, tmp_path: Pat
     path = tmp_path / f"{name}.toml"
     path.write_text(method.recipe)
     recipe = from_toml(path)
-    assert method.recipe and (not method.uses or method.used_by(recipe))
+    assert method.recipe and (not method.uses or method.used_by(recipe, {"budget_seconds": 60.0}))
 
 
 def test_every_rung_of_every_ladder_is_on_a_card_and_every_card_names_rungs_that_are() -> None:

@@ -18,7 +18,8 @@ def confusion(title: str, classes: Sequence[str], shares: Mapping[str, np.ndarra
     k = len(classes)
     worst = max(float((m - np.diag(np.diag(m))).max()) for m in shares.values()) or 1.0
     size = 6 if k <= 10 else 4.5
-    with drawing(3.4 if k <= 12 else 3.8, title) as work:
+    room = 0.03 * max(0, max(map(len, classes)) - 12)  # long names, at a slant below
+    with drawing((3.4 if k <= 12 else 3.8) + room, title) as work:
         axes = work.axes(1, max(2, len(shares)), sharey=True)
         for ax in axes[len(shares):]:
             ax.set_visible(False)

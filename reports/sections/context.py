@@ -65,5 +65,12 @@ def files_word(one: DatasetResults) -> str:
     return "official files" if one.record.official else "not the official files"
 
 
+def arithmetic(runs: Sequence[Run]) -> tuple[str, ...]:
+    """In which arithmetic runs were trained, and why where that is on record: a sentence each, without its full stop."""
+    told = (run.record.provenance for run in runs)
+    return tuple(dict.fromkeys(str(p.get("arithmetic_reason") or f"trained in {p['arithmetic']}") for p in told
+                               if p.get("arithmetic")))
+
+
 def caption_n(runs: Sequence[Run]) -> str:
     return f.plural(len(runs), "run")

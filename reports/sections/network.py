@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -9,13 +11,13 @@ from reports import formats as f
 from reports.model import Cell, Column, Section, Table
 from reports.results import DatasetResults
 from reports.sections.context import Context
+from speedcore.description import NETWORKS, describe
 from speedcore.networks import build, parameter_counts
 from speedcore.recipe import Recipe
+from speedcore.runs import Run
 
 # (channels, classes, width) of DavidNet -> (trainable, running statistics) as derived by hand from its definition.
 _DAVIDNET = {(3, 10, 1.0): (6_573_120, 4_480), (1, 10, 1.0): (6_571_968, 4_480)}
-_KINDS = {"davidnet": "DavidNet", "recordnet": "RecordNet", "digitnet": "DigitNet", "pagenet": "PageNet",
-          "preactnet": "PreactNet"}
 
 
 def section(context: Context) -> Section:
@@ -52,7 +54,7 @@ def _totals(context: Context, counts: dict[str, dict[str, int]]) -> Table:
             same = known == (own["trainable"], own["buffers"])
             check += f"; by hand {f.count(known[0])} + {f.count(known[1])} = {f.count(sum(known))}"
             check += "" if same else ", which differs"
-        rows.append((Cell(one.title), Cell(_KINDS.get(spec.kind, spec.kind)),
+        rows.append((Cell(one.title), Cell(NETWORKS.get(spec.kind, spec.kind)),
                      Cell(f"{record.channels}×{record.height}×{record.width}"),
                      *(Cell(f.count(own[k])) for k in ("trainable", "frozen", "buffers")),
                      Cell(check, mark="" if agree else "warn")))
@@ -85,7 +87,7 @@ def _layers(one: DatasetResults, network: nn.Module) -> Table:
             hook.remove()
     columns = (Column("Layer"), Column("Operation"), Column("Output", True), Column("Trainable", True),
                Column("Frozen", True))
-    kind = _KINDS.get(_recipe(one).network.kind, _recipe(one).network.kind)
+    kind = NETWORKS.get(_recipe(one).network.kind, _recipe(one).network.kind)
     return Table(f"layers-{one.slug}", f"{kind}, layer by layer, as built for {one.title}", columns, tuple(rows),
                  note="Output: channels × height × width. Activations and the final global max-pool have no values and "
                       "are left out.")
@@ -101,47 +103,21 @@ def _operation(module: nn.Module) -> str:
 
 
 def _recipes(context: Context) -> Table:
-    """A column a recipe, a row a setting; data sets that share a recipe share a column."""
-    columns: dict[str, tuple[Recipe, list[str]]] = {}
+    """A column a recipe as its runs went by it, a row a setting; data sets that share all of that share a column."""
+    columns: dict[str, tuple[dict[str, str], list[str]]] = {}
     for one in context.sets:
-        recipe = _recipe(one)
-        columns.setdefault(recipe.hash, (recipe, []))[1].append(one.title)
-    described = [_settings(recipe) for recipe, _ in columns.values()]
-    rows = tuple((Cell(name), *(Cell(settings[name]) for settings in described)) for name in described[0])
+        told = _told(one.arms.get("with") or one.runs)
+        columns.setdefault(repr(told), (told, []))[1].append(one.title)
+    terms = list(dict.fromkeys(term for told, _ in columns.values() for term in told))
+    rows = tuple((Cell(term), *(Cell(told.get(term, f.NONE)) for told, _ in columns.values())) for term in terms)
     heads = (Column("Setting"), *(Column(f.listing(titles)) for _, titles in columns.values()))
     return Table("settings", "Recipes of the arm with augmentation; the other arm has neither augmentation nor views",
                  heads, rows)
 
 
-def _settings(r: Recipe) -> dict[str, str]:
-    a = r.augment
-    augment = [word for word in (a.crop and f"crop by {a.crop} ({a.pad})", a.flip != "none" and f"{a.flip} flip",
-                                 a.cutout and f"cutout {a.cutout}×{a.cutout}") if word]
-    views = [word for word, there in (("mirrored", r.test_time.mirror), ("shifted by a pixel", r.test_time.shifts))
-             if there]
-    knots = " → ".join(f"{y:g} at {f.percent(x, 0)}" for x, y in r.schedule.knots)
-    return {
-        "Recipe": f"{r.name} ({r.hash})",
-        "Network": f"{_KINDS.get(r.network.kind, r.network.kind)}: {_fields(r.network)}",
-        "Augmentation": ", ".join(augment) or "none",
-        "Optimiser": f"{r.optimizer.kind.upper() if len(r.optimizer.kind) == 3 else r.optimizer.kind.capitalize()}: "
-                     f"{_fields(r.optimizer)}",
-        "Rate": f"{r.schedule.shape}, of the peak: {knots} of the run",
-        "Batch, epochs": f"{r.batch_size} images, {r.epochs:g} epochs wanted",
-        "Loss": "cross-entropy" + (f", labels smoothed by {r.label_smoothing:g}" if r.label_smoothing else ""),
-        "Precision": r.precision,
-        "Averaging": f"weights, decay {r.average.decay:g} every {r.average.every} steps" if r.average else "none",
-        "Views in tests": ", ".join(views) or "none",
-        "Augmented": "on the device while training" if r.data == "device" else "beforehand, streamed from disk",
-    }
-
-
-def _fields(spec) -> str:
-    def show(value) -> str:
-        if isinstance(value, bool):
-            return "yes" if value else "no"
-        if isinstance(value, tuple):
-            return "/".join(map(show, value))
-        return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-    return ", ".join(f"{name.replace('_', ' ')} {show(value)}" for name, value in spec if name != "kind")
+def _told(runs: Sequence[Run]) -> dict[str, str]:
+    """The recipe of these runs in words; what differs from run to run in all its values."""
+    recipe = runs[0].record.recipe
+    ways = [describe(recipe, run.record.provenance) for run in runs]
+    return {"Recipe": f"{recipe.name} ({recipe.hash})",
+            **{term: f.listing(list(dict.fromkeys(way[term] for way in ways)), "or") for term in ways[0]}}

@@ -8,9 +8,9 @@ from reports import findings
 from reports import formats as f
 from reports.figures.lines import Line, Panel, panels
 from reports.model import Bullets, FigureSpec, Outcome, Prose, Section, Tile, Tiles, Verdict
-from reports.results import DatasetResults, title_of
+from reports.results import DatasetResults
 from reports.sections import chapters, claim
-from reports.sections.context import ARM_LABELS, Context, budget_share, mean_of, plain, remarks, with_views
+from reports.sections.context import ARM_LABELS, Context, arithmetic, budget_share, mean_of, plain, remarks, with_views
 from speedcore import statistics
 from speedcore.runs import Run
 
@@ -53,8 +53,7 @@ def section(context: Context) -> Section:
         blocks.append(Bullets(tuple(chapters.of(found).headline(found) for found in context.results.chapters)))
     if context.results.inputs.missing:
         missing = context.results.inputs.missing
-        blocks.append(Bullets(tuple(f"**{title_of(m.dataset)} is missing.** {_stop(m.reason)} {_stop(m.remedy)}"
-                                    for m in missing)))
+        blocks.append(Bullets(tuple(f"**{m.title} {'are' if m.what else 'is'} missing.** {m.sentence}" for m in missing)))
     if said := [*(remark for one in context.sets for remark in remarks(one)),
                 *(f"**Diverged.** {why}" for whys in context.results.inputs.diverged.values() for why in whys)]:
         blocks.append(Bullets(tuple(said)))
@@ -66,10 +65,6 @@ def section(context: Context) -> Section:
     blocks += [_verdict(kind, context) for kind in kinds if context.sets]
     blocks += [verdict for i, study in enumerate(registered, 1) for verdict in claim.outcomes(study, f"summary-{i}")]
     return Section("summary", "", "Summary", "", tuple(blocks))
-
-
-def _stop(text: str) -> str:
-    return text if text.endswith((".", "`")) else text + "."
 
 
 def _tile(one: DatasetResults) -> Tile:
@@ -101,7 +96,8 @@ def _answer(context: Context) -> str:
     done = ("All took the epochs that their recipes want" if len(full) == len(runs) else
             f"{len(full) or 'None'} of {len(runs)} took all the epochs that their recipes want, "
             f"{'the others were' if full else 'each was'} cut to the time there was")
-    return f"{within} {done}; {landed}"
+    trained = "".join(f" {said[:1].upper()}{said[1:]}." for said in arithmetic(runs))
+    return f"{within} {done}; {landed}{trained}"
 
 
 def _verdict(kind: str, context: Context) -> Verdict:

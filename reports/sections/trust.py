@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,9 +10,10 @@ from reports import formats as f
 from reports.model import Bullets, Cell, Code, Column, Facts, Group, Prose, Section, Table
 from reports.results import DatasetResults, title_of
 from reports.sections import methods
-from reports.sections.context import ARM_LABELS, Context
+from reports.sections.context import ARM_LABELS, Context, arithmetic
 from speedcore import statistics
 
+_PLACES = ("--data", "--runs", "--out")
 _CITATION = """\
 @misc{speedcore,
   title  = {speedcore: train small image classifiers fast and honestly},
@@ -41,7 +43,7 @@ def limitations(context: Context) -> Section:
 def _limits(context: Context) -> Iterator[str]:
     inputs = context.results.inputs
     for missing in inputs.missing:
-        yield f"**{title_of(missing.dataset)} is not here.** {missing.reason}"
+        yield f"**{missing.title} {'are' if missing.what else 'is'} not here.** {missing.reason}"
     for name, whys in inputs.diverged.items():
         yield f"**Pairs of {title_of(name)} are missing**, because training diverged. {' '.join(whys)}"
     few = {one.title: len(one.pairs) for one in context.sets if len(one.pairs) < statistics.FEWEST_PAIRS}
@@ -120,6 +122,8 @@ def provenance(context: Context) -> Section:
         ("Locked packages", every(lambda p: f"sha256 `{p['lock_sha256']}`" if p.get("lock_sha256") else None,
                                   "no lock file")),
         ("Device", every(lambda p: p.get("device"))),
+        ("Arithmetic", f.listing([said[:1].upper() + said[1:] for said in arithmetic(runs)]) or "unknown"),
+        ("3×3 convolutions", every(lambda p: p.get("convolutions"))),
         ("System", every(lambda p: p.get("system"))),
         ("Threads", every(lambda p: p.get("threads"))),
         ("Switches", every(lambda p: ", ".join(f"{k.replace('_', ' ')}: {_word(p.get(k))}" for k in
@@ -127,13 +131,24 @@ def provenance(context: Context) -> Section:
         ("Versions", ", ".join(f"{name} {every(lambda p, n=name: p.get('versions', {}).get(n), 'none')}"
                                for name in names)),
         ("Runs finished", _span([str(p.get("finished", "")) for p in origin])),
-        ("Command of the runs", every(lambda p: f"`{p['command']}`" if p.get("command") else None)),
+        ("Command of the runs", every(lambda p: f"`{_command(p['command'])}`" if p.get("command") else None)),
     ))
     blocks: list = [machine]
     if context.sets:
         blocks.append(_recipes(context))
     return Section("provenance", "", "Provenance", "What made these numbers. Where runs differ, every value is listed.",
                    tuple(blocks))
+
+
+def _command(recorded: str) -> str:
+    """A command without where its files lie, which means nothing elsewhere."""
+    try:
+        words = shlex.split(recorded)
+    except ValueError:
+        return recorded  # kept by a version that did not quote
+    kept = [word for before, word in zip(("", *words), words, strict=False)
+            if before not in _PLACES and word.partition("=")[0] not in _PLACES]
+    return shlex.join(kept)
 
 
 def _dirty(flag: bool | None) -> str:
@@ -174,6 +189,8 @@ def regenerate(context: Context) -> Section:
     if inputs.command:
         blocks += [Prose("The same report, from the runs that stand; what is missing is trained first:"),
                    Code(inputs.command, "Command that makes this report")]
+        if "folder:" in inputs.command:
+            blocks.append(Prose("A folder that lay elsewhere is named without its path: write where yours is.", "quiet"))
     budget = f"{f.seconds(inputs.budget_seconds)} a run" if inputs.budget_seconds else "no limit a run"
     within = f"{f.duration(inputs.within_seconds)} for all of it" if inputs.within_seconds else "no limit for all of it"
     if context.sets or not context.results.chapters:
@@ -184,7 +201,7 @@ def regenerate(context: Context) -> Section:
         blocks.append(Group("more-time", "Why so, and what more time would buy", (Bullets(inputs.notes),)))
     if inputs.missing:
         blocks.append(Group("missing", "What is missing", (Bullets(tuple(
-            f"**{title_of(m.dataset)}**: {m.reason} {m.remedy}" for m in inputs.missing)),)))
+            f"**{m.title}**: {m.sentence}" for m in inputs.missing)),)))
     return Section("regenerate", "", "How to make it again", "", tuple(blocks))
 
 

@@ -7,6 +7,7 @@ by which fields a recipe uses it, so that a report can name the methods of its r
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,9 @@ class Method(Part):
     """One technique. Texts are Markdown of a few sentences; summary is one line.
 
     recipe: a recipe file that uses the method, as short as it can be; empty where it is no field of a recipe. uses: tables of
-    dotted fields and values, of which one must fit: a value, a list of values, "on" for anything that is not off, "> 1".
+    dotted fields and values, of which one must fit: a value, a list of values, "on" for anything that is not off, "set" and
+    "unset" for what is or is not given, "> 1". Beside a recipe's fields there are "schedule.rises" (does the rate begin below
+    its peak?) and what is on record of a run, as "run.budget_seconds".
     source: who published it. code: the files where it is. unmeasured: why no rung can show its effect, where none can.
     """
 
@@ -69,9 +72,11 @@ class Method(Part):
     trials: tuple[TrialEffect, ...] = ()
     results: tuple[ResultEffect, ...] = ()
 
-    def used_by(self, recipe: Recipe) -> bool:
-        """Whether one of the tables of `uses` fits the recipe."""
-        content = recipe.model_dump()
+    def used_by(self, recipe: Recipe, run: Mapping[str, Any] | None = None) -> bool:
+        """Whether one of the tables of `uses` fits the recipe, and what is on record of a run that it trained."""
+        content = {**recipe.model_dump(), "run": dict(run or {})}
+        factors = [factor for _, factor in recipe.schedule.knots]
+        content["schedule"]["rises"] = factors[0] < max(factors)
         return any(all(_fits(content, path, wanted) for path, wanted in table.items()) for table in self.uses)
 
 
@@ -82,11 +87,6 @@ def methods() -> dict[str, Method]:
             for path in sorted(FOLDER.glob("*.toml"))}
 
 
-def of(recipe: Recipe) -> tuple[Method, ...]:
-    """The methods that `recipe` uses."""
-    return tuple(method for method in methods().values() if method.used_by(recipe))
-
-
 def _fits(content: dict, path: str, wanted: Any) -> bool:
     found: Any = content
     for part in path.split("."):
@@ -95,6 +95,8 @@ def _fits(content: dict, path: str, wanted: Any) -> bool:
         found = found[part]
     if wanted == "on":
         return any(part not in _OFF for part in (found if isinstance(found, tuple) else (found,)))
+    if wanted in ("set", "unset"):
+        return (found is None) == (wanted == "unset")
     if wanted == "> 1":
         return isinstance(found, int | float) and found > 1
     # In a file a tuple is a list.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import xml.etree.ElementTree as xml
 from dataclasses import replace
 from pathlib import Path
@@ -67,7 +68,8 @@ def test_what_has_passed_fits_into_every_file(words: str) -> None:
     ("in /home/jane/pictures/cats.", "in …/cats."), ("folder:/a/cats", "folder:…/cats"), ("'/home/Jane Doe/x y'", "'…/x y'"),
     ("--data=/srv/sets/mnist --out o", "--data=…/mnist --out o"), (r"C:\Users\jane\cats", "…/cats"),
     ("(/a/b, /c/d)", "(…/b, …/d)"),
-    ("'folder:/home/Jane Doe/my cats'", "'folder:…/my cats'"),
+    ("'folder:/home/Jane Doe/my cats,folder:/x/y' x", "'folder:…/my cats,folder:…/y' x"),
+    ("--out " + shlex.quote("/home/Jane's own/x y") + " --b", "--out '…/x y' --b"),
     *[(words, words) for words in ("https://example.org/a/b", "T-shirt/top, 3 m/s, and/or, n / a, a /b")],
     ("train/<class>/…, data/x", "train/<class>/…, data/x"),
 ])
@@ -79,14 +81,14 @@ def test_folders_of_the_report_become_what_they_are(tmp_path: Path) -> None:
     known = tmp_path / "Jane Doe" / "sets"
     inputs = Inputs({}, (), missing=(reports.Missing("folder:/x/a b/cats", "", ""), reports.Missing("folder:/y/cats", "", "")),
                     notes=(f"{known}/a.zip, {Path.cwd()}/b.zip, {Path.home()}/c.zip", "folder:/y/cats and folder:/x/a b/cats"),
-                    folders=(known,))
+                    folders={"data": known})
     made = gate.inputs(inputs)
-    assert made.notes == ("sets/a.zip, ./b.zip, ~/c.zip", "folder:cats-2 and folder:cats")
+    assert made.notes == ("data/a.zip, ./b.zip, ~/c.zip", "folder:cats-2 and folder:cats")
     assert [m.dataset for m in made.missing] == ["folder:cats", "folder:cats-2"]
 
 
 def test_what_needs_no_change_is_not_copied(inputs) -> None:
-    passed = gate.inputs(replace(inputs, folders=()))
+    passed = gate.inputs(replace(inputs, folders={}))
     assert all(a is b for a, b in zip(inputs.runs[:12], passed.runs, strict=False))
     assert passed.studies == inputs.studies and passed.ladders == inputs.ladders
 

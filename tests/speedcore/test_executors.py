@@ -125,12 +125,29 @@ def test_an_interrupt_in_mid_run_keeps_what_had_finished(store: RunStore, traine
             if "-without-" in moment.key and moment.step == 2:
                 raise error
 
-    with pytest.raises(error):
-        execute(plan(), REQUEST, DATA, store, Impatient())
+    if error is KeyboardInterrupt:
+        with pytest.raises(error):
+            execute(plan(), REQUEST, DATA, store, Impatient())
+    else:  # this data set's failure, no other's: the caller is told
+        outcome = execute(plan(), REQUEST, DATA, store, Impatient())
+        assert outcome.runs == () and isinstance(outcome.failed["toy"], error)
     assert [run.record.arm for run in store] == ["with"]
     assert len(list(store.root.iterdir())) == 1
     done = execute(plan(), REQUEST, DATA, store)
     assert (done.reused, len(done.runs)) == (1, 4)
+
+
+def test_a_set_that_fails_takes_no_other_along(store: RunStore, trained) -> None:
+    class Failing(Watcher):
+        def begins(self, job):
+            if job.key.startswith("toy-") and job.seed == 1:
+                raise RunError("the loss is not finite")
+
+    outcome = execute(plan("toy", "other", seeds=3), REQUEST, DATA, store, Failing())
+    assert [(run.record.data.name, run.record.seed) for run in outcome.runs[::2]] == [("toy", 0), ("other", 0), ("other", 1),
+                                                                                      ("other", 2)]
+    assert {name: str(error) for name, error in outcome.failed.items()} == {"toy": "the loss is not finite"}
+    assert execute(plan("toy", "other", seeds=3), REQUEST, DATA, store).reused == 8
 
 
 def test_a_watcher_hears_of_every_run(store: RunStore) -> None:
