@@ -251,6 +251,7 @@ class _Work:
         def tell(done: int) -> None:
             self.observer(Progress(self.run.record.key, self.method.name, start + done, self.total))
 
+        images = images.to(memory_format=torch.channels_last)  # as the network is
         return heatmaps(network, images, targets, method=self.method.name, observer=tell if self.observer else None)
 
     def _untrained(self, trained: torch.nn.Module, images: torch.Tensor) -> torch.nn.Module:
