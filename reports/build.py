@@ -72,11 +72,10 @@ def build(
     ladders, studies = _chapters(chapters, store)
     request = planning.Request(recipe=recipe, budget=each or math.inf, within=limit, seeds=count,
                                device=device_of(device), data_mode=data_mode)
-    loaded = stages.load(names, data, offline, faults, screen.print)
-    absent, faults.missing = faults.missing, []
+    loaded, absent = stages.load(names, data, offline, faults, screen.print)
     if names and not loaded:
         raise UserError("no data set can be had, so there is nothing to report:\n"
-                        + "\n".join(f"{m.dataset}: {m.reason}" for m in absent))
+                        + "\n".join(f"{m.dataset}: {m.reason}" for m in (*absent, *faults.missing)))
     if loaded:
         plan = stages.plan(loaded, request, store, watch.seconds() + planning.RENDERING, faults, screen.print, replan)
         screen.print()

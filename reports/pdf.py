@@ -48,6 +48,7 @@ def document(model: ReportModel) -> bytes:
     """The PDF. Raises PdfUnavailable, or PdfFailed where WeasyPrint gives up; warns of what else it found wrong."""
     check()
     from weasyprint import HTML, Attachment
+    from weasyprint.urls import FatalURLFetchingError
 
     finished = datetime.fromisoformat(model.finished)
     attachment = Attachment(string=model.data, name="results.json", relationship="Data", created=finished,
@@ -56,7 +57,7 @@ def document(model: ReportModel) -> bytes:
         try:
             made = HTML(string=paper(model), url_fetcher=_sealed_fetcher()).write_pdf(
                 pdf_variant="pdf/ua-1", attachments=[attachment])
-        except Exception as error:
+        except (Exception, FatalURLFetchingError) as error:  # the latter is none of the former
             raise PdfFailed(f"the PDF could not be made: {type(error).__name__}: {error}. The other files are whole.") from error
     if complaints:
         warnings.warn(f"the PDF may lack something. WeasyPrint says: {'; '.join(complaints)}", ReportWarning, stacklevel=2)

@@ -62,7 +62,8 @@ def rendered(inputs: Inputs, out: Path | str, formats: Sequence[str] = ("html", 
         except pdf.NoPdf as error:
             no_pdf = error
             # An older report's must not be taken for this one's.
-            (out / "report.pdf").unlink(missing_ok=True)
+            if old := stamp.written(out, "pdf"):
+                old.unlink()
     name, content = stamp.note(mark, made)
     if not (model.faults or no_pdf):
         _write(out / name, content)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from reports.faults import Faults, without_culprits
 from reports.results import Missing
-from speedcore.errors import DataError, UserError
+from speedcore.errors import BudgetError, DataError, UserError
 
 if TYPE_CHECKING:
     from explain.artefact import Explanation
@@ -18,17 +18,18 @@ if TYPE_CHECKING:
     from speedcore.runs import Run, RunStore
 
 
-def load(names: Iterable[str], data: Path | None, offline: bool, faults: Faults, say: Callable) -> dict[str, Dataset]:
-    """Data sets by name, without those that cannot be had. Says where each comes from."""
+def load(names: Iterable[str], data: Path | None, offline: bool, faults: Faults,
+         say: Callable) -> tuple[dict[str, Dataset], list[Missing]]:
+    """(data sets by name, those that cannot be had). Says where each comes from."""
     from speedcore.data import load
 
-    loaded = {}
+    loaded, absent = {}, []
     for name in names:
         with faults.of(name):
             try:
                 made = load(name, data, offline)
             except DataError as error:
-                faults.missing.append(_missing(name, str(error)))
+                absent.append(_missing(name, str(error)))
                 say(f"{name}: left out. {error}", markup=False)
                 continue
             if made.name in loaded and loaded[made.name].fingerprint != made.fingerprint:
@@ -36,7 +37,7 @@ def load(names: Iterable[str], data: Path | None, offline: bool, faults: Faults,
             loaded[made.name] = made
             origin = made.provenance
             say(f"{name}: {origin.source}{'' if origin.official else ' (not the official files)'}", markup=False)
-    return loaded
+    return loaded, absent
 
 
 def _missing(name: str, message: str) -> Missing:
@@ -57,6 +58,10 @@ def plan(datasets: dict[str, Dataset], request: Request, store: RunStore, spent:
     for name, error in wrong.items():
         del datasets[name]
         faults.add(name, error)
+    for name in sorted(datasets.keys() - {course.dataset for course in made.courses}):
+        # The plan's notes say so too; but it is the set that is missing.
+        del datasets[name]
+        faults.add(name, BudgetError("every batch is larger than its training split; choose a recipe with a smaller batch_size."))
     return made
 
 

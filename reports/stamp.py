@@ -50,6 +50,15 @@ def standing(out: Path, stamp: str) -> dict[str, Path] | None:
     return {kind: path for kind, (path, _) in files.items()} if whole else None
 
 
+def written(out: Path, kind: str) -> Path | None:
+    """The file of that format in `out`, if it is as an earlier rendering wrote it; None for one that somebody else did."""
+    try:
+        name, digest = json.loads((out / _NAME).read_text(encoding="utf-8"))["files"][kind]
+        return out / name if _digest((out / name).read_bytes()) == digest else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def note(stamp: str, files: Mapping[str, tuple[str, bytes]]) -> tuple[str, bytes]:
     """(name, content) of the file that remembers what was rendered: format -> (file name, content)."""
     kept = {"stamp": stamp, "files": {kind: (name, _digest(content)) for kind, (name, content) in files.items()}}

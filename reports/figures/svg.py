@@ -18,9 +18,6 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 _REFERENCE = re.compile(r"#([\w-]+)")
 _LONG = re.compile(r"(\.\d\d)\d+")
 
-xml.register_namespace("", SVG[1:-1])
-xml.register_namespace("xlink", _LINK[1:-5])
-
 
 def compact(text: str) -> str:
     """Without prologue, comments, metadata, empty groups and unused ids, coordinates to a hundredth of a point.
@@ -33,6 +30,13 @@ def compact(text: str) -> str:
     used = {name for element in root.iter() for name in _references(element)}
     _tidy(root, used)
     _share_styles(root)
+    return written(root)
+
+
+def written(root: xml.Element) -> str:
+    """The drawing as text, SVG's names without a prefix. Prefixes are the whole process's, and WeasyPrint sets its own."""
+    xml.register_namespace("", SVG[1:-1])
+    xml.register_namespace("xlink", _LINK[1:-5])
     return xml.tostring(root, encoding="unicode")
 
 

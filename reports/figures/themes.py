@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as xml
 
-from reports.figures.svg import SVG, within
+from reports.figures.svg import SVG, within, written
 
 # The dark page's paper and ink (`screen.css`): white and black become these, and any grey what lies as far between them.
 PAPER, INK = "#171614", "#e8e5de"
@@ -29,7 +29,7 @@ def dark(svg: str) -> str:
         for name in ("fill", "stroke"):
             if element is not root and name in element.attrib and not (data and name == "fill"):
                 element.set(name, _COLOUR.sub(lambda found: colour(found[0]), element.get(name)))
-    return xml.tostring(root, encoding="unicode")
+    return written(root)
 
 
 def colour(light: str) -> str:

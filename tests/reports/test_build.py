@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from explain.models import ExplainError
-from reports import build, faults, stages
+from reports import build, faults, stages, stamp
 from reports.sections import pictures
 from speedcore import planning
 from speedcore.console import run_app
@@ -174,6 +174,15 @@ def test_all_and_named_sets_are_all_of_them() -> None:
     assert dataset_names(True, None) == list(NAMES) and dataset_names(False, "mnist") == ["mnist"]
 
 
+def test_a_set_that_is_not_there_is_missing(built: Path, place: Path, monkeypatch) -> None:
+    words = options(place, "--formats", "html", out="absent")
+    words[1] += f",folder:{place / 'nowhere'}"
+    assert call(monkeypatch, place, *words) == build.DATA_MISSING
+    data, page = report(place, "absent")
+    assert [m["dataset"] for m in data["missing"]] == ["folder:nowhere"] and len(data["runs"]) == 4
+    assert "Folder “nowhere” is missing." in page and MARKER not in page.lower()
+
+
 # --- one set's failure -----------------------------------------------------------------------------------------------
 
 def report(place: Path, out: str) -> tuple[dict, str]:
@@ -214,6 +223,13 @@ def test_a_set_that_cannot_be_planned_is_left_out(built: Path, place: Path, monk
     data, page = report(place, "plan")
     assert status == build.DATA_MISSING and {run["dataset"] for run in data["runs"]} == {"folder:more pets"}
     assert [m["reason"] for m in data["missing"]] == ["no step fits."] and "Folder “cats” is missing." in page
+    def without_cats(datasets, *rest, **more):
+        plan = real(datasets, *rest, **more)
+        return plan.model_copy(update={"courses": tuple(c for c in plan.courses if "cats" not in c.dataset)})
+
+    monkeypatch.setattr(planning, "make_plan", without_cats)  # as of a set that holds no batch
+    assert call(monkeypatch, place, *options(place, "--formats", "html", out="plan")) == build.DATA_MISSING
+    assert "every batch is larger" in report(place, "plan")[0]["missing"][0]["reason"]
     monkeypatch.setattr(planning, "make_plan", lambda *_: (_ for _ in ()).throw(BudgetError("no step fits.")))
     assert call(monkeypatch, place, *options(place, out="none")) == 2  # no set is left
 
@@ -251,9 +267,13 @@ def test_a_pdf_that_fails_leaves_the_page(built: Path, place: Path, monkeypatch,
     monkeypatch.setattr(weasyprint.HTML, "write_pdf", give_up)
     folder = place / f"{MARKER} out" / "pdf"
     folder.mkdir()
-    (folder / "report.pdf").write_bytes(b"an older one")
-    assert call(monkeypatch, place, *options(place, out="pdf")) == build.PDF_MISSING
-    assert {path.name for path in folder.iterdir()} == {"report.html", "results.json"}
+    old = {"report.pdf": b"an older one"}
+    for ours in (False, True):
+        (folder / "report.pdf").write_bytes(old["report.pdf"])
+        kept = stamp.note("old", {"pdf": ("report.pdf", old["report.pdf"] if ours else b"")})[1]
+        (folder / ".rendered.json").write_bytes(kept)
+        assert call(monkeypatch, place, *options(place, out="pdf")) == build.PDF_MISSING
+        assert {path.name for path in folder.glob("re*")} == {"report.html", "results.json", *(() if ours else old)}
     assert "no such font" in capsys.readouterr().err
 
 

@@ -139,6 +139,12 @@ def test_a_drawing_of_raw_names_is_sound_too() -> None:
     assert {*names[:3], "a\ufffdb"} <= set(texts)
 
 
+def test_drawings_do_not_depend_on_what_else_the_process_registered() -> None:
+    before = grids.confusion("t", ["a", "b"], {"with": np.eye(2)})
+    xml.register_namespace("", "http://www.w3.org/1999/xhtml")  # as other libraries do
+    assert before.startswith("<svg ") and grids.confusion("t", ["a", "b"], {"with": np.eye(2)}) == before
+
+
 def test_compacting_touches_no_text() -> None:
     words = ' id="y" 1.23456 rotate(-0 1 2) style="a: b" d="M 1.23456" #aabbcc  '
     escaped = words.replace('"', "&quot;")

@@ -138,7 +138,7 @@ def test_signs_stand_clear_of_each_other_however_close_the_points_are() -> None:
     """Fourteen rungs within two parts in a thousand of each other's time: each sign 7 points high, 4.6 wide a character."""
     points = [Point(f"rung-{i}", 50 + i * 0.008, 94.1, sign=chr(ord("A") + i)) for i in range(14)]
     svg = climb_figure("close", {"measured": [*points, Point("far", 80, 90, sign="Z")]}, False, "s")
-    texts = re.findall(r'<text[^>]* x="([\d.]+)" y="([\d.]+)">([A-NZ])</text>', svg)
+    texts = re.findall(r'<text[^>]* x="([\d.]+)" y="([\d.]+)"[^>]*>([A-NZ])</text>', svg)
     places = {sign: (float(x), float(y)) for x, y, sign in texts}
     assert sorted(places) == sorted("ABCDEFGHIJKLMNZ")
     for (x, y), (u, v) in combinations(places.values(), 2):
