@@ -54,15 +54,14 @@ def main() -> None:
         raise UserError("this machine is quick at no other way than torch's: they need Linux, a C compiler (install gcc, or name "
                         "one with CC), and a processor with AVX2 or NEON.")
     keep_memory()
-    rows = []
     for precision in chosen.precisions:
-        if not chosen.steps_only:
-            rows += [layer(*sizes, chosen.batch, chosen.rounds, precision) for sizes in LAYERS]
+        rows = [] if chosen.steps_only else [layer(*sizes, chosen.batch, chosen.rounds, precision) for sizes in LAYERS]
         rows += [step(*which, chosen.rounds, precision, chosen.most) for which in STEPS]
-    print(record.write("convolutions", "Seconds of forward and backward through a 3×3 convolution, and of a whole training step: "
-                                       "direct, by Winograd's F(4×4, 3×3), by that in 8 bits, on the matrix unit (amx); medians "
-                                       "over alternating rounds.",
-                       rows, rounds=chosen.rounds))
+        others = "" if precision == "fp32" else ", by that in 8 bits, on the matrix unit (amx)"
+        print(record.write("convolutions" if precision == "bf16" else f"convolutions-{precision}",
+                           f"Seconds of forward and backward through a 3×3 convolution in {precision}, and of a whole training "
+                           f"step: direct, by Winograd's F(4×4, 3×3){others}; medians over alternating rounds.",
+                           rows, rounds=chosen.rounds))
 
 
 def layer(inputs: int, outputs: int, side: int, batch: int, rounds: int, precision: str) -> dict:

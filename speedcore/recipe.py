@@ -60,11 +60,11 @@ class Recipe(Part):
     fp32 weights, "bf16-weights" keeps the weights in bf16 too; "auto" is settled before a run is named, for whichever the machine
     is quickest at. norm_precision: of batch-norm's weights and running statistics; "bf16" only to replicate systems that keep
     them in half precision. precise_norms: training images over which batch-norm's statistics are taken anew for the weights that
-    are tested; 0 keeps the running ones. convolutions: how 3×3 ones go on a CPU in bf16 with channels_last (elsewhere they are
-    direct), RecordNet's stages fused around them (`speedcore.kernels`): "amx" on the processor's matrix unit, direct where
-    it has none; "winograd" the short way, "winograd8" that in 8 bits; "quickest" whichever this machine is quickest at. data:
-    "device" augments while training, "precomputed" streams stored epochs, "loader" brings image after image through torch's
-    DataLoader. order: "fixed" shuffles once, the same for all epochs and seeds.
+    are tested; 0 keeps the running ones. convolutions: how 3×3 ones go on a CPU, in fp32 or, with channels_last, in bf16 (elsewhere
+    they are direct), RecordNet's stages fused around them (`speedcore.kernels`): "amx" on the processor's matrix unit, in bf16,
+    direct where it has none; "winograd" the short way, "winograd8" that in 8 bits, in bf16; "quickest" whichever this machine is
+    quickest at in the recipe's precision. data: "device" augments while training, "precomputed" streams stored epochs, "loader"
+    brings image after image through torch's DataLoader. order: "fixed" shuffles once, the same for all epochs and seeds.
     last_batch: whether an epoch drops or keeps the batch that it cannot fill. loss: "sum" adds it up over the batch, at rates
     for a full one, so that a smaller batch counts for less; "mean" lets every batch count the same.
     """

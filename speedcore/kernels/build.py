@@ -34,6 +34,8 @@ _MARCH = {"avx2": ("-march=x86-64-v3",), "avx512": ("-march=native", "-mno-amx-t
 _PATIENCE = 60
 
 _log = logging.getLogger(__name__)
+_hung: set[str] = set()  # compilers that were given up: they are not waited for again
+_said: set[str] = set()  # each reason is logged once
 
 
 def load(source: Path, without: str, flags: tuple[str, ...] = ()) -> ctypes.CDLL | None:
@@ -46,10 +48,19 @@ def load(source: Path, without: str, flags: tuple[str, ...] = ()) -> ctypes.CDLL
     if reason is None:
         try:
             return ctypes.CDLL(str(_library(source, compiler(), flags)))
-        except (OSError, subprocess.SubprocessError, ValueError) as error:
+        except (OSError, subprocess.SubprocessError) as error:
+            if isinstance(error, subprocess.TimeoutExpired):
+                _hung.add(shlex.join(compiler()))
             reason = _why(error)
-    _log.warning("%s cannot be compiled: %s; %s.", source.name, reason, without)
+    say(reason, source.name, without)
     return None
+
+
+def say(reason: str, what: str, without: str) -> None:
+    """One line in the log, the first time that there is this reason."""
+    if reason not in _said:
+        _said.add(reason)
+        _log.warning("%s cannot be compiled: %s; %s.", what, reason, without)
 
 
 def call(library: Callable[[], ctypes.CDLL], name: str, *arguments: Tensor | int | None) -> None:
@@ -68,8 +79,9 @@ def hindrance() -> str | None:
         return f"CC={os.environ['CC']!r} cannot be read as a command ({error})"
     if not found:
         return "there is no C compiler (cc, gcc, clang, or what CC names)"
-    program = shutil.which(found[0])
-    return None if program else f"'{found[0]}', which CC names, is no program"
+    if not shutil.which(found[0]):
+        return f"'{found[0]}', which CC names, is no program"
+    return _slow(found[0]) if shlex.join(found) in _hung else None
 
 
 def compiler() -> list[str]:
@@ -138,10 +150,14 @@ def _run(command: list[str]) -> str:
 
 def _why(error: Exception) -> str:
     if isinstance(error, subprocess.TimeoutExpired):
-        return f"'{error.cmd[0]}' took longer than {_PATIENCE} s"
+        return _slow(error.cmd[0])
     said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
     reason = said[-1] if said else "no reason given"
     return f"'{error.cmd[0]}' says: {reason}" if isinstance(error, subprocess.CalledProcessError) else reason
+
+
+def _slow(program: str) -> str:
+    return f"'{program}' took longer than {_PATIENCE} s"
 
 
 def _march() -> tuple[str, ...]:

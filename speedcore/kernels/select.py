@@ -47,6 +47,10 @@ def use(network: nn.Module, wanted: str, precision: str, device: torch.device) -
     """
     if device.type != "cpu" or wanted == "direct":
         return "direct"
+    hindrance = build.hindrance()
+    if hindrance:
+        build.say(hindrance, f'convolutions = "{wanted}"', "convolutions are direct instead, which takes longer")
+        return "direct"
     has = available(precision)
     if wanted == "quickest":
         names = has

@@ -19,6 +19,7 @@ from jaxtyping import BFloat16, Float, Int, Int8
 from torch import Tensor
 
 from speedcore.kernels import build, winograd
+from speedcore.machine import processor
 
 # What a thread has in its hands at once fits a core's own cache (200 to 600 KiB took the same time), the planes of a part of
 # the filters' gradient the shared one (4 and 8 MiB were best by a tenth to a fifth).
@@ -125,7 +126,10 @@ def _plane_bytes(bytes_: int) -> int:
 @cache
 def library() -> ctypes.CDLL | None:
     """The compiled loops; None, and a line in the log that says why, where they cannot be had."""
-    loaded = build.load(Path(__file__).with_suffix(".c"), "convolutions are multiplied in bf16 instead, which takes longer")
+    # Where vectors are shorter the loops are only good for tests: -O2 is compiled in 2 s, -O3 in 15.
+    flags = () if "avx512f" in processor.features() else ("-O2",)
+    without = "convolutions are multiplied in bf16 instead, which takes longer"
+    loaded = build.load(Path(__file__).with_suffix(".c"), without, flags)
     if loaded is not None:
         loaded.room_bytes.restype = loaded.plane_bytes.restype = loaded.has_dot_product.restype = ctypes.c_long
     return loaded

@@ -13,7 +13,7 @@
 
 #define VECTORS 2
 #define STRIP (VECTORS * LANES) /* columns of a product at a time */
-#ifdef __AVX512F__
+#if LANES == 16
 #define ROWS 12 /* rows of it: sums, a strip's vectors and one of the left side fit the registers */
 #else
 #define ROWS 6

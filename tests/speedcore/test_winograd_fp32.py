@@ -82,6 +82,26 @@ def test_what_needs_no_gradient_gets_none_and_a_second_derivative_is_an_error() 
         first.sum().backward()
 
 
+def test_vectors_of_sixteen_give_the_same_but_for_the_order_of_sums(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What a processor with AVX-512 compiles, as far as it is no instruction of its own."""
+    x, w = leaves(5, 25, 57, (13, 9))
+    norm = nn.BatchNorm2d(57)
+    here = [gradients(F.gelu(norm(winograd_fp32.convolve(x, w))), x, w), gradients(winograd_fp32.convolve(x, w, True), x, w)]
+    monkeypatch.setenv("SPEEDCORE_CACHE", str(tmp_path))
+    monkeypatch.setattr(build, "_FLAGS", (*build._FLAGS, "-O1", "-DSIXTEEN"))
+    for library in (winograd_fp32.library, normgelu.library):
+        library.cache_clear()
+    try:
+        assert winograd_fp32.least_channels() == 16
+        there = [gradients(normgelu.norm_gelu(norm, winograd_fp32.convolve(x, w)), x, w),
+                 gradients(winograd_fp32.convolve(x, w, True), x, w)]
+    finally:
+        for library in (winograd_fp32.library, normgelu.library):
+            library.cache_clear()
+    for one, other in zip(here, there, strict=True):
+        assert all(relative_error(a, b) < 1e-5 for a, b in zip(one, other, strict=True))
+
+
 def test_too_few_channels_are_refused() -> None:
     x, w = leaves(1, 3, 16, (8, 8))
     with pytest.raises(ValueError, match="3 → 16 channels"):
