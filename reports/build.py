@@ -144,13 +144,13 @@ def _load(names: list[str], data: Path | None, offline: bool, screen) -> tuple[d
     loaded, missing = {}, []
     for name in names:
         try:
-            loaded[name] = load(name, data, offline)
+            made = load(name, data, offline)
         except DataError as error:
             missing.append(_missing(name, str(error)))
             screen.print(f"{name}: left out. {error}", markup=False)
         else:
-            origin = loaded[name].provenance
-            screen.print(f"{name}: {origin.source}{'' if origin.official else ' (not the official files)'}", markup=False)
+            loaded[made.name] = made
+            screen.print(made.summary, markup=False, soft_wrap=True)
     return loaded, missing
 
 

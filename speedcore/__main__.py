@@ -225,7 +225,7 @@ def dataset_names(all_: bool, datasets: str | None) -> list[str]:
     for name in named:
         check_name(name)
         if (other := by_own_name.setdefault(own_name(name), name)) != name:
-            raise UserError(f"--datasets: '{other}' and '{name}' would both be called {own_name(name)}; rename one of the folders.")
+            raise UserError(f"--datasets: '{other}' and '{name}' would both be called {own_name(name)}; rename one folder.")
     return named
 
 

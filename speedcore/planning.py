@@ -89,7 +89,7 @@ def make_plan(datasets: list[Dataset], request: Request, store: RunStore, spent:
     path = store.root / "plans" / f"{key}.json"
     kept = None if anew else _read(path)
     if kept is not None:
-        return kept
+        return _under_names(kept, datasets, request)
     watch, device = Stopwatch(), torch.device(request.device)
     options = {}
     for dataset in datasets:
@@ -119,6 +119,19 @@ def _read(path: Path) -> Plan | None:
     except (OSError, ValidationError):
         return None
     return plan if plan.version == PLAN_VERSION else None
+
+
+def _under_names(plan: Plan, datasets: list[Dataset], request: Request) -> Plan:
+    """A kept plan with the names that its data sets have today: a folder may have been renamed, and content decides."""
+    today = {dataset.fingerprint: dataset.name for dataset in datasets}
+    given = {(dataset.name, dataset.fingerprint) for dataset in datasets}
+    courses = tuple(course if (course.dataset, course.fingerprint) in given
+                    else course.model_copy(update={"dataset": today.get(course.fingerprint, course.dataset)})
+                    for course in plan.courses)
+    if courses == plan.courses:
+        return plan
+    renamed, old = plan.model_copy(update={"courses": courses}), set(_notes(plan, request))
+    return renamed.model_copy(update={"notes": (*(note for note in plan.notes if note not in old), *_notes(renamed, request))})
 
 
 def _share(options: dict[str, list[Option]], request: Request, seconds: float) -> list[Course]:

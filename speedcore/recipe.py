@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, model_validator
 
+from speedcore.data.limits import TOML_BYTES
 from speedcore.errors import RecipeError
 from speedcore.parts import (
     SGD,
@@ -42,7 +44,7 @@ from speedcore.parts import (
 __all__ = [
     "SGD", "Adadelta", "Adam", "Augment", "Average", "DavidNet", "DigitNet", "Frozen", "Loader", "Lookahead", "Muon",
     "Network", "Optimizer", "PageNet", "Part", "Peek", "PreactNet", "Recipe", "RecordNet", "Schedule", "Views", "WhitenBias",
-    "from_toml", "merged", "validated",
+    "from_toml", "merged", "names_a_file", "toml_content", "validated",
 ]
 
 # Fields that came after the first runs had been published. At their defaults they stay out of the hash, so that a recipe
@@ -114,6 +116,10 @@ class Recipe(Part):
         ghost = getattr(self.network, "ghost", 1)
         if self.batch_size % ghost:
             raise ValueError(f"a batch of {self.batch_size} cannot be divided into {ghost} equal groups (network.ghost)")
+        if self.batch_size // ghost < 2 and not isinstance(self.network, DigitNet):
+            groups = f" for each of the {ghost} groups (network.ghost)" if ghost > 1 else ""
+            raise ValueError("batch-norm takes its statistics over the images of a batch, and of one image there are none; "
+                             f"write a batch_size of at least 2{groups}")
         return self
 
     @property
@@ -156,29 +162,52 @@ def validated(content: dict, where: str) -> Recipe:
         raise RecipeError(f"{where} is not a valid recipe:\n{lines}\nThe fields are listed in docs/recipes.md.") from None
 
 
-def from_toml(path: Path) -> Recipe:
-    """Read a recipe file. `base = "NAME"` takes another recipe's fields first. Raises RecipeError."""
-    try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecipeError(f"recipe file {path} does not exist; give a built-in name or the path of a TOML file.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"recipe file {path} cannot be read: {error}.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"recipe file {path} is not valid TOML: {error}.") from None
-    content.setdefault("name", Path(path).stem)
-    base = content.pop("base", None)
+def from_toml(path: Path, dataset: str, above: tuple[Path, ...] = ()) -> Recipe:
+    """Read a recipe file. `base = "NAME"` takes another recipe's fields first: those for `dataset`, unless the file names
+    another data set. A base that is a file lies beside this one.
+
+    above: the files whose base this one is. Raises RecipeError.
+    """
+    path = Path(path)
+    content = toml_content(path, "recipe file")
+    content.setdefault("name", path.stem)
+    base, dataset = content.pop("base", None), content.pop("dataset", dataset)
+    if not (isinstance(base, str | None) and isinstance(dataset, str)):
+        raise RecipeError(f"recipe file {path}: base and dataset must be names in quotes.")
     if base is not None:
         from speedcore.recipes import get
 
-        dataset = content.pop("dataset", "cifar10")
-        if not (isinstance(base, str) and isinstance(dataset, str)):
-            raise RecipeError(f"recipe file {path}: base and dataset must be names in quotes.")
-        try:
-            content = merged(get(base, dataset).model_dump(), content)
-        except RecursionError:
-            raise RecipeError(f"recipe file {path}: its base '{base}' leads back to itself.") from None
+        above = (*above, Path(os.path.realpath(path)))
+        content = merged(get(base, dataset, path.parent, above).model_dump(), content)
     return validated(content, f"recipe file {path}")
+
+
+def names_a_file(name: str, beside: Path = Path()) -> bool:
+    """Is `name`, which is nothing built in, the path of a file? What ends in .toml is meant for one."""
+    try:
+        return name.endswith(".toml") or (beside / name).is_file()
+    except (OSError, ValueError):  # too long for a path
+        return False
+
+
+def toml_content(path: Path, what: str) -> dict:
+    """What the TOML file `path` holds; `what` it is called in the RecipeError that anything else raises."""
+    try:
+        if not path.exists():
+            raise RecipeError(f"{what} {path} does not exist; give a built-in name or the path of a TOML file.")
+        if not path.is_file():
+            raise RecipeError(f"{what} {path} cannot be read: it is no regular file.")
+        with path.open("rb") as file:
+            raw = file.read(TOML_BYTES + 1)
+        if len(raw) > TOML_BYTES:
+            raise RecipeError(f"{what} {path} has more than {TOML_BYTES:,} bytes, too many for what it should be.")
+        return tomllib.loads(raw.decode("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{what} {path} cannot be read: {error}.") from None
+    except ValueError as error:  # TOMLDecodeError, and integers of more digits than Python reads
+        raise RecipeError(f"{what} {path} is not valid TOML: {error}.") from None
+    except RecursionError:
+        raise RecipeError(f"{what} {path} is nested too deeply.") from None
 
 
 def merged(base: dict, change: dict) -> dict:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,8 @@ from speedcore.errors import RunError, UserError
 from speedcore.recipe import Frozen, Recipe
 
 SCHEMA_VERSION = 1
+# Keys of runs on `folder:PATH`: a name for people, and a digest of the content and all else that decides the weights.
+_OF_A_FOLDER = re.compile(r"folder-.*-([0-9a-f]{10})")
 
 
 class DataRecord(Frozen):
@@ -215,7 +218,11 @@ class RunStore:
         self.root = Path(root or os.environ.get("SPEEDCORE_RUNS") or "runs")
 
     def path_of(self, key: str) -> Path:
-        return self.root / key
+        """The folder of the run `key`. That of a folder of images may bear an older name of it before the same digest."""
+        path = self.root / key
+        if (digest := _OF_A_FOLDER.fullmatch(key)) and not path.exists():
+            return next(iter(sorted(self.root.glob(f"folder-*-{digest[1]}"))), path)
+        return path
 
     def find(self, key: str) -> Run | None:
         """The finished run with that key, or None. A folder of another version raises RunError."""

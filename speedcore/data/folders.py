@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import PIL
 import torch
-from PIL.Image import DecompressionBombWarning
 
 from speedcore.data import archives, layout, limits, pictures
 from speedcore.data.dataset import Split
@@ -127,7 +126,8 @@ def _pictures(tree: Tree, images: Sequence[Image]) -> dict[str, Picture]:
     bad: dict[str, str] = {}
     sizes: dict[tuple[int, int], str] = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DecompressionBombWarning)  # `pictures` has a limit of its own
+        # Of EXIF that is damaged, and of many pixels, for which `pictures` has a limit of its own.
+        warnings.filterwarnings("ignore", module="PIL")
         for name, content in tree.read([image.name for image in images]):
             try:
                 picture = pictures.decode(content, next(iter(sizes), None))

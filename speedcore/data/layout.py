@@ -153,9 +153,8 @@ def _peeled(top: _Folder) -> tuple[_Folder, list[str]]:
     root = top
     while len(root.full) == 1:
         (inner,) = root.full
-        # A folder that holds nothing at all is a class that lost its images, not a wrapper's neighbour.
-        empty = any(not folder.total and not folder.others for folder in root.inner.values())
-        if empty or split_of(inner.name) or not inner.may_be_root:
+        # Beside other folders it is a class, and they are classes that lost their images; but images/ lies beside labels/.
+        if len(root.inner) > 1 and not is_filler(inner.name) or split_of(inner.name) or not inner.may_be_root:
             break
         root = inner
     return root, [f"read from the folder '{shown(root.path)}' in it"] if root is not top else []

@@ -210,7 +210,7 @@ def _advice(name: str, offline: bool) -> str:
     known = PUBLISHED[name]
     files = known.archive or f"{', '.join(known.idx)} (.gz or not)"
     again = " or call again without --offline," if offline else ""
-    return (f"put {files}, or class folders of the images (train/<class>/…, test/<class>/…, PNG or JPEG) or an archive "
+    return (f"put {files}, or class folders of the images (train/<class>/…, test/<class>/…) or an archive "
             f"of them named {name}.tar.xz, into a folder and name it with --data or {ENVIRONMENT};{again} or go on "
             "without this data set.")
 

@@ -55,12 +55,13 @@ def decode(content: bytes, size: tuple[int, int] | None = None) -> Picture:
             if size not in (None, (height, width), (width, height)):
                 return Picture((height, width), None)
             moving = getattr(image, "is_animated", False)
-            image.load()
-            upright = _upright(image)
-            flat, clear = _on_white(upright)
+            before = _orientation(image)
+            image.load()  # which turns TIFF by itself
+            after = _orientation(image)
+            flat, clear = _on_white(image if after == 1 else ImageOps.exif_transpose(image))
             grey = flat.mode in _GREY
             pixels = np.asarray(flat if flat.mode in ("L", "RGB") else flat.convert("L" if grey else "RGB"))
-            return Picture(pixels.shape[:2], pixels, upright is not image, clear, moving)
+            return Picture(pixels.shape[:2], pixels, (before, after) != (1, 1), clear, moving)
     except NoPicture:
         raise
     except UnidentifiedImageError:
@@ -74,14 +75,15 @@ def too_large(size: int) -> str:
     return f"{size_of(size)}, more than the {size_of(limits.IMAGE_BYTES)} that are read" if size > limits.IMAGE_BYTES else ""
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _orientation(image: Image.Image) -> int:
+    """EXIF's number for which way is up, 1 to 8; 1 is as it is stored."""
     if not _ORIENTED & image.info.keys() and image.format != "TIFF":
-        return image
+        return 1  # asking costs time
     try:
-        orientation = image.getexif().get(0x0112, 1)
+        found = image.getexif().get(0x0112, 1)
     except Exception:  # EXIF that cannot be read says nothing
-        return image
-    return image if orientation == 1 else ImageOps.exif_transpose(image) or image
+        return 1
+    return found if found in range(2, 9) else 1
 
 
 def _on_white(image: Image.Image) -> tuple[Image.Image, bool]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from speedcore.errors import RecipeError
 from speedcore.ladders.model import Ladder, Reported, Rung
+from speedcore.recipe import names_a_file
 
 
 def built_in() -> dict[str, Ladder]:
@@ -21,12 +22,12 @@ def built_in() -> dict[str, Ladder]:
 
 def get(name: str) -> Ladder:
     """The ladder `name`, which may also be the path of a TOML file. Raises RecipeError."""
-    if name.endswith(".toml") or Path(name).is_file():
+    known = built_in()
+    if name in known:  # whatever files there are
         from speedcore.ladders.files import from_toml
 
-        return from_toml(Path(name))
-    known = built_in()
-    if name not in known:
+    return from_toml(Path(name))
+    if not names_a_file(name):
         raise RecipeError(f"there is no ladder '{name}'; built-in ladders are {', '.join(known)}, or give the path of a "
                           f"TOML file (docs/ladders.md shows one).")
     return known[name]

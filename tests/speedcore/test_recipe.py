@@ -65,7 +65,7 @@ def test_the_hash_is_the_same_for_the_same_content_however_it_was_written(tmp_pa
     path = tmp_path / "a.toml"
     path.write_text(MINIMAL)
     built = Recipe(name="b", network=DavidNet(width=1.0), optimizer=SGD(lr=0.4), batch_size=250, epochs=2.0)
-    assert from_toml(path).hash == built.hash
+    assert from_toml(path, "cifar10").hash == built.hash
 
 
 def test_recipes_are_frozen() -> None:
@@ -114,7 +114,7 @@ def test_a_wrong_file_is_named_with_the_field(tmp_path: Path, text: str, words: 
     path = tmp_path / "mine.toml"
     path.write_text(text)
     with pytest.raises(RecipeError) as raised:
-        from_toml(path)
+        from_toml(path, "cifar10")
     message = str(raised.value)
     assert "nosuch" in text or str(path) in message
     assert all(word in message for word in words), message
@@ -125,13 +125,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, make) -> None:
     path = tmp_path / "mine.toml"
     make(path)
     with pytest.raises(RecipeError, match="mine.toml"):
-        from_toml(path)
+        from_toml(path, "cifar10")
 
 
 def test_a_base_gives_what_the_file_leaves_out(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('base = "article"\nepochs = 7\n[optimizer]\nlr = 0.9\n[augment]\ncutout = 0\n')
-    mine, base = from_toml(path), recipes.get("article", "cifar10")
+    mine, base = from_toml(path, "cifar10"), recipes.get("article", "cifar10")
     expected = base.changed(name="mine", epochs=7.0, optimizer=base.optimizer.model_copy(update={"lr": 0.9}),
                             augment=base.augment.model_copy(update={"cutout": 0}))
     assert mine == expected
@@ -141,19 +141,19 @@ def test_a_base_that_leads_back_to_itself_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(f'base = "{path}"')
     with pytest.raises(RecipeError, match="leads back to itself"):
-        from_toml(path)
+        from_toml(path, "cifar10")
 
 
 def test_a_base_of_another_data_set_is_that_data_sets(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('base = "article"\ndataset = "mnist"\n')
-    assert from_toml(path).hash == recipes.get("article", "mnist").hash != recipes.get("article", "cifar10").hash
+    assert from_toml(path, "cifar10").hash == recipes.get("article", "mnist").hash != recipes.get("article", "cifar10").hash
 
 
 def test_another_kind_replaces_the_bases_table_whole(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('base = "article"\n[optimizer]\nkind = "adam"\nlr = 0.01\n')
-    assert from_toml(path).optimizer == Adam(lr=0.01)
+    assert from_toml(path, "cifar10").optimizer == Adam(lr=0.01)
 
 
 @pytest.mark.parametrize(("views", "weights"), [
