@@ -10,10 +10,11 @@ import hashlib
 import json
 import os
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 
 from speedcore.data.limits import TOML_BYTES
 from speedcore.errors import RecipeError
@@ -96,6 +97,13 @@ class Recipe(Part):
     last_batch: Literal["drop", "keep"] = "drop"
     peek: Peek | None = None
 
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _counted(cls, value: object) -> object:
+        if isinstance(value, bool):  # Before it is told that one image is too few.
+            raise ValueError(f"{str(value).lower()} is no number")
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         if self.min_epochs > self.epochs:
@@ -156,10 +164,28 @@ class Recipe(Part):
 def validated(content: dict, where: str) -> Recipe:
     """A Recipe from plain data, or a RecipeError that lists each wrong field of `where`."""
     try:
-        return Recipe.model_validate(content)
+        recipe = Recipe.model_validate(content)
+        wrong = list(_no_numbers(content, recipe.model_dump(), ""))
     except ValidationError as error:
-        lines = "\n".join(f"  {'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors())
-        raise RecipeError(f"{where} is not a valid recipe:\n{lines}\nThe fields are listed in docs/recipes.md.") from None
+        wrong = [f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors()]
+    if wrong:
+        lines = "\n".join(f"  {line}" for line in wrong)
+        raise RecipeError(f"{where} is not a valid recipe:\n{lines}\nThe fields are listed in docs/recipes.md.")
+    return recipe
+
+
+def _no_numbers(content: object, read: object, path: str) -> Iterator[str]:
+    """What was written as a truth value and read as a number, or is beyond 64 bits: where, and what is wrong."""
+    if isinstance(content, bool) and not isinstance(read, bool):
+        yield f"{path}: {str(content).lower()} is no number"
+    elif isinstance(content, int) and abs(content) >= 2**63:
+        yield f"{path}: the number is too large"
+    elif isinstance(content, dict) and isinstance(read, dict):
+        for name, value in content.items():
+            yield from _no_numbers(value, read.get(name), f"{path}.{name}" if path else name)
+    elif isinstance(content, list | tuple) and isinstance(read, list | tuple):
+        for value, other in zip(content, read, strict=False):
+            yield from _no_numbers(value, other, path)
 
 
 def from_toml(path: Path, dataset: str, above: tuple[Path, ...] = ()) -> Recipe:

@@ -24,13 +24,13 @@ def get(name: str) -> Ladder:
     """The ladder `name`, which may also be the path of a TOML file. Raises RecipeError."""
     known = built_in()
     if name in known:  # whatever files there are
-        from speedcore.ladders.files import from_toml
-
-    return from_toml(Path(name))
+        return known[name]
     if not names_a_file(name):
         raise RecipeError(f"there is no ladder '{name}'; built-in ladders are {', '.join(known)}, or give the path of a "
                           f"TOML file (docs/ladders.md shows one).")
-    return known[name]
+    from speedcore.ladders.files import from_toml
+
+    return from_toml(Path(name))
 
 
 __all__ = ["Ladder", "Reported", "Rung", "built_in", "get"]
