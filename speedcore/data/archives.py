@@ -167,10 +167,10 @@ def _zip_members(path: Path) -> Iterator[_Member]:
         for member in archive.infolist():
             name = _name(path, member.filename)
             kind = stat.S_IFMT(member.external_attr >> 16)
-            if member.is_dir() and name:
-                yield _Member(name, fault=_FOLDER)
-            elif not name:
+            if not name:
                 yield _Member(name, fault=NAMELESS)
+            elif member.is_dir():
+                yield _Member(name, fault=_FOLDER)
             elif kind == stat.S_IFLNK:
                 small = member.file_size <= limits.LINK_BYTES
                 yield _linked(name, _target(name, archive.read(member).decode()) if small else None)

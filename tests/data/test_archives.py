@@ -17,8 +17,6 @@ from speedcore.data.tree import of_folder
 from speedcore.errors import DataError
 from tests.data.making import class_folders, image, tar, write, zipped
 
-SPARSE = tarfile.TarInfo("train/cat/9.png")
-
 
 def tar_of(path: Path, members: list[tuple[str, bytes | str]], kinds: dict[str, bytes] | None = None) -> Path:
     """A tar of files (bytes) and of links to a target (text), symbolic unless `kinds` says otherwise."""
@@ -125,18 +123,17 @@ def test_members_without_a_name_and_twice_the_same_name_are_counted(tmp_path: Pa
     dataset = load(f"folder:{path}")
     assert dataset.train.images[0].unique().tolist() == [91]  # as unpacking leaves it
     assert "13 files found: 10 used, 3 left out (" in dataset.provenance.note
-    assert "2 replaced by a later member of the same name" in dataset.provenance.note and "1 a member without a name" in dataset.provenance.note
+    for words in ("2 replaced by a later member of the same name", "1 a member without a name"):
+        assert words in dataset.provenance.note
 
 
 def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     files = {os.fsdecode(os.fsencode(name).replace(b"0000", b"\xff0")): content for name, content in class_folders().items()}
-    plain = load(f"folder:{write(tmp_path / 'plain', class_folders())}").fingerprint
     odd = write(tmp_path / os.fsdecode(b"pets\xfe"), {**files, os.fsdecode(b"train/\xff.txt"): b""})
     for path in (odd, tar(tmp_path / "odd.tar", files)):
         dataset = load(f"folder:{path}")
         assert sorted(dataset.train.images[:, 0, 0, 0].tolist()) == [0, 1, 2, 20, 21, 22] and dataset.name.isprintable()
         f"{dataset.name} {dataset.summary}".encode()
-        assert dataset.fingerprint != plain or path  # the order of files is that of their bytes
     (odd / os.fsdecode(b"train/\xffcat")).mkdir()
     (odd / os.fsdecode(b"train/\xffcat/0.png")).write_bytes(image(0))
     with pytest.raises(DataError, match="not UTF-8") as caught:

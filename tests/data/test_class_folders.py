@@ -172,6 +172,27 @@ def test_known_set_in_folders_and_archives(tmp_path: Path) -> None:
         assert dataset.train.labels.tolist() == list(range(10))
 
 
+def test_a_known_set_under_other_names_of_its_splits(tmp_path: Path) -> None:
+    files = {name.replace("train/", "Training/").replace("test/", "valid/"): content
+             for name, content in class_folders(CIFAR_CLASSES, train=2, test=1).items()}
+    dataset = load("cifar10", write(tmp_path / "any", files), offline=True)
+    assert dataset.classes == CIFAR_CLASSES and (len(dataset.train), len(dataset.test)) == (20, 10)
+    assert "the images in 'valid' are the test split" in dataset.provenance.note
+
+
+def test_numbered_classes_are_in_natural_order(tmp_path: Path) -> None:
+    dataset = load(f"folder:{write(tmp_path / 'months', class_folders(('1', '2', '10'), train=1, test=1))}")
+    assert dataset.classes == ("1", "2", "10")
+    assert dataset.train.images[:, 0, 0, 0].tolist() == [0, 20, 40] and dataset.train.labels.tolist() == [0, 1, 2]
+
+
+def test_what_is_held_out_does_not_depend_on_the_folders_around(tmp_path: Path) -> None:
+    files = class_folders(train=10, test=0)
+    inner = load(f"folder:{write(tmp_path / 'plain', files)}")
+    assert load(f"folder:{tar(tmp_path / 'a.tar', {f'x/y/{name}': content for name, content in files.items()})}").fingerprint \
+        == inner.fingerprint
+
+
 def test_numbered_and_differently_spelt_classes_keep_their_order(tmp_path: Path) -> None:
     spelt = ("t_shirt_top", "trouser", "Pullover", "DRESS", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot")
     for place, names in (("numbers", tuple("0123456789")), ("names", spelt)):

@@ -165,5 +165,6 @@ def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: 
     path = write(tmp_path / "pets", {f"{label}/{i}.png": image(i) for label in "ab" for i in range(4)})
     with (path / "a/9.png").open("wb") as file:
         file.truncate(50 << 30)  # 50 GiB that take no room on the disk
+    monkeypatch.setattr(Path, "open", lambda self, *how: pytest.fail(f"{self} was opened"))
     with pytest.raises(DataError, match="'a/9.png' does not decode .53.7 GB, more than the 67.1 MB"):
         load(f"folder:{path}")
