@@ -35,8 +35,7 @@ def load(names: Iterable[str], data: Path | None, offline: bool, faults: Faults,
             if made.name in loaded and loaded[made.name].fingerprint != made.fingerprint:
                 raise DataError(f"two data sets are called '{made.name}'; rename the folder of one of them.")
             loaded[made.name] = made
-            origin = made.provenance
-            say(f"{name}: {origin.source}{'' if origin.official else ' (not the official files)'}", markup=False)
+            say(made.summary, markup=False, soft_wrap=True)
     return loaded, absent
 
 

@@ -38,7 +38,8 @@ def train(dataset: DatasetName = "mnist", recipe: RecipeName = "auto", budget: B
     seconds, chosen = seconds_of(budget, "--budget") or float("inf"), device_of(device)
     planning.candidates(planning.Request(recipe), dataset)  # a bad recipe fails here, before any data is fetched
     source, out = load(dataset, data, offline), console()
-    with live(dataset, 1, out) as watcher:
+    out.print(source.summary, markup=False, soft_wrap=True)
+    with live(source.name, 1, out) as watcher:
         run = executors.run(source, recipe, seconds, seed, arm, RunStore(runs), chosen, watcher, policy, data_mode)
     r = run.record
     tta = "" if r.metrics.tta_accuracy is None else f", {100 * r.metrics.tta_accuracy:.2f} % with test-time views"
@@ -100,6 +101,7 @@ def plan(all_: Annotated[bool, typer.Option("--all", help="Every known data set.
         planning.candidates(request, name)  # a bad recipe fails here, before any data is fetched
         try:
             loaded.append(load(name, data, offline))
+            out.print(loaded[-1].summary, markup=False, soft_wrap=True)
         except DataError as error:
             out.print(f"{name}: left out. {error}", markup=False)
     if not loaded:
@@ -111,7 +113,8 @@ def plan(all_: Annotated[bool, typer.Option("--all", help="Every known data set.
 @app.command("data")
 def data_command(datasets: Annotated[str | None, typer.Option(help="Comma-separated names; all where not given.")] = None,
                  data: DataDir = None, offline: Offline = False) -> None:
-    """List each data set: where it was found, whether its bytes are the official ones, size, mean and std."""
+    """List each data set: where it was found, whether its bytes are the official ones, size, mean and std; then its classes, and
+    how many files were used, left out and ignored, and why."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -122,19 +125,19 @@ def data_command(datasets: Annotated[str | None, typer.Option(help="Comma-separa
     for heading in ("data set", "official", "train / test", "size", "mean", "std"):
         table.add_column(heading, no_wrap=True)
     table.add_column("found")
-    reasons = []
+    words = []
     for name in dataset_names(datasets is None, datasets):
         row = describe(name, data, offline)
+        words.append(row.summary or f"{row.name}: {row.reason}")
         if not row.found:
-            table.add_row(escape(name), *["–"] * 5, "no: see below")
-            reasons.append(f"{name}: {row.reason}")
+            table.add_row(escape(row.name), *["–"] * 5, "no: see below")
             continue
         values = [" ".join(f"{v:.3f}" for v in moment) for moment in (row.mean, row.std)]
-        table.add_row(escape(name), "yes" if row.official else "no", f"{row.train:,} / {row.test:,}",
+        table.add_row(escape(row.name), "yes" if row.official else "no", f"{row.train:,} / {row.test:,}",
                       "×".join(map(str, row.size)), *values, escape(row.source))
     out.print(table)
-    for reason in reasons:
-        out.print(f"\n{reason}", markup=False)
+    for line in words:
+        out.print(f"\n{line}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -195,8 +198,8 @@ def ladder(name: Annotated[str | None, typer.Argument(help="A built-in ladder, o
 
 
 def dataset_names(all_: bool, datasets: str | None) -> list[str]:
-    """The data sets that options name, those of --all first, checked. Raises UserError."""
-    from speedcore.data import NAMES, check_name
+    """The data sets that options name, checked. Raises UserError."""
+    from speedcore.data import NAMES, check_name, own_name
 
     if datasets is None:
         if not all_:
@@ -207,8 +210,11 @@ def dataset_names(all_: bool, datasets: str | None) -> list[str]:
     if not named:
         raise UserError("--datasets is empty; name at least one of " + ", ".join(NAMES))
     named = list(dict.fromkeys([*(NAMES if all_ else ()), *named]))
+    by_own_name: dict[str, str] = {}
     for name in named:
         check_name(name)
+        if (other := by_own_name.setdefault(own_name(name), name)) != name:
+            raise UserError(f"--datasets: '{other}' and '{name}' would both be called {own_name(name)}; rename one folder.")
     return named
 
 

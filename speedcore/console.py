@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import sys
 import warnings
@@ -39,6 +40,8 @@ def _run(app: Callable[..., None]) -> int:
     except KeyboardInterrupt:
         return complain(_STOPPED, INTERRUPTED)
     except Exception as error:
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            return complain(f"'{error.filename}' is too long for a path here. Write a shorter one.", UserError.exit_status)
         # typer's own usage errors carry their message and status (and live in a private module).
         if hasattr(error, "format_message"):
             hint = getattr(getattr(error, "ctx", None), "command_path", None)

@@ -16,6 +16,10 @@ class UserError(Exception):
 
     exit_status = 2
 
+    def __init__(self, message: str = ""):
+        # It may name a file whose name is no UTF-8, and must be fit to be printed and written all the same.
+        super().__init__(message.encode("utf-8", "backslashreplace").decode())
+
 
 class DataError(UserError):
     """A data set cannot be had, or its bytes are not what they should be."""

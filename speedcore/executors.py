@@ -148,9 +148,18 @@ def _run(job: training.Job, standing: Run | None, dataset: Dataset, store: RunSt
         watcher.begins(job)
         run = training.train(dataset, job, store, device, watcher.moment)
     else:
-        run = standing
+        run = _under_name(standing, dataset)
     watcher.ends(run, standing is not None)
     return run, standing is not None
+
+
+def _under_name(run: Run, dataset: Dataset) -> Run:
+    """The run with the names that its data set and classes have today: folders may be renamed, and content decides."""
+    data = run.record.data
+    if (data.name, data.classes) == (dataset.name, dataset.classes):
+        return run
+    data = data.model_copy(update={"name": dataset.name, "classes": dataset.classes})
+    return replace(run, record=run.record.model_copy(update={"data": data}))
 
 
 def whole_key(dataset: Dataset, recipe: Recipe, arm: str, seed: int, device: str = "cpu") -> str:

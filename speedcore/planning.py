@@ -38,6 +38,7 @@ def make_plan(datasets: list[Dataset], request: Request, store: RunStore, spent:
     hashes = [r.hash for d in datasets for r in candidates(request, d.name)]
     key = request.key((d.fingerprint for d in datasets), hashes)
     kept = None if anew else records.take(_path(store, key), Plan)
+    kept = kept and _under_names(kept, datasets, request)
     if kept is not None and kept.answers(key, datasets):
         return kept
     watch, device = Stopwatch(), torch.device(request.device)
@@ -72,6 +73,19 @@ def changed(plan: Plan, course: Course, note: str, store: RunStore) -> Plan:
     plan = plan.model_copy(update={"courses": courses, "notes": (*plan.notes, note)})
     keep(plan, store)
     return plan
+
+
+def _under_names(plan: Plan, datasets: list[Dataset], request: Request) -> Plan:
+    """A kept plan with the names that its data sets have today: a folder may have been renamed, and content decides."""
+    today = {dataset.fingerprint: dataset.name for dataset in datasets}
+    given = {(dataset.name, dataset.fingerprint) for dataset in datasets}
+    courses = tuple(course if (course.dataset, course.fingerprint) in given
+                    else course.model_copy(update={"dataset": today.get(course.fingerprint, course.dataset)})
+                    for course in plan.courses)
+    if courses == plan.courses:
+        return plan
+    renamed, old = plan.model_copy(update={"courses": courses}), set(_notes(plan, request))
+    return renamed.model_copy(update={"notes": (*(note for note in plan.notes if note not in old), *_notes(renamed, request))})
 
 
 def _path(store: RunStore, key: str) -> Path:

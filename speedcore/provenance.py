@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -31,7 +32,7 @@ def collect(device) -> dict:
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
         "float32_matmul": torch.get_float32_matmul_precision(),
-        "command": " ".join([_program(), shlex.join(sys.argv[1:])]).strip(),
+        "command": " ".join([_program(), shlex.join(map(without_folders, sys.argv[1:]))]).strip(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -43,6 +44,11 @@ def describe_device(device) -> str:
     if torch.device(device).type == "cuda":
         return f"cuda: {torch.cuda.get_device_name(device)}"
     return f"cpu: {_static()['processor']}, {_static()['cores']} cores"
+
+
+def without_folders(word: str) -> str:
+    """A word of a command line in which each absolute path is its last name: records and reports are shared."""
+    return re.sub(r"(?<![^:=,])/[^,]*", lambda path: Path(path[0]).name, word)
 
 
 def _program() -> str:

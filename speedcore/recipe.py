@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
 
+from speedcore.data.limits import TOML_BYTES
 from speedcore.errors import RecipeError
 from speedcore.parts import (
     SGD,
@@ -42,7 +45,7 @@ from speedcore.parts import (
 __all__ = [
     "SGD", "Adadelta", "Adam", "Augment", "Average", "DavidNet", "DigitNet", "Frozen", "Loader", "Lookahead", "Muon",
     "Network", "Optimizer", "PageNet", "Part", "Peek", "PreactNet", "Recipe", "RecordNet", "Schedule", "Views", "WhitenBias",
-    "from_toml", "merged", "validated",
+    "from_toml", "merged", "names_a_file", "toml_content", "validated",
 ]
 
 # Fields that came after the first runs had been published. At their defaults they stay out of the hash, so that a recipe
@@ -60,9 +63,9 @@ class Recipe(Part):
     fp32 weights, "bf16-weights" keeps the weights in bf16 too; "auto" is settled before a run is named, for whichever the machine
     is quickest at. norm_precision: of batch-norm's weights and running statistics; "bf16" only to replicate systems that keep
     them in half precision. precise_norms: training images over which batch-norm's statistics are taken anew for the weights that
-    are tested; 0 keeps the running ones. convolutions: how 3×3 ones go on a CPU, in fp32 or, with channels_last, in bf16 (elsewhere
-    they are direct), RecordNet's stages fused around them (`speedcore.kernels`): "amx" on the processor's matrix unit, in bf16,
-    direct where it has none; "winograd" the short way, "winograd8" that in 8 bits, in bf16; "quickest" whichever this machine is
+    are tested; 0 keeps the running ones. convolutions: how 3×3 ones go on a CPU, in fp32 or, with channels_last, in bf16
+    (elsewhere they are direct), RecordNet's stages fused around them (`speedcore.kernels`): "amx" on the processor's matrix unit,
+    in bf16, direct where it has none; "winograd" the short way, "winograd8" that in 8 bits, in bf16; "quickest" whichever this machine is
     quickest at in the recipe's precision. data: "device" augments while training, "precomputed" streams stored epochs, "loader"
     brings image after image through torch's DataLoader. order: "fixed" shuffles once, the same for all epochs and seeds.
     last_batch: whether an epoch drops or keeps the batch that it cannot fill. loss: "sum" adds it up over the batch, at rates
@@ -96,6 +99,13 @@ class Recipe(Part):
     last_batch: Literal["drop", "keep"] = "drop"
     peek: Peek | None = None
 
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _counted(cls, value: object) -> object:
+        if isinstance(value, bool):  # Before it is told that one image is too few.
+            raise ValueError(f"{str(value).lower()} is no number")
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         if self.min_epochs > self.epochs:
@@ -116,6 +126,10 @@ class Recipe(Part):
         ghost = getattr(self.network, "ghost", 1)
         if self.batch_size % ghost:
             raise ValueError(f"a batch of {self.batch_size} cannot be divided into {ghost} equal groups (network.ghost)")
+        if self.batch_size // ghost < 2 and not isinstance(self.network, DigitNet):
+            groups = f" for each of the {ghost} groups (network.ghost)" if ghost > 1 else ""
+            raise ValueError("batch-norm takes its statistics over the images of a batch, and of one image there are none; "
+                             f"write a batch_size of at least 2{groups}")
         return self
 
     @property
@@ -159,35 +173,76 @@ class Recipe(Part):
 def validated(content: dict, where: str) -> Recipe:
     """A Recipe from plain data, or a RecipeError that lists each wrong field of `where`."""
     try:
-        return Recipe.model_validate(content)
+        recipe = Recipe.model_validate(content)
+        wrong = list(_no_numbers(content, recipe.model_dump(), ""))
     except ValidationError as error:
-        lines = "\n".join(f"  {'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors())
-        raise RecipeError(f"{where} is not a valid recipe:\n{lines}\nThe fields are listed in docs/recipes.md.") from None
+        wrong = [f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors()]
+    if wrong:
+        lines = "\n".join(f"  {line}" for line in wrong)
+        raise RecipeError(f"{where} is not a valid recipe:\n{lines}\nThe fields are listed in docs/recipes.md.")
+    return recipe
 
 
-def from_toml(path: Path) -> Recipe:
-    """Read a recipe file. `base = "NAME"` takes another recipe's fields first. Raises RecipeError."""
-    try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecipeError(f"recipe file {path} does not exist; give a built-in name or the path of a TOML file.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"recipe file {path} cannot be read: {error}.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"recipe file {path} is not valid TOML: {error}.") from None
-    content.setdefault("name", Path(path).stem)
-    base = content.pop("base", None)
+def _no_numbers(content: object, read: object, path: str) -> Iterator[str]:
+    """What was written as a truth value and read as a number, or is beyond 64 bits: where, and what is wrong."""
+    if isinstance(content, bool) and not isinstance(read, bool):
+        yield f"{path}: {str(content).lower()} is no number"
+    elif isinstance(content, int) and abs(content) >= 2**63:
+        yield f"{path}: the number is too large"
+    elif isinstance(content, dict) and isinstance(read, dict):
+        for name, value in content.items():
+            yield from _no_numbers(value, read.get(name), f"{path}.{name}" if path else name)
+    elif isinstance(content, list | tuple) and isinstance(read, list | tuple):
+        for value, other in zip(content, read, strict=False):
+            yield from _no_numbers(value, other, path)
+
+
+def from_toml(path: Path, dataset: str, above: tuple[Path, ...] = ()) -> Recipe:
+    """Read a recipe file. `base = "NAME"` takes another recipe's fields first: those for `dataset`, unless the file names
+    another data set. A base that is a file lies beside this one.
+
+    above: the files whose base this one is. Raises RecipeError.
+    """
+    path = Path(path)
+    content = toml_content(path, "recipe file")
+    content.setdefault("name", path.stem)
+    base, dataset = content.pop("base", None), content.pop("dataset", dataset)
+    if not (isinstance(base, str | None) and isinstance(dataset, str)):
+        raise RecipeError(f"recipe file {path}: base and dataset must be names in quotes.")
     if base is not None:
         from speedcore.recipes import get
 
-        dataset = content.pop("dataset", "cifar10")
-        if not (isinstance(base, str) and isinstance(dataset, str)):
-            raise RecipeError(f"recipe file {path}: base and dataset must be names in quotes.")
-        try:
-            content = merged(get(base, dataset).model_dump(), content)
-        except RecursionError:
-            raise RecipeError(f"recipe file {path}: its base '{base}' leads back to itself.") from None
+        above = (*above, Path(os.path.realpath(path)))
+        content = merged(get(base, dataset, path.parent, above).model_dump(), content)
     return validated(content, f"recipe file {path}")
+
+
+def names_a_file(name: str, beside: Path = Path()) -> bool:
+    """Is `name`, which is nothing built in, the path of a file? What ends in .toml is meant for one."""
+    try:
+        return name.endswith(".toml") or (beside / name).is_file()
+    except (OSError, ValueError):  # too long for a path
+        return False
+
+
+def toml_content(path: Path, what: str) -> dict:
+    """What the TOML file `path` holds; `what` it is called in the RecipeError that anything else raises."""
+    try:
+        if not path.exists():
+            raise RecipeError(f"{what} {path} does not exist; give a built-in name or the path of a TOML file.")
+        if not path.is_file():
+            raise RecipeError(f"{what} {path} cannot be read: it is no regular file.")
+        with path.open("rb") as file:
+            raw = file.read(TOML_BYTES + 1)
+        if len(raw) > TOML_BYTES:
+            raise RecipeError(f"{what} {path} has more than {TOML_BYTES:,} bytes, too many for what it should be.")
+        return tomllib.loads(raw.decode("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{what} {path} cannot be read: {error}.") from None
+    except ValueError as error:  # TOMLDecodeError, and integers of more digits than Python reads
+        raise RecipeError(f"{what} {path} is not valid TOML: {error}.") from None
+    except RecursionError:
+        raise RecipeError(f"{what} {path} is nested too deeply.") from None
 
 
 def merged(base: dict, change: dict) -> dict:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ from speedcore.store.run_record import SCHEMA_VERSION, DataRecord, Metrics, Peek
 
 __all__ = ["DataRecord", "Metrics", "PeekRecord", "ReplanRecord", "Run", "RunRecord", "RunStore", "digest", "encoded"]
 
+# Keys of runs on `folder:PATH`: a name for people, and a digest of the content and all else that decides the weights.
+_OF_A_FOLDER = re.compile(r"folder-.*-([0-9a-f]{10})")
 FILES = ("run.json", "steps.csv", "epochs.csv", "weights.safetensors", "predictions.npz")
 _CURE = "remove the folder to train it again"
 
@@ -179,11 +182,17 @@ class RunStore:
         self.notices: list[str] = []
 
     def path_of(self, key: str) -> Path:
-        """Where the run with that key lies, or will. Raises RunError for what can be no name of a folder."""
+        """Where the run with that key lies, or will. Raises RunError for what can be no name of a folder.
+
+        That of a folder of images may bear an older name of it before the same digest.
+        """
         try:
-            return self.root / names.check(key)
+            path = self.root / names.check(key)
         except ValueError as error:
             raise RunError(f"a run cannot be kept under that name: {error}.") from None
+        if (digest := _OF_A_FOLDER.fullmatch(key)) and not os.path.lexists(path):
+            return next(iter(sorted(self.root.glob(f"folder-*-{digest[1]}"))), path)
+        return path
 
     def check_names(self, key: str, arm: str, dataset: str) -> None:
         """Raises RunError if a run of that key, arm and data set could not be kept."""

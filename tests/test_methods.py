@@ -41,7 +41,7 @@ def test_the_recipe_of_a_card_loads_and_uses_the_method(name: str, tmp_path: Pat
     method = METHODS[name]
     path = tmp_path / f"{name}.toml"
     path.write_text(method.recipe)
-    recipe = from_toml(path)
+    recipe = from_toml(path, "cifar10")
     assert method.recipe and (not method.uses or method.used_by(recipe, {"budget_seconds": 60.0}))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from speedcore.data.dataset import Dataset, Provenance, Split
-    from speedcore.data.loading import Listing, available, check_name, describe, load, locate
+    from speedcore.data.loading import Listing, available, check_name, describe, load, locate, own_name
     from speedcore.data.shapes import ShortcutSplit, make_shapes, shortcut_split, swap_shortcut
 
 NAMES = ("mnist", "fashion-mnist", "cifar10", "shapes")
@@ -18,7 +18,7 @@ NAMES = ("mnist", "fashion-mnist", "cifar10", "shapes")
 _HOME = {
     "Dataset": "dataset", "Provenance": "dataset", "Split": "dataset",
     "Listing": "loading", "available": "loading", "check_name": "loading", "describe": "loading", "load": "loading",
-    "locate": "loading",
+    "locate": "loading", "own_name": "loading",
     "ShortcutSplit": "shapes", "make_shapes": "shapes", "shortcut_split": "shapes", "swap_shortcut": "shapes",
 }
 

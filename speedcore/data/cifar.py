@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speedcore.data.archives import members
+from speedcore.data import limits
+from speedcore.data.archives import of_archive
 from speedcore.data.dataset import Split
 from speedcore.data.found import Decoded
 from speedcore.data.published import CIFAR_FILES, Published
@@ -35,7 +36,9 @@ def decode(path: Path, known: Published) -> Decoded:
         contents = {name: _read(path / name) for name in names}
     else:
         _verify(hashlib.md5(_read(path)).hexdigest(), known.archive_md5, path)
-        contents = {Path(name).name: content for name, content in members(path)}
+        tree = of_archive(path)
+        wanted = [entry.name for entry in tree.entries if not entry.fault and Path(entry.name).name in names]
+        contents = {Path(name).name: content for name, content in tree.read(wanted)}
         if missing := [name for name in names if name not in contents]:
             raise DataError(f"{path} lacks {', '.join(missing)}. Get the archive again.")
     for name in names:
@@ -46,6 +49,8 @@ def decode(path: Path, known: Published) -> Decoded:
 
 def _read(path: Path) -> bytes:
     try:
+        if (size := path.stat().st_size) > limits.PUBLISHED_BYTES:
+            raise DataError(f"{path} has {limits.size_of(size)} and cannot be the published file. {REFUSED}")
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}). The published archive holds it; extract "

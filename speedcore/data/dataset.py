@@ -10,7 +10,10 @@ import torch
 from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 
+from speedcore.data.tree import shown
 from speedcore.errors import DataError
+
+_LISTED_CLASSES = 40
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,15 @@ class Dataset:
     def fingerprint(self) -> str:
         """sha256 of all decoded images and labels."""
         return self.provenance.sha256
+
+    @property
+    def summary(self) -> str:
+        """Two or three sentences for people: from where, how many images, which classes, what must be known of them."""
+        origin, classes = self.provenance, list(self.classes)
+        listed = ", ".join(classes if len(classes) <= _LISTED_CLASSES else [*classes[:_LISTED_CLASSES - 1], "…", classes[-1]])
+        note = f" {origin.note[:1].upper()}{origin.note[1:]}." if origin.note else ""
+        return (f"{self.name}: {origin.source}. {len(self.train):,} training and {len(self.test):,} test images of "
+                f"{len(classes):,} classes: {shown(listed)}.{note}")
 
     @property
     def channels(self) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from speedcore.data import limits
 from speedcore.data.dataset import Split
 from speedcore.data.found import Decoded
 from speedcore.data.published import IDX_FILES, Published
@@ -22,10 +23,14 @@ UNSIGNED_BYTE = 0x08
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of `path`, gunzipped where it ends in .gz. Raises DataError."""
+    """The content of `path`, gunzipped where it ends in .gz. Raises DataError, also where that is more than an IDX file has."""
     try:
-        raw = path.read_bytes()
-        return gzip.decompress(raw) if path.suffix == ".gz" else raw
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            raw = file.read(limits.IDX_BYTES + 1)
+            if len(raw) <= limits.IDX_BYTES:
+                return raw
+            raise DataError(f"{path} holds more than {limits.size_of(limits.IDX_BYTES)}: it is no IDX file of a published data "
+                            "set. Get the file again, or remove it so that the next source is tried.")
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read ({error}): it is damaged or incomplete. Get the file again, or remove "
                         "it so that the next source is tried.") from error

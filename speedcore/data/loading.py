@@ -11,10 +11,12 @@ from pathlib import Path
 
 from speedcore.clock import Ledger, Phase
 from speedcore.data import folders, local, shapes, sources
+from speedcore.data.archives import ARCHIVE_SUFFIXES, is_archive
 from speedcore.data.cache import Cache
 from speedcore.data.dataset import Dataset, Provenance
 from speedcore.data.found import Decoded, Found, NotHere
 from speedcore.data.published import PUBLISHED
+from speedcore.data.tree import shown
 from speedcore.errors import DataError
 
 NAMES = (*PUBLISHED, "shapes")
@@ -26,7 +28,8 @@ FOLDER = "folder:"
 class Listing:
     """One row of a listing of data sets. Counts, size, mean and std are empty where the set was not found.
 
-    found: can it be loaded? source: where from; reason: why not. size: (channels, height, width).
+    found: can it be loaded? source: where from; reason: why not; summary: of what was found, for people.
+    size: (channels, height, width).
     """
 
     name: str
@@ -43,6 +46,7 @@ class Listing:
     fingerprint: str = ""
     note: str = ""
     reason: str = ""
+    summary: str = ""
 
 
 def load(name: str, data: Path | str | None = None, offline: bool = False, cache: Path | str | None = None,
@@ -50,7 +54,8 @@ def load(name: str, data: Path | str | None = None, offline: bool = False, cache
     """The data set `name`: one of NAMES, `shapes:corner=0.9` or the like, or `folder:PATH`.
 
     data: a folder (or an archive) to look in first; the environment's SPEEDCORE_DATA where None. Then the cache, then,
-    unless `offline`, torchvision's download and package mirrors. Time is charged to the ledger's PROVISION and LOAD.
+    unless `offline`, torchvision's download and package mirrors. The data set of `folder:PATH` is called after the folder
+    alone, and found again under that name where it lies in `data`. Time is charged to the ledger's PROVISION and LOAD.
     Raises DataError naming every place tried and why it failed, or the file that is at fault.
     """
     name = check_name(name)
@@ -61,7 +66,7 @@ def load(name: str, data: Path | str | None = None, offline: bool = False, cache
         found = _find(name, data, store) or _obtain(name, data, store, offline)
     with ledger.phase(Phase.LOAD):
         decoded = _decoded(found, store)
-        dataset = Dataset.make(name, decoded.classes, decoded.train, decoded.test,
+        dataset = Dataset.make(own_name(name), decoded.classes, decoded.train, decoded.test,
                                Provenance(found.source, decoded.official, note=decoded.note))
     after = ledger.seconds()
     seconds = {str(phase): after.get(phase, 0.0) - before.get(phase, 0.0) for phase in (Phase.PROVISION, Phase.LOAD)}
@@ -74,11 +79,11 @@ def locate(name: str, data: Path | str | None = None, cache: Path | str | None =
         name = check_name(name)
         found = _find(name, data, Cache.at(cache))
     except DataError as error:
-        return Listing(name, False, reason=str(error))
+        return Listing(own_name(name), False, reason=str(error))
     if found is None:
         titles = " and ".join(source.title for source in sources.SOURCES[name])
         return Listing(name, False, reason=f"not on this machine; `load` tries {titles}")
-    return Listing(name, True, found.source, found.path)
+    return Listing(own_name(name), True, found.source, found.path)
 
 
 def describe(name: str, data: Path | str | None = None, offline: bool = False, cache: Path | str | None = None) -> Listing:
@@ -86,12 +91,12 @@ def describe(name: str, data: Path | str | None = None, offline: bool = False, c
     try:
         dataset = load(name, data, offline, cache)
     except DataError as error:
-        return Listing(name, False, reason=str(error))
+        return Listing(own_name(name), False, reason=str(error))
     provenance = dataset.provenance
     return replace(locate(name, data, cache), found=True, source=provenance.source,
                    official=provenance.official, classes=dataset.classes, size=(dataset.channels, *dataset.size),
                    train=len(dataset.train), test=len(dataset.test), mean=dataset.mean, std=dataset.std,
-                   fingerprint=dataset.fingerprint, note=provenance.note, reason="")
+                   fingerprint=dataset.fingerprint, note=provenance.note, reason="", summary=dataset.summary)
 
 
 def available(data: Path | str | None = None, cache: Path | str | None = None) -> tuple[Listing, ...]:
@@ -110,10 +115,17 @@ def check_name(name: str) -> str:
                     f"{', '.join(NAMES)}, shapes:corner=CORRELATION, shapes:hue=CORRELATION, folder:PATH.")
 
 
+def own_name(name: str) -> str:
+    """The name of a data set in records and reports: `folder:PATH` without what lies around the folder."""
+    if not name.startswith(FOLDER):
+        return name
+    return FOLDER + shown(Path(os.path.abspath(name.removeprefix(FOLDER))).name or "root")
+
+
 def _find(name: str, data: Path | str | None, store: Cache) -> Found | None:
     """The set on this machine, None if it is not there. Raises DataError for files that are there but unusable."""
     if name.startswith(FOLDER):
-        return _folder(Path(name.removeprefix(FOLDER)).expanduser())
+        return _folder(name.removeprefix(FOLDER), data or os.environ.get(ENVIRONMENT))
     if name.partition(":")[0] == "shapes":
         spec = shapes.Spec.parse(name)
         return Found(shapes.SOURCE, None, partial(shapes.render, spec), partial(shapes.content_key, spec))
@@ -127,19 +139,46 @@ def _find(name: str, data: Path | str | None, store: Cache) -> Found | None:
 
 def _places(data: Path | str | None, store: Cache) -> Iterator[Path]:
     if given := data or os.environ.get(ENVIRONMENT):
-        place = Path(given).expanduser()
-        if not place.exists():
-            raise DataError(f"{place}, given as {'--data' if data else ENVIRONMENT}, does not exist. Name the folder "
-                            "that holds the data sets.")
+        option = "--data" if data else ENVIRONMENT
+        place = _path(given, option)
+        if not _exists(place, option):
+            raise DataError(f"{place}, given as {option}, does not exist. Name the folder that holds the data sets.")
         yield place
     yield store.root
 
 
-def _folder(path: Path) -> Found:
-    if not path.exists():
-        raise DataError(f"folder:{path}: there is no such folder or archive. Name a folder that holds "
-                        "train/<class>/<image> and test/<class>/<image>.")
-    source = f"class folders in {path.resolve().name}"
+def _path(text: Path | str, option: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{option} {text}: {str(error).rstrip('.')}. Write the path out.") from None
+
+
+def _exists(path: Path, option: str) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:  # too long, not permitted, a NUL byte
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{option} {path}: {reason}. Name a folder that can be read.") from None
+    return True
+
+
+def _folder(text: str, data: Path | str | None) -> Found:
+    path = _path(text, "folder:")
+    places = [path]
+    if data and not path.parts[1:]:  # a bare name, as records have it
+        place = _path(data, "--data")
+        places += [place / path, *([place] if place.name == path.name else [])]
+    path = next((place for place in places if _exists(place, "folder:")), None)
+    if path is None:
+        raise DataError(f"folder:{text}: there is no such folder or archive. Name a folder that holds train/<class>/<image> and "
+                        "test/<class>/<image>; of a recorded name, give --data the folder that it lies in.")
+    if not (path.is_dir() or path.is_file() and is_archive(path)):
+        raise DataError(f"folder:{text} is neither a folder nor an archive ({', '.join(ARCHIVE_SUFFIXES)}). Name the folder that "
+                        "holds the class folders.")
+    source = f"class folders in {own_name(f'{FOLDER}{path}').removeprefix(FOLDER)}"
     return Found(source, path, partial(folders.decode, path), partial(folders.content_key, path))
 
 
@@ -171,7 +210,7 @@ def _advice(name: str, offline: bool) -> str:
     known = PUBLISHED[name]
     files = known.archive or f"{', '.join(known.idx)} (.gz or not)"
     again = " or call again without --offline," if offline else ""
-    return (f"put {files}, or class folders of the images (train/<class>/…, test/<class>/…, PNG or JPEG) or an archive "
+    return (f"put {files}, or class folders of the images (train/<class>/…, test/<class>/…) or an archive "
             f"of them named {name}.tar.xz, into a folder and name it with --data or {ENVIRONMENT};{again} or go on "
             "without this data set.")
 

@@ -12,6 +12,7 @@ from speedcore.data.archives import ARCHIVE_SUFFIXES, is_archive
 from speedcore.data.cache import SOURCE_FILE
 from speedcore.data.found import Found, NotHere
 from speedcore.data.published import CIFAR_FOLDER, IDX_FILES, PUBLISHED, Published
+from speedcore.data.splits import TRAIN, split_of
 from speedcore.errors import DataError
 
 NOT_OFFICIAL = "not the official files: {}"
@@ -97,8 +98,8 @@ def _verified(path: Path, known: Published) -> tuple[Callable, Callable]:
 
 
 def _class_folders(folder: Path, known: Published, own: bool) -> Found | None:
-    train = folder / "train"
-    if not train.is_dir():
+    train = next((path for path in sorted(folder.iterdir()) if split_of(path.name) == TRAIN and path.is_dir()), None)
+    if train is None:
         return None
     classes = [path.name for path in train.iterdir() if path.is_dir() and not path.name.startswith(".")]
     if not own and folders.class_order(classes, known.classes) is None:

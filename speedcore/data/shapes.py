@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
+from speedcore.data import limits
 from speedcore.data.dataset import Dataset, Provenance, Split
 from speedcore.data.draws import TURNS, Draws, chroma, cosines
 from speedcore.data.figures import CLASSES, inside
@@ -63,6 +64,9 @@ class Spec:
             raise DataError(f"shapes: a correlation needs a shortcut: {' or '.join(SHORTCUTS)}.")
         if self.train < 1 or self.test < 1 or not 0 <= self.seed < 2**64:
             raise DataError("shapes: train and test must be at least 1 and the seed within 0..2^64-1.")
+        if (self.train + self.test) * 3 * SIZE * SIZE > limits.DECODED_BYTES:
+            raise DataError(f"shapes: {self.train} training and {self.test} test images are more than the "
+                            f"{limits.size_of(limits.DECODED_BYTES)} that are held in memory; make fewer.")
 
     @property
     def name(self) -> str:

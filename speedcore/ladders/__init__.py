@@ -9,6 +9,7 @@ from pathlib import Path
 
 from speedcore.errors import RecipeError
 from speedcore.ladders.model import Ladder, Reported, Rung
+from speedcore.recipe import names_a_file
 
 
 def built_in() -> dict[str, Ladder]:
@@ -21,15 +22,15 @@ def built_in() -> dict[str, Ladder]:
 
 def get(name: str) -> Ladder:
     """The ladder `name`, which may also be the path of a TOML file. Raises RecipeError."""
-    if name.endswith(".toml") or Path(name).is_file():
-        from speedcore.ladders.files import from_toml
-
-        return from_toml(Path(name))
     known = built_in()
-    if name not in known:
+    if name in known:  # whatever files there are
+        return known[name]
+    if not names_a_file(name):
         raise RecipeError(f"there is no ladder '{name}'; built-in ladders are {', '.join(known)}, or give the path of a "
                           f"TOML file (docs/ladders.md shows one).")
-    return known[name]
+    from speedcore.ladders.files import from_toml
+
+    return from_toml(Path(name))
 
 
 __all__ = ["Ladder", "Reported", "Rung", "built_in", "get"]

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from speedcore.errors import DataError, RecipeError
 from speedcore.ladders.model import Ladder, RungError
-from speedcore.recipe import Recipe
+from speedcore.recipe import Recipe, toml_content
 
 _OF_THE_FILE = {*Ladder.model_fields, "base", "rung"} - {"rungs"}
 
 
 def from_toml(path: Path) -> Ladder:
     """Read a ladder file (docs/ladders.md). Raises RecipeError naming file and line."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        content = tomllib.loads(text)
-    except FileNotFoundError:
-        raise RecipeError(f"ladder file {path} does not exist; give a built-in name or the path of a TOML file.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"ladder file {path} cannot be read: {error}.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"ladder file {path} is not valid TOML: {error}.") from None
+    path = Path(path)
+    content = toml_content(path, "ladder file")
+    text = path.read_text(encoding="utf-8")
 
     def wrong(position: int | None, field: str, message: str) -> RecipeError:
         return RecipeError(f"ladder file {path}, line {_line(text, position, field)}: {message.rstrip('.')}.")
@@ -37,7 +30,7 @@ def from_toml(path: Path) -> Ladder:
     content["rungs"] = content.pop("rung", [])
     if not isinstance(content["rungs"], list) or not content["rungs"]:
         raise wrong(None, "rung", "a ladder needs at least one [[rung]]")
-    content["base"] = _base(content, wrong)
+    content["base"] = _base(content, path.parent, wrong)
     try:
         ladder = Ladder.model_validate(content)
         ladder.recipes  # noqa: B018  rungs that do not fit are found by building their recipes
@@ -49,7 +42,7 @@ def from_toml(path: Path) -> Ladder:
     return ladder
 
 
-def _base(content: dict, wrong) -> Recipe:
+def _base(content: dict, beside: Path, wrong) -> Recipe:
     from speedcore import recipes
     from speedcore.data import check_name
 
@@ -63,7 +56,7 @@ def _base(content: dict, wrong) -> Recipe:
     except DataError as error:
         raise wrong(None, "dataset", str(error)) from None
     try:
-        return recipes.get(name, dataset)
+        return recipes.get(name, dataset, beside)
     except RecipeError as error:
         raise wrong(None, "base", str(error)) from None
 

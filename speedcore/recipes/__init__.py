@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from speedcore.errors import RecipeError
-from speedcore.recipe import Recipe, from_toml
+from speedcore.recipe import Recipe, from_toml, names_a_file
 from speedcore.recipes import airbench, article, mnist_fast, page_architecture, page_baseline, page_tricks, record
 
 
@@ -30,12 +31,20 @@ def names() -> list[str]:
     return sorted(BUILT_IN)
 
 
-def get(name: str, dataset: str) -> Recipe:
-    """The recipe `name` for `dataset`; `name` may also be the path of a TOML file. Raises RecipeError."""
-    if name.endswith(".toml") or Path(name).is_file():
-        return from_toml(Path(name))
-    if name not in BUILT_IN:
+def get(name: str, dataset: str, beside: Path = Path(), above: tuple[Path, ...] = ()) -> Recipe:
+    """The recipe `name` for `dataset`; `name` may also be the path of a TOML file, from the folder `beside`.
+
+    A built-in name is that recipe, whatever files there are. above: files whose base this is, none of which it may be.
+    Raises RecipeError.
+    """
+    if name in BUILT_IN:
+        family = dataset.split(":", 1)[0]
+        return BUILT_IN[name].get(family, BUILT_IN[name]["*"])
+    if not names_a_file(name, beside):
         raise RecipeError(f"there is no recipe '{name}'; built-in recipes are {', '.join(names())}, "
                           f"or give the path of a TOML file.")
-    family = dataset.split(":", 1)[0]
-    return BUILT_IN[name].get(family, BUILT_IN[name]["*"])
+    path = beside / name
+    if Path(os.path.realpath(path)) in above:
+        raise RecipeError(f"recipe file {above[-1]}: its base '{name}' leads back to itself.")
+    return from_toml(path, dataset, above)
+

@@ -178,12 +178,16 @@ def compute_bound(
 
 def _numbers(text: str, option: str) -> tuple[float, ...]:
     """"0.5,1,2" or "1/8,1,16" as numbers above 0. Raises UserError naming `option`."""
-    from fractions import Fraction
+    import math
+
+    def number(part: str) -> float:
+        above, _, below = part.partition("/")
+        return float(above) / float(below or 1)
 
     try:
-        found = tuple(float(Fraction(part.strip())) for part in text.split(",") if part.strip())
+        found = tuple(number(part) for part in text.split(",") if part.strip())
     except (ValueError, ZeroDivisionError):
         found = ()
-    if not found or min(found) <= 0:
+    if not found or not all(0 < value < math.inf for value in found):
         raise UserError(f"{option} '{text}': write numbers above 0 with commas between them, as 1/8,1,16.")
     return found

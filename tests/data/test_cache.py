@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from speedcore.data import folders, load
+from speedcore.data import load, pictures
 from speedcore.data.cache import Cache
 from speedcore.data.dataset import Split
 from speedcore.data.found import Decoded
@@ -49,7 +49,7 @@ def test_damaged_copy_is_not_used(tmp_path: Path, where: int | str) -> None:
 def test_second_load_decodes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tar(tmp_path / "pets.tar", class_folders())
     first = load(f"folder:{path}", cache=tmp_path / "cache")
-    monkeypatch.setattr(folders, "_decode", lambda *args: pytest.fail("decoded again"))
+    monkeypatch.setattr(pictures, "decode", lambda *args: pytest.fail("decoded again"))
     second = load(f"folder:{path}", cache=tmp_path / "cache")
     assert second.fingerprint == first.fingerprint and second.provenance.note == first.provenance.note
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from speedcore.data import load
-from speedcore.data.archives import members
+from speedcore.data.archives import of_archive
 from speedcore.errors import DataError
 from tests.data.making import CIFAR_CLASSES, class_folders, image, tar, write, zipped
 
@@ -28,7 +28,7 @@ def test_folder_as_defined(tmp_path: Path) -> None:
     assert dataset.train.labels.tolist() == [0, 0, 0, 1, 1, 1] and dataset.test.labels.tolist() == [0, 0, 1, 1]
     assert dataset.train.images[:, 0, 0, 0].tolist() == [0, 1, 2, 20, 21, 22]
     assert dataset.test.images[:, 2, 5, 7].tolist() == [100, 101, 120, 121]
-    assert dataset.name == f"folder:{tmp_path / 'pets'}"
+    assert dataset.name == "folder:pets"
     assert not dataset.provenance.official and dataset.provenance.source == "class folders in pets"
 
 
@@ -84,11 +84,13 @@ def test_classes_without_any_split_folder(tmp_path: Path) -> None:
 
 
 def test_what_is_no_image_is_left_out_and_said(tmp_path: Path) -> None:
-    files = {**class_folders(), "README.md": b"", "train/cat/.DS_Store": b"x", "train/dog/old.gif": b"GIF89a",
+    files = {**class_folders(), "README.md": b"", "train/cat/.DS_Store": b"x", "train/dog/notes.txt": b"none",
              "__MACOSX/train/cat/0000.png": b"x"}
     dataset = load(f"folder:{write(tmp_path / 'pets', files)}")
     assert len(dataset.train) == 6
-    assert "1 files that are neither PNG nor JPEG left out, e.g. train/dog/old.gif" in dataset.provenance.note
+    assert ("14 files found: 10 used, 2 left out (2 no image by its name (png, jpg, jpeg, jfif, jpe, webp, bmp, dib, tif, tiff, "
+            "gif, ppm, pgm are): 'README.md', 'train/dog/notes.txt'), 2 ignored (2 hidden, or the system's own: "
+            "'__MACOSX/train/cat/0000.png', 'train/cat/.DS_Store')") in dataset.provenance.note
 
 
 def test_linked_class_folders(tmp_path: Path) -> None:
@@ -117,8 +119,8 @@ def test_bad_images_are_named(tmp_path: Path, change: dict[str, bytes], says: st
 
 @pytest.mark.parametrize(("files", "says"), [
     (class_folders(("cat",)), "one class, 'cat'"),
-    ({"notes.txt": b"none"}, "no PNG or JPEG image in class folders"),
-    ({"test/cat/0.png": image(1)}, "no PNG or JPEG image in train/<class>/"),
+    ({"notes.txt": b"none"}, "no image in class folders"),
+    ({"test/cat/0.png": image(1)}, "no image in train/<class>/"),
     ({"train/a/0.png": image(1), "train/b/0.png": image(1)}, "class 'a' has one image"),
 ])
 def test_folders_that_are_no_data_set(tmp_path: Path, files: dict[str, bytes], says: str) -> None:
@@ -150,7 +152,7 @@ def test_cut_off_archive_is_named_wherever_it_is_cut(tmp_path: Path, name: str) 
 def test_member_outside_the_archive_is_refused(tmp_path: Path, name: str) -> None:
     for path in (tar(tmp_path / "images.tar", {name: image(1)}), zipped(tmp_path / "images.zip", {name: image(1)})):
         with pytest.raises(DataError, match="points outside"):
-            list(members(path))
+            of_archive(path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images.tar", "images.zip"]
 
 
@@ -168,6 +170,27 @@ def test_known_set_in_folders_and_archives(tmp_path: Path) -> None:
         assert not dataset.provenance.official
         assert dataset.provenance.note.startswith("not the official files: class folders in ")
         assert dataset.train.labels.tolist() == list(range(10))
+
+
+def test_a_known_set_under_other_names_of_its_splits(tmp_path: Path) -> None:
+    files = {name.replace("train/", "Training/").replace("test/", "valid/"): content
+             for name, content in class_folders(CIFAR_CLASSES, train=2, test=1).items()}
+    dataset = load("cifar10", write(tmp_path / "any", files), offline=True)
+    assert dataset.classes == CIFAR_CLASSES and (len(dataset.train), len(dataset.test)) == (20, 10)
+    assert "the images in 'valid' are the test split" in dataset.provenance.note
+
+
+def test_numbered_classes_are_in_natural_order(tmp_path: Path) -> None:
+    dataset = load(f"folder:{write(tmp_path / 'months', class_folders(('1', '2', '10'), train=1, test=1))}")
+    assert dataset.classes == ("1", "2", "10")
+    assert dataset.train.images[:, 0, 0, 0].tolist() == [0, 20, 40] and dataset.train.labels.tolist() == [0, 1, 2]
+
+
+def test_what_is_held_out_does_not_depend_on_the_folders_around(tmp_path: Path) -> None:
+    files = class_folders(train=10, test=0)
+    inner = load(f"folder:{write(tmp_path / 'plain', files)}")
+    assert load(f"folder:{tar(tmp_path / 'a.tar', {f'x/y/{name}': content for name, content in files.items()})}").fingerprint \
+        == inner.fingerprint
 
 
 def test_numbered_and_differently_spelt_classes_keep_their_order(tmp_path: Path) -> None:

@@ -11,12 +11,23 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from speedcore.data import idx, load
+from speedcore.data import idx, limits, load
 from speedcore.data.published import PUBLISHED
 from speedcore.errors import DataError
 from tests.data.making import idx_files, publish_idx, write
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_no_more_is_read_than_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    path = tmp_path / f"file{suffix}"
+    path.write_bytes(gzip.compress(bytes(1000)) if suffix else bytes(1000))
+    monkeypatch.setattr(limits, "IDX_BYTES", 1000)
+    assert idx.read_bytes(path) == bytes(1000)
+    monkeypatch.setattr(limits, "IDX_BYTES", 999)
+    with pytest.raises(DataError, match="holds more than 999 bytes"):
+        idx.read_bytes(path)
 
 
 def test_format_as_defined() -> None:

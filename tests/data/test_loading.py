@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -192,6 +193,59 @@ def test_listing(tmp_path: Path, cache: Path) -> None:
     assert tuple(rows) == NAMES == loading.NAMES
     assert [name for name, row in rows.items() if row.found] == ["mnist", "shapes"]
     assert "torchvision's download" in rows["cifar10"].reason
+
+
+# --- folders by their own name ---------------------------------------------------------------------------------------
+
+def test_the_name_of_a_folder_is_its_own_and_its_content_is_its_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    marker = tmp_path / "marker-of-the-builder"
+    made = load(f"folder:{write(marker / 'pets', class_folders())}")
+    moved = load(f"folder:{write(tmp_path / 'elsewhere' / 'pets', class_folders())}")
+    renamed = load(f"folder:{write(tmp_path / 'animals', class_folders())}")
+    assert (made.name, moved.name, renamed.name) == ("folder:pets", "folder:pets", "folder:animals")
+    assert made.fingerprint == moved.fingerprint == renamed.fingerprint
+    for text in (made.name, made.summary, repr(made.provenance), repr(locate(f"folder:{marker / 'pets'}").name)):
+        assert marker.name not in text
+    monkeypatch.chdir(marker / "pets")
+    assert load("folder:.").name == "folder:pets" == load("folder:../pets").name
+
+
+def test_a_recorded_name_is_found_again_in_the_folder_that_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPEEDCORE_DATA", raising=False)
+    made = load(f"folder:{write(tmp_path / 'data' / 'pets', class_folders())}")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="give --data the folder that it lies in"):
+        load(made.name)
+    for data in (tmp_path / "data", tmp_path / "data" / "pets"):
+        assert load(made.name, data).fingerprint == made.fingerprint
+    monkeypatch.setenv("SPEEDCORE_DATA", str(tmp_path / "data"))
+    assert load(made.name).fingerprint == made.fingerprint
+    write(tmp_path / "pets", class_folders(train=5))  # what the name says here comes first
+    assert len(load(made.name).train) == 10
+
+
+@pytest.mark.parametrize("text", ["~nobody-has-this-name/x", "x" * 260, "a/" * 130 + "x" * 300, "a\0b"])
+def test_paths_that_can_be_none(text: str) -> None:
+    for call in (lambda: load(f"folder:{text}"), lambda: load("mnist", text, offline=True)):
+        with pytest.raises(DataError):
+            call()
+    assert not describe(f"folder:{text}").found
+
+
+def test_what_is_neither_folder_nor_archive(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("")
+    os.mkfifo(tmp_path / "pipe.zip")
+    for name in ("notes.txt", "pipe.zip"):
+        with pytest.raises(DataError, match=f"{name} is neither a folder nor an archive"):
+            load(f"folder:{tmp_path / name}")
+
+
+def test_a_summary_names_classes_and_counts(tmp_path: Path) -> None:
+    dataset = load(f"folder:{write(tmp_path / 'pets', {**class_folders(), 'README': b''})}")
+    assert dataset.summary.startswith("folder:pets: class folders in pets. 6 training and 4 test images of 2 classes: cat, dog. "
+                                      "11 files found: 10 used, 1 left out (1 no image by its name")
+    many = load(f"folder:{write(tmp_path / 'many', class_folders(tuple(f'c{i}' for i in range(60)), 1, 1, size=(2, 2)))}")
+    assert "of 60 classes: c0, c1, " in many.summary and ", c38, …, c59." in many.summary
 
 
 def test_package_is_light_and_complete() -> None:

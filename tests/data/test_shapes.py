@@ -28,6 +28,11 @@ def plain() -> Dataset:
     return make_shapes(600, 300)
 
 
+def test_more_shapes_than_memory_holds_are_refused_before_one_is_drawn() -> None:
+    with pytest.raises(DataError, match="10000000000000 training and 2000 test images are more than"):
+        load("shapes:train=10000000000000")
+
+
 def test_form(plain: Dataset) -> None:
     assert plain.train.images.shape == (600, 3, 32, 32) and plain.test.masks.shape == (300, 32, 32)
     assert plain.classes == CLASSES and len(CLASSES) == 10

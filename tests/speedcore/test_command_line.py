@@ -13,6 +13,7 @@ from speedcore.__main__ import app, dataset_names
 from speedcore.console import count_of, device_of, run_app, seconds_of
 from speedcore.errors import UserError
 from speedcore.runs import RunStore
+from tests.data.making import class_folders, write
 from tests.speedcore import toys
 
 SHAPES = "shapes:train=200,test=40"
@@ -85,6 +86,16 @@ MISTAKES = [
     (("verify", "nowhere"), ["nowhere", "not a run folder"]),
     (("verify",), ["argument 'run'"]),
     (("study", "lr-finder", "--steps", "3"), ["--steps"]),
+    *((("study", "lr-by-dataset-size", "--factors", text), ["--factors", "above 0"])
+      for text in ("1e400", "1e999999999", "9" * 5000, "1/0", "nan", "inf", "1/2/3", "-1")),
+    (("train", "--dataset", "folder:~nobody-has-this-name/x"), ["~nobody-has-this-name/x"]),
+    (("train", "--dataset", "folder:" + "x" * 260), ["too long"]),
+    (("train", "--dataset", "mnist", "--data", "x" * 260), ["too long"]),
+    (("train", "--dataset", SHAPES, "--recipe", "x" * 260), ["no recipe"]),
+    (("train", "--dataset", SHAPES, "--recipe", "x" * 260 + ".toml"), ["too long"]),
+    (("verify", "x" * 260), ["too long"]),
+    (("train", "--dataset", "shapes:train=" + "9" * 30), ["more than"]),
+    (("plan", "--datasets", "folder:a/pets,folder:b/pets"), ["would both be called folder:pets"]),
 ]
 
 
@@ -120,6 +131,11 @@ def test_a_runs_folder_that_cannot_be_written_is_one_message(cli, toy_recipe) ->
     Path("file").write_text("")
     status, _, err = cli("train", "--dataset", SHAPES, "--recipe", "toy", "--runs", "file/runs")
     one_message(status, err, "file", "--runs")
+
+
+def test_a_path_that_is_too_long_is_one_message(cli, toy_recipe) -> None:
+    status, _, err = cli("train", "--dataset", SHAPES, "--recipe", "toy", "--runs", "x" * 260)
+    one_message(status, err, "too long")
 
 
 def test_an_interrupt_is_a_message_and_status_130(cli, toy_recipe, monkeypatch) -> None:
@@ -205,6 +221,61 @@ def test_data_lists_what_there_is_and_what_there_is_not(cli) -> None:
     status, out, err = cli("data", "--datasets", f"cifar10,{SHAPES}", "--offline")
     assert (status, err) == (0, "")
     assert "200 / 40" in out and "cifar10" in out and "--data" in out
+
+
+@pytest.fixture
+def pets(tmp_path) -> Path:
+    folder = write(tmp_path / "one" / "pets", class_folders(train=60, test=10, size=(32, 32)))
+    (folder / "README").write_text("")
+    return folder
+
+
+def test_data_plan_and_train_say_what_was_used_and_which_classes_there_are(cli, toy_recipe, pets) -> None:
+    said = ("2 classes: cat, dog", "141 files found: 140 used, 1 left out (1 no image by its name", "'README'), 0 ignored")
+    name, options = f"folder:{pets}", ("--recipe", "toy", "--runs", "runs", "--device", "cpu")
+    _, listed, _ = cli("data", "--datasets", name)
+    _, planned, _ = cli("plan", "--datasets", name, *options, "--seeds", "1")
+    _, _, trained = cli("train", "--dataset", name, *options)
+    for shown in (listed, planned, trained):
+        assert all(words in shown for words in said), shown
+
+
+def test_a_folder_that_moved_or_was_renamed_trains_nothing_again(cli, toy_recipe, pets, tmp_path) -> None:
+    options = ("--recipe", "toy", "--runs", "runs", "--device", "cpu")
+    status, first, _ = cli("train", "--dataset", f"folder:{pets}", *options)
+    (run,) = RunStore("runs")
+    assert run.name.startswith("folder-pets-with-toy-s0-") and run.record.data.name == "folder:pets"
+    for file in Path("runs").rglob("*"):
+        if file.suffix in (".json", ".csv"):
+            assert str(tmp_path) not in file.read_text() and str(tmp_path) not in str(file)
+    for place in (tmp_path / "two" / "pets", tmp_path / "two" / "animals"):
+        place.parent.mkdir(exist_ok=True)
+        pets.rename(place)
+        pets = place
+        assert cli("train", "--dataset", f"folder:{pets}", *options)[:2] == (0, first)
+        status, planned, _ = cli("plan", "--datasets", f"folder:{pets}", *options, "--seeds", "1")
+        assert "1 of 2" in planned and f"folder:{pets.name}" in planned
+    status, out, _ = cli("verify", run.path, "--data", pets)
+    assert status == 2  # its record says pets, and that is no more
+    pets.rename(tmp_path / "two" / "pets")
+    status, out, _ = cli("verify", run.path, "--data", tmp_path / "two")
+    assert status == 0 and "the same weights to the bit" in out
+
+
+def test_runs_that_are_found_under_another_name_bear_the_new_one(toy_recipe, pets, tmp_path, monkeypatch) -> None:
+    from speedcore import executors
+    from speedcore.data import load
+
+    monkeypatch.setattr(pricing, "_PROBE_SECONDS", 0.01)
+    store, request = RunStore(tmp_path / "runs"), planning.Request("toy", within=None, seeds=1)
+    first = load(f"folder:{pets}")
+    executors.execute(planning.make_plan([first], request, store), request, {first.name: first}, store)
+    pets.rename(pets.parent / "animals")
+    renamed = load(f"folder:{pets.parent / 'animals'}")
+    plan = planning.make_plan([renamed], request, store)
+    assert [course.dataset for course in plan.courses] == ["folder:animals"] and "folder:pets" not in " ".join(plan.notes)
+    outcome = executors.execute(plan, request, {renamed.name: renamed}, store)
+    assert outcome.reused == 2 and {run.record.data.name for run in outcome.runs} == {"folder:animals"}
 
 
 # --- pieces ----------------------------------------------------------------------------------------------------------

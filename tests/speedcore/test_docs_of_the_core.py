@@ -60,7 +60,7 @@ def test_the_example_loads_and_means_what_it_says(pages, tmp_path: Path) -> None
     (example,) = re.findall(r"```toml\n(.*?)```", pages["recipes"], re.S)
     path = tmp_path / "mine.toml"
     path.write_text(example)
-    mine, base = from_toml(path), recipes.get("sprint", "fashion-mnist")
+    mine, base = from_toml(path, "fashion-mnist"), recipes.get("sprint", "fashion-mnist")
     assert mine == base.changed(
         name=base.name, describe=mine.describe, epochs=12.0, label_smoothing=0.1,
         augment=base.augment.model_copy(update={"cutout": 6}), average=Average(decay=0.99, every=5, start=0.5),

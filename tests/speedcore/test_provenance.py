@@ -33,3 +33,10 @@ def test_changed_code_is(checkout: Path) -> None:
 def test_outside_a_checkout_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "ROOT", tmp_path / "nowhere")
     assert provenance.revision() == {"revision": "unknown", "dirty": None}
+
+
+@pytest.mark.parametrize(("word", "kept"), [
+    ("folder:/home/me/pets,mnist,folder:/a/b", "folder:pets,mnist,folder:b"), ("/x/y/", "y"), ("folder:/pets", "folder:pets"),
+    ("--out=/x/y", "--out=y"), ("runs/mine", "runs/mine"), ("shapes:corner=0.9/0", "shapes:corner=0.9/0"), ("1/8,1", "1/8,1")])
+def test_commands_are_kept_without_the_folders_of_the_machine(word: str, kept: str) -> None:
+    assert provenance.without_folders(word) == kept

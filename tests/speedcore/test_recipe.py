@@ -65,7 +65,7 @@ def test_the_hash_is_the_same_for_the_same_content_however_it_was_written(tmp_pa
     path = tmp_path / "a.toml"
     path.write_text(MINIMAL)
     built = Recipe(name="b", network=DavidNet(width=1.0), optimizer=SGD(lr=0.4), batch_size=250, epochs=2.0)
-    assert from_toml(path).hash == built.hash
+    assert from_toml(path, "cifar10").hash == built.hash
 
 
 def test_recipes_are_frozen() -> None:
@@ -114,7 +114,7 @@ def test_a_wrong_file_is_named_with_the_field(tmp_path: Path, text: str, words: 
     path = tmp_path / "mine.toml"
     path.write_text(text)
     with pytest.raises(RecipeError) as raised:
-        from_toml(path)
+        from_toml(path, "cifar10")
     message = str(raised.value)
     assert "nosuch" in text or str(path) in message
     assert all(word in message for word in words), message
@@ -125,13 +125,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, make) -> None:
     path = tmp_path / "mine.toml"
     make(path)
     with pytest.raises(RecipeError, match="mine.toml"):
-        from_toml(path)
+        from_toml(path, "cifar10")
 
 
 def test_a_base_gives_what_the_file_leaves_out(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('base = "article"\nepochs = 7\n[optimizer]\nlr = 0.9\n[augment]\ncutout = 0\n')
-    mine, base = from_toml(path), recipes.get("article", "cifar10")
+    mine, base = from_toml(path, "cifar10"), recipes.get("article", "cifar10")
     expected = base.changed(name="mine", epochs=7.0, optimizer=base.optimizer.model_copy(update={"lr": 0.9}),
                             augment=base.augment.model_copy(update={"cutout": 0}))
     assert mine == expected
@@ -141,19 +141,101 @@ def test_a_base_that_leads_back_to_itself_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(f'base = "{path}"')
     with pytest.raises(RecipeError, match="leads back to itself"):
-        from_toml(path)
+        from_toml(path, "cifar10")
 
 
 def test_a_base_of_another_data_set_is_that_data_sets(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('base = "article"\ndataset = "mnist"\n')
-    assert from_toml(path).hash == recipes.get("article", "mnist").hash != recipes.get("article", "cifar10").hash
+    assert from_toml(path, "cifar10").hash == recipes.get("article", "mnist").hash != recipes.get("article", "cifar10").hash
+
+
+def test_a_base_is_that_of_the_data_set_that_the_file_is_used_on(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "sprint"\nepochs = 3\n')
+    for dataset in ("mnist", "fashion-mnist", "cifar10", "shapes:corner=0.9", "folder:/some/where"):
+        assert recipes.get(str(path), dataset).hash == recipes.get("sprint", dataset).changed(epochs=3.0, min_epochs=recipes.get(
+            "sprint", dataset).min_epochs).hash
+    assert recipes.get(str(path), "mnist").augment.flip == "none" != recipes.get(str(path), "cifar10").augment.flip
+
+
+def test_a_base_that_is_a_file_lies_beside_the_file_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder, epochs in ((here, 9), (there, 5)):
+        (folder / "sub").mkdir(parents=True)
+        (folder / "first.toml").write_text(f'base = "sub/zero.toml"\nepochs = {epochs}\n')
+        (folder / "sub" / "zero.toml").write_text(f'base = "sprint"\nlabel_smoothing = 0.{epochs}\n')
+    (there / "mine.toml").write_text('base = "first.toml"\n')
+    monkeypatch.chdir(here)
+    mine = recipes.get(str(there / "mine.toml"), "mnist")
+    assert (mine.epochs, mine.label_smoothing, mine.augment.flip) == (5, 0.5, "none")
+
+
+def test_a_file_in_the_working_folder_never_shadows_a_built_in_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = recipes.get("sprint", "mnist")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sprint").write_text(MINIMAL)
+    (tmp_path / "mine").write_text('base = "sprint"')
+    assert recipes.get("sprint", "mnist") == expected
+    assert recipes.get("mine", "mnist").hash == expected.hash
+    from speedcore import ladders
+
+    (tmp_path / "mnist-fast").write_text("")
+    assert ladders.get("mnist-fast") == ladders.built_in()["mnist-fast"]
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("a = " + "[" * 3000 + "]" * 3000, "nested too deeply"),
+    ("a = " + "{b=" * 3000 + "1" + "}" * 3000, "nested too deeply"),
+    ("epochs = " + "9" * 5000, "not valid TOML"),
+    (MINIMAL.replace("batch_size = 250", "batch_size = " + "9" * 400), "batch_size: the number is too large"),
+    (MINIMAL.replace("batch_size = 250", "batch_size = true"), "batch_size: .*true is no number"),
+    (MINIMAL.replace("epochs = 2", "epochs = " + "9" * 400), "epochs: "),
+    (MINIMAL.replace("lr = 0.4", "lr = true"), "optimizer.lr: true is no number"),
+    (MINIMAL + "[schedule]\nknots = [[0, true], [1, 0]]", "knots: true is no number"),
+    (MINIMAL.replace("batch_size = 250", "batch_size = 1"), "batch-norm"),
+    (MINIMAL + "#" * 2_000_000, "more than 1,048,576 bytes"),
+    (".".join("a" * 5000) + " = 1", "not permitted"),
+])
+def test_small_files_that_break_readers_are_one_message(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=says) as caught:
+        from_toml(path, "cifar10")
+    assert str(path) in str(caught.value) and len(str(caught.value)) < 3000
+
+
+def test_true_stays_true_where_truth_is_asked_for() -> None:
+    assert toys.recipe().changed(channels_last=True).channels_last is True
+    with pytest.raises(RecipeError, match="network"):
+        toys.recipe().changed(network={"kind": True})
+
+
+def test_batches_of_one_are_for_networks_without_batch_norm() -> None:
+    from speedcore.recipe import DigitNet, PageNet
+
+    assert toys.recipe().changed(network=DigitNet(), batch_size=1).batch_size == 1
+    with pytest.raises(RecipeError, match="at least 2 for each of the 4 groups"):
+        toys.recipe().changed(network=PageNet(ghost=4), batch_size=4)
+    assert toys.recipe().changed(network=PageNet(ghost=4), batch_size=8).batch_size == 8
+
+
+def test_what_is_no_regular_file_is_no_recipe(tmp_path: Path) -> None:
+    import os
+
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(RecipeError, match="no regular file"):
+        recipes.get(str(tmp_path / "pipe.toml"), "mnist")
+    with pytest.raises(RecipeError, match="there is no recipe"):
+        recipes.get("x" * 300, "mnist")
+    with pytest.raises(RecipeError, match="cannot be read|does not exist"):
+        recipes.get("x" * 300 + ".toml", "mnist")
 
 
 def test_another_kind_replaces_the_bases_table_whole(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('base = "article"\n[optimizer]\nkind = "adam"\nlr = 0.01\n')
-    assert from_toml(path).optimizer == Adam(lr=0.01)
+    assert from_toml(path, "cifar10").optimizer == Adam(lr=0.01)
 
 
 @pytest.mark.parametrize(("views", "weights"), [
