@@ -92,7 +92,8 @@ def explain(runs: Iterable[Run], datasets: Mapping[str, Dataset], store: RunStor
         if any(arms.values()):
             say(escape(f"explaining {name}: {len(found)} of {len(runs)} runs done"))
             with faults.of(name, "heatmaps"):
-                for arm in explain_runs(arms["with"], arms["without"], dataset, store.root, device=device):
+                for arm in explain_runs(arms["with"], arms["without"], dataset, store.root, device=device,
+                                        failed=lambda run, name=name: faults.add(name, run.error, f"heatmaps of {run.run}")):
                     found += arm
     return tuple(found)
 

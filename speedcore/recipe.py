@@ -65,9 +65,9 @@ class Recipe(Part):
     them in half precision. precise_norms: training images over which batch-norm's statistics are taken anew for the weights that
     are tested; 0 keeps the running ones. convolutions: how 3×3 ones go on a CPU, in fp32 or, with channels_last, in bf16
     (elsewhere they are direct), RecordNet's stages fused around them (`speedcore.kernels`): "amx" on the processor's matrix unit,
-    in bf16, direct where it has none; "winograd" the short way, "winograd8" that in 8 bits, in bf16; "quickest" whichever this machine is
-    quickest at in the recipe's precision. data: "device" augments while training, "precomputed" streams stored epochs, "loader"
-    brings image after image through torch's DataLoader. order: "fixed" shuffles once, the same for all epochs and seeds.
+    in bf16, direct where it has none; "winograd" the short way, "winograd8" that in 8 bits, in bf16; "quickest" whichever this
+    machine is quickest at in the recipe's precision. data: "device" augments while training, "precomputed" streams stored epochs,
+    "loader" brings image after image through torch's DataLoader. order: "fixed" shuffles once, the same for all epochs and seeds.
     last_batch: whether an epoch drops or keeps the batch that it cannot fill. loss: "sum" adds it up over the batch, at rates
     for a full one, so that a smaller batch counts for less; "mean" lets every batch count the same.
     """
