@@ -29,9 +29,10 @@ from speedcore.data import Dataset, load
 from speedcore.data.batches import Batches
 from speedcore.data.dataset import Provenance, Split
 from speedcore.data.precompute import PrecomputedEpochs
+from speedcore.machine.queue import synchroniser
 from speedcore.recipe import Augment
 from speedcore.settling import settled
-from speedcore.trainee import Trainee, synchroniser
+from speedcore.trainee import Trainee
 
 ARTICLE = Augment(crop=4, flip="random", cutout=8)
 AIRBENCH = Augment(crop=2, flip="alternating")

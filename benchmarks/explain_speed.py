@@ -28,9 +28,9 @@ from benchmarks import contest, record
 from benchmarks.contest import spread
 from explain import heatmaps
 from speedcore.clock import Stopwatch
+from speedcore.machine.queue import synchroniser
 from speedcore.networks import build
 from speedcore.recipe import DavidNet, RecordNet
-from speedcore.trainee import synchroniser
 
 NETWORKS = {"DavidNet": DavidNet(), "record": RecordNet(widths=(64, 256, 256), whiten_kernel=2)}
 LAYERS = ("last", "middle")

@@ -124,6 +124,6 @@ def tables(grid: tuple[int, int], size: tuple[int, int], extent: Extent) -> tupl
 
 
 def upsample(maps: Float[Tensor, "*n h w"], size: tuple[int, int], extent: Extent | None = None) -> Float[Tensor, "*n H W"]:
-    """Maps drawn out to images of `size` (height, width) by bilinear interpolation."""
+    """Maps drawn out to images of `size` (height, width) by bilinear interpolation, where they lie."""
     rows, columns = tables(tuple(maps.shape[-2:]), size, extent or Extent.stretched(size))
-    return (rows @ maps.double() @ columns.T).to(maps.dtype)
+    return (rows @ maps.cpu().double() @ columns.T).to(maps)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from explain.gradcam import Layers, grad_cam
 from explain.models import ExplainError, TargetScores, answer, precise
+from speedcore.seeding import seeded
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="IProgress not found")  # as in gradcam.py
@@ -46,14 +47,15 @@ def smoothgrad(model: nn.Module, layers: Layers, images: Images, targets: Target
     as they were.
     """
     method = NoiseTunnel(Saliency(TargetScores(model)))
+    least, most = images.flatten(1).aminmax(dim=1)
+    ranges = (most - least).tolist()
 
     def of(target: Tensor) -> Tensor:
         made = []
-        for image, one in zip(images.split(1), target.split(1), strict=True):
-            noise = NOISE * float(image.amax() - image.amin())
+        for image, one, width in zip(images.split(1), target.split(1), ranges, strict=True):
+            noise = NOISE * width
             noise = noise if math.isfinite(noise) else 0.0  # captum refuses others; the map will not be finite either
-            with torch.random.fork_rng([image.device] if image.is_cuda else []):
-                torch.manual_seed(SEED)
+            with seeded(SEED, image.device):
                 made.append(method.attribute(_leaf(image), nt_samples=SAMPLES, nt_samples_batch_size=min(SAMPLES, at_once),
                                              stdevs=noise, abs=False, additional_forward_args=one))
         return torch.cat(made)

@@ -23,6 +23,7 @@ from explain.models import (
     usable,
 )
 from explain.targets import Targets, target_table
+from speedcore.machine.room import images_at_once, in_parts
 
 BATCH = 250
 
@@ -95,8 +96,8 @@ def heatmaps(model: nn.Module, images: Float[Tensor, "n c height width"], target
     under the name of each, at the layer's own resolution; guided-grad-cam likewise, at the image's; saliency, smoothgrad,
     integrated-gradients and occlusion explain the image, under the single key "image", at the image's resolution.
     layers: module paths ("stages.0"); None takes those that the model names in `explain_layers`, and if it names none,
-    the error lists the candidates. batch_size: images in one pass, an image's copies counted. observer: called with the
-    number of images done after each batch.
+    the error lists the candidates. batch_size: images in one pass at most, an image's copies counted; fewer where memory runs
+    out. observer: called with the number of images done after each batch.
 
     Values are in units of the score; of the score by pixel for saliency and smoothgrad. Nothing is rectified, upsampled or
     scaled, except as a method's definition says. With global average pooling and a linear head, Grad-CAM and HiResCAM maps
@@ -113,19 +114,23 @@ def heatmaps(model: nn.Module, images: Float[Tensor, "n c height width"], target
         raise ExplainError(f"batch_size must be at least 1, found {batch_size}.")
     check_images(images)
     model = unwrapped(model)
-    parts: dict[str, list[Tensor]] = {}
-    step = max(1, batch_size // chosen.forward)
     with undisturbed(model) as device:
         with torch.no_grad():
             table = target_table(targets, len(images), raw_scores(model, usable(images[:1]).to(device)).shape[1])
         named = _layers(chosen, model, images, layers)
-        for start in range(0, len(images), step):
-            batch, classes = (usable(each[start:start + step]).to(device) for each in (images, table))
-            for name, maps in _made(chosen, model, named, batch, classes, batch_size).items():
-                parts.setdefault(name, []).append(maps.cpu())
+        step = max(1, images_at_once(device, tuple(images.shape[2:]), batch_size) // chosen.forward)
+
+        def of(start: int, end: int) -> dict[str, Tensor]:
+            batch, classes = (usable(each[start:end]).to(device) for each in (images, table))
+            # Fewer images than were meant for one pass: memory ran out, and their copies are to be fewer too.
+            whole = end - start == min(max(1, batch_size // chosen.forward), len(images) - start)
+            made = _made(chosen, model, named, batch, classes, batch_size if whole else (end - start) * chosen.forward)
             if observer:
-                observer(min(start + step, len(images)))
-    return {name: torch.cat(part) for name, part in parts.items()}
+                observer(end)
+            return {name: maps.cpu() for name, maps in made.items()}
+
+        parts = in_parts(of, len(images), step)
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def _made(method: Method, model: nn.Module, named: dict[str, Layer], batch: Tensor, classes: Tensor,

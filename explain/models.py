@@ -153,8 +153,9 @@ def target_scores(scores: Float[Tensor, "n k"], targets: Int64[Tensor, " n"]) ->
 
 def check_targets(targets: Int64[Tensor, "*n"], classes: int) -> None:
     """Raises ExplainError if a target is none of 0 .. classes − 1."""
-    if int(targets.min()) < 0 or int(targets.max()) >= classes:
-        raise ExplainError(f"targets run from {int(targets.min())} to {int(targets.max())}, but the model scores classes "
+    least, most = torch.stack(targets.aminmax()).tolist()
+    if least < 0 or most >= classes:
+        raise ExplainError(f"targets run from {least} to {most}, but the model scores classes "
                            f"0 to {classes - 1}; give a class in that range.")
 
 

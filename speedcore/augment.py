@@ -101,7 +101,7 @@ def _shared(bounds: tuple[int, ...], n: int, groups: int, generator: torch.Gener
     places = torch.randperm(math.prod(bounds), generator=generator, device=device)[:groups]
     sizes = torch.full_like(places, n // len(places))
     sizes[:n % len(places)] += 1
-    place = places.repeat_interleave(sizes)[torch.randperm(n, generator=generator, device=device)]
+    place = places.repeat_interleave(sizes, output_size=n)[torch.randperm(n, generator=generator, device=device)]
     found = []
     for bound in reversed(bounds):
         found.append(place % bound)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speedcore.augment import Normalise
+from speedcore.machine.room import images_at_once, in_parts
 from speedcore.recipe import Views
 
 
@@ -39,21 +40,24 @@ def eval_mode(network: nn.Module) -> Iterator[None]:
 @torch.no_grad()
 def logits(network: nn.Module, images: UInt8[Tensor, "n c h w"], normalise: Normalise, *, precision: str = "fp32",
            channels_last: bool = False, batch_size: int = 500, views: Views | None = None) -> Float[Tensor, "n k"]:
-    """Logits in fp32 of the images as they are, on the network's device.
+    """Logits in fp32 of the images as they are, on the network's device, at most `batch_size` at once.
 
     views: instead the weighted mean over the *further* views that it names (at least one); `with_views` joins the two.
     """
     device = next(network.parameters()).device
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    weights = torch.tensor((1.0,) if views is None else views.weights[1:], device=device)
-    weights = (weights / weights.mean()).view(-1, 1, 1)
-    parts = []
+    if views is not None:
+        weights = torch.tensor(views.weights[1:], device=device)
+        weights = (weights / weights.mean()).view(-1, 1, 1)
+
+    def of(start: int, end: int) -> Tensor:
+        x = normalise(images[start:end].to(device)).to(memory_format=layout)
+        if views is None:
+            return network(x).float()
+        return torch.stack([network(view).float() for view in further_views(x, views)]).mul_(weights).mean(0)
+
     with eval_mode(network), autocast(precision, device):
-        for batch in images.split(batch_size):
-            x = normalise(batch.to(device)).to(memory_format=layout)
-            seen = [x] if views is None else list(further_views(x, views))
-            parts.append(torch.stack([network(view).float() for view in seen]).mul_(weights).mean(0))
-    return torch.cat(parts)
+        return torch.cat(in_parts(of, len(images), images_at_once(device, tuple(images.shape[2:]), batch_size)))
 
 
 def further_views(x: Float[Tensor, "n c h w"], views: Views) -> Iterator[Float[Tensor, "n c h w"]]:
@@ -77,4 +81,6 @@ def with_views(plain: Float[Tensor, "n k"], further: Float[Tensor, "n k"], views
 def score(logits: Float[Tensor, "n k"], labels: Int64[Tensor, " n"]) -> tuple[float, float]:
     """(accuracy as a share of 1, mean cross-entropy in nats)."""
     labels = labels.to(logits.device)
-    return (logits.argmax(1) == labels).double().mean().item(), F.cross_entropy(logits, labels).item()
+    # Both in one transfer: fetching a number from a GPU waits for all that it has to do. (Counts are exact below 2**24.)
+    right, loss = torch.stack([(logits.argmax(1) == labels).sum(), F.cross_entropy(logits, labels)]).tolist()
+    return right / len(labels), loss

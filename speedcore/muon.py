@@ -34,6 +34,10 @@ class Muon:
             together = bool(filters) and filters[0].device.type != "cpu"
         self._padded = Padded(filters) if together else None
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        return [*self._filters, *self._velocity]
+
     @torch.no_grad()
     def step(self, factor: float, progress: float | None = None) -> None:
         if not self._filters:

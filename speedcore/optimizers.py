@@ -19,9 +19,12 @@ from speedcore.schedule import interpolate
 
 
 class Stepper(Protocol):
-    """What the loop needs of an optimiser."""
+    """What the loop needs of an optimiser. tensors: all that a step changes, weights and momenta."""
 
     lr: float
+
+    @property
+    def tensors(self) -> list[Tensor]: ...
 
     def step(self, factor: float, progress: float | None = None) -> None: ...
 
@@ -71,6 +74,10 @@ class Together:
         self.lr = lr
         self._parts = parts
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        return [tensor for part in self._parts for tensor in part.tensors]
+
     def step(self, factor: float, progress: float | None = None) -> None:
         for part in self._parts:
             part.step(factor, progress)
@@ -82,6 +89,10 @@ class ForAWhile:
     def __init__(self, part: Stepper, parameters: list[Tensor], schedule: recipe.Schedule):
         self.lr = part.lr
         self._part, self._parameters, self._schedule = part, parameters, schedule
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        return self._part.tensors
 
     def step(self, factor: float, progress: float | None = None) -> None:
         if progress is None:
@@ -110,6 +121,10 @@ class MomentumSGD:
         self._nesterov, self._lr_in_buffer = nesterov, lr_in_buffer
         self._velocity = [torch.zeros_like(p) for p in parameters]
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        return [*self._parameters, *self._velocity]
+
     @torch.no_grad()
     def step(self, factor: float, progress: float | None = None) -> None:
         if not self._parameters:
@@ -134,6 +149,13 @@ class Borrowed:
     def __init__(self, optimizer: torch.optim.Optimizer):
         self.lr = optimizer.defaults["lr"]
         self._optimizer = optimizer
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
+        # Counts of steps are on the host, and no part of what an update that was taken back must undo.
+        kept = [t for p in parameters for t in self._optimizer.state[p].values() if isinstance(t, Tensor) and t.shape == p.shape]
+        return [*parameters, *kept]
 
     def step(self, factor: float, progress: float | None = None) -> None:
         for group in self._optimizer.param_groups:

@@ -12,8 +12,9 @@ import torch
 from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset
 from speedcore.machine import arithmetic
+from speedcore.machine.queue import synchroniser
 from speedcore.recipe import Recipe
-from speedcore.trainee import Trainee, synchroniser
+from speedcore.trainee import Trainee
 
 # A lap grows until the quickest arithmetic takes this long, so that it is more than what each call costs.
 _LAP_SECONDS, _MOST_IMAGES = 0.02, 64

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
@@ -16,8 +16,11 @@ from speedcore.augment import Normalise
 from speedcore.clock import Stopwatch
 from speedcore.data.batches import fixed_permutation
 from speedcore.data.dataset import Dataset, Part, Split
+from speedcore.loss_scale import LossScale
+from speedcore.machine.queue import synchroniser
 from speedcore.networks import build, parameter_counts
 from speedcore.recipe import Recipe
+from speedcore.seeding import seeded
 
 # Whitening filters settle long before this many images have been seen.
 _WHITENING_IMAGES, _WHITENING_BATCH = 5000, 100
@@ -35,8 +38,7 @@ class Trainee:
         self.recipe, self.device = recipe, device
         if device.type == "cpu":
             keep_memory()
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU as well
+        with seeded(seed):
             network = build(recipe.network, dataset.channels, dataset.size, len(dataset.classes))
         self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         dtype = torch.bfloat16 if recipe.precision == "bf16-weights" else torch.float32
@@ -52,6 +54,7 @@ class Trainee:
         self.convolutions = kernels.use(self.network, wanted, recipe.precision, device)
         self.normalise = Normalise.of(dataset)
         self.optimizer = optimizers.make(recipe.optimizer, self.network, evaluate.dtype(recipe.precision))
+        self.loss_scale = LossScale(device) if recipe.precision == "fp16" else None
         self.parameters = parameter_counts(self.network)  # now: what is trained for a while only is frozen at the end
 
     def whiten(self, train: Split | Part) -> None:
@@ -86,13 +89,19 @@ class Trainee:
         loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         # Rates are for a mean loss: a sum over a batch that is not full is worth the share of it that there is.
         share = len(labels) / self.recipe.batch_size if self.recipe.loss == "sum" else 1
-        (loss if share == 1 else share * loss).backward()
+        counted = loss if share == 1 else share * loss
+        (self.loss_scale.scaled(counted) if self.loss_scale else counted).backward()
         return loss.detach(), (logits.detach().argmax(1) == labels).float().mean()
 
     def step(self, images, labels, factor: float, progress: float | None = None) -> tuple[Tensor, Tensor]:
         """One optimiser step at `factor` times the peak rates; parts with a schedule of their own look at `progress`."""
         seen = self.gradients(images, labels)
-        self.optimizer.step(factor, progress)
+        if self.loss_scale is None:
+            self.optimizer.step(factor, progress)
+        else:
+            self.loss_scale.unscale([p.grad for p in self.network.parameters() if p.grad is not None])
+            with self.loss_scale.only_if_finite(self.optimizer.tensors):
+                self.optimizer.step(factor, progress)
         return seen
 
     def throwaway(self) -> Trainee:
@@ -100,6 +109,7 @@ class Trainee:
         other = copy.copy(self)
         other.network = copy.deepcopy(self.network)
         other.optimizer = optimizers.make(self.recipe.optimizer, other.network, evaluate.dtype(self.recipe.precision))
+        other.loss_scale = self.loss_scale and LossScale(self.device)
         return other
 
     def logits(self, images, views=None) -> Tensor:
@@ -110,19 +120,14 @@ class Trainee:
     @property
     def _test_batch(self) -> int:
         # On a CPU not in larger batches than training's: a look must not be what sets the peak of memory.
-        return 2000 if self.device.type == "cuda" else min(250, self.recipe.batch_size)
-
-
-def synchroniser(device: torch.device) -> Callable[[], None]:
-    """Waits for the device's queue; nothing to wait for on a CPU."""
-    return (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else (lambda: None)
+        return min(250, self.recipe.batch_size) if self.device.type == "cpu" else 2000
 
 
 def warm_up(trainee: Trainee, batches) -> None:
     """One discarded step (three on a GPU): kernels are chosen and buffers allocated before the clock counts."""
     other = trainee.throwaway()
     other.network.train()
-    for _, (images, labels) in zip(range(3 if trainee.device.type == "cuda" else 1), batches, strict=False):
+    for _, (images, labels) in zip(range(1 if trainee.device.type == "cpu" else 3), batches, strict=False):
         other.step(images, labels, factor=0.1)
 
 

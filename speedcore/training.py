@@ -21,13 +21,14 @@ from speedcore.data.dataset import Dataset, Part, Split
 from speedcore.data.precompute import PrecomputedEpochs
 from speedcore.errors import BudgetError
 from speedcore.history import History
+from speedcore.machine.queue import synchroniser
 from speedcore.memory import PeakMemory
 from speedcore.peeking import Peeks
 from speedcore.recipe import Recipe
 from speedcore.runs import DataRecord, Metrics, PeekRecord, ReplanRecord, Run, RunRecord, RunStore, digest
 from speedcore.schedule import Pace, Replan, interpolate
 from speedcore.settling import settle
-from speedcore.trainee import Trainee, still_to_come, synchroniser, warm_up
+from speedcore.trainee import Trainee, still_to_come, warm_up
 
 # The key of a run that is trained again.
 REPLAYED = "replayed"
@@ -114,6 +115,8 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
         with ledger.phase(Phase.PREPARE):
             train_split, validation = hold_out(dataset.train, recipe.validation)
             batches = data_path.of_recipe(recipe, train_split.to(device), job.seed, Normalise.of(dataset))
+            # What is looked at again and again travels once.
+            test, validation = dataset.test.to(device), validation and validation.to(device)
         with ledger.phase(Phase.BUILD):
             trainee = Trainee(dataset, recipe, job.seed, device)
         with ledger.phase(Phase.PREPARE):
@@ -124,20 +127,20 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
                 batches = cleanup.enter_context(PrecomputedEpochs(batches, job.steps, folder))
         with ledger.phase(Phase.WARM_UP):
             warm_up(trainee, batches)
-            ahead = still_to_come(trainee, dataset.test, validation, strict=job.budget.policy.counts(Phase.TEST))
-        peeks = Peeks(trainee, dataset.test, recipe.peek, batches.steps_per_epoch) if recipe.peek else None
+            ahead = still_to_come(trainee, test, validation, strict=job.budget.policy.counts(Phase.TEST))
+        peeks = Peeks(trainee, test, recipe.peek, batches.steps_per_epoch) if recipe.peek else None
         pace, history = fit(trainee, batches, train_split, validation, job, ledger, observer, ahead, peeks)
         with ledger.phase(Phase.TEST):
             seen = peeks.after(pace.done) if peeks else None
-            plain = trainee.logits(dataset.test.images) if seen is None else seen
+            plain = trainee.logits(test.images) if seen is None else seen
         predictions = {"labels": dataset.test.labels.numpy(), "logits": plain.cpu().numpy()}
         tta = None
         if recipe.test_time.any:
             with ledger.phase(Phase.TTA):
-                further = trainee.logits(dataset.test.images, recipe.test_time)
+                further = trainee.logits(test.images, recipe.test_time)
                 both = evaluate.with_views(plain, further, recipe.test_time)
             predictions["tta_logits"] = both.cpu().numpy()
-            tta = evaluate.score(both, dataset.test.labels)[0]
+            tta = evaluate.score(both, test.labels)[0]
         peak_bytes = peak.bytes()
 
     with ledger.phase(Phase.SAVE):
@@ -147,7 +150,7 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
         for answers in (name for name in predictions if name != "labels"):
             health.check_logits(job.key, predictions[answers], "test images", columns["loss"], columns["lr"][-1])
         epochs = history.epochs(columns, batches.steps_per_epoch)
-        accuracy, loss = evaluate.score(plain, dataset.test.labels)
+        accuracy, loss = evaluate.score(plain, test.labels)
     last = max(1, len(columns["loss"]) // 20)
     metrics = Metrics(test_accuracy=accuracy, test_loss=loss, tta_accuracy=tta,
                       train_accuracy=sum(columns["accuracy"][-last:]) / last,

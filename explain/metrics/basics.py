@@ -1,4 +1,7 @@
-"""What all metrics share: which maps are dead, maps drawn out to pixels, correlation, and means that leave out honestly."""
+"""What all metrics share: which maps are dead, maps drawn out to pixels, correlation, and means that leave out honestly.
+
+Metrics are computed in float64 on the host, which not every device has: maps and masks may lie anywhere, values come from here.
+"""
 
 from __future__ import annotations
 
@@ -51,13 +54,14 @@ def is_dead(maps: Float[Tensor, "n h w"]) -> Bool[Tensor, " n"]:
 
 def positive(maps: Float[Tensor, "n h w"]) -> Float64[Tensor, "n h w"]:
     """The positive part; zero throughout a map of which any value is not finite."""
+    maps = maps.cpu()
     whole = maps.isfinite().flatten(1).all(1)[:, None, None]
     return maps.double().where(whole, 0.0).clamp_min(0)
 
 
 def drawn(maps: Float[Tensor, "n h w"], size: tuple[int, int], extent: Extent | None = None) -> Float64[Tensor, "n H W"]:
     """Maps over the pixels of images of `size`; extent None stretches them over the image."""
-    return upsample(maps.double(), size, extent or Extent.stretched(size))
+    return upsample(maps.cpu().double(), size, extent or Extent.stretched(size))
 
 
 def rounded(maps: Float64[Tensor, "n h w"]) -> Float64[Tensor, "n h w"]:
@@ -71,7 +75,7 @@ def correlation(first: Float[Tensor, "n *cells"], second: Float[Tensor, "n *cell
     if first.shape != second.shape:
         raise ExplainError(f"maps to compare must have one shape, found {tuple(first.shape)} and {tuple(second.shape)}; draw "
                            f"them out to one size first.")
-    parts = [values.double().flatten(1) for values in (first, second)]
+    parts = [values.cpu().double().flatten(1) for values in (first, second)]
     centred = [values - values.mean(1, keepdim=True) for values in parts]
     norms = [values.norm(dim=1) for values in centred]
     found = (centred[0] * centred[1]).sum(1) / (norms[0] * norms[1])
@@ -81,7 +85,7 @@ def correlation(first: Float[Tensor, "n *cells"], second: Float[Tensor, "n *cell
 
 def rank_correlation(first: Float[Tensor, "n *cells"], second: Float[Tensor, "n *cells"]) -> Float64[Tensor, " n"]:
     """Spearman's, an image, ties sharing their mean rank; NaN where either is constant or not finite."""
-    ranks = [torch.from_numpy(rankdata(values.double().flatten(1).numpy(), axis=1, nan_policy="propagate"))
+    ranks = [torch.from_numpy(rankdata(values.cpu().double().flatten(1).numpy(), axis=1, nan_policy="propagate"))
              for values in (first, second)]
     return correlation(*(rank.double() for rank in ranks))
 

@@ -59,8 +59,8 @@ def null_maps(maps: Mapping[str, Float[Tensor, "n h w"]], size: tuple[int, int],
     true = maps["true"]
     grid = tuple(true.shape[1:])
     made = dict(maps) | {"uniform": torch.ones_like(true),
-                         "gaussian": bell(grid, size, extent).to(true.dtype).expand_as(true)}
-    return made if len(true) < 2 else made | {"another_image": true[another_image(len(true))]}
+                         "gaussian": bell(grid, size, extent).to(true).expand_as(true)}
+    return made if len(true) < 2 else made | {"another_image": true[another_image(len(true)).to(true.device)]}
 
 
 def control_explainers(model: nn.Module, layer: str | None = None, method: str = "grad-cam",

@@ -60,7 +60,7 @@ def infidelity(model: nn.Module, images: Images, targets: Targets, maps: Maps, e
                 return taken, inputs * (1 - taken)
 
             error, change = (captum_infidelity(asked, perturbed, some, each, additional_forward_args=classes,
-                                               n_perturb_samples=samples, normalize=normalised).double().cpu()
+                                               n_perturb_samples=samples, normalize=normalised).cpu().double()
                              for each, normalised in ((given, True), (torch.zeros_like(given), False)))
             found.append((error / change).clamp(0, 1).masked_fill(change <= 0, torch.nan))
     return torch.cat(found).masked_fill(is_dead(maps), torch.nan)

@@ -55,7 +55,7 @@ class Score(Frozen):
 
 def foreground_share(masks: Bool[Tensor, "n H W"]) -> Float64[Tensor, " n"]:
     """Share of the image that is object: the mass of a uniform map."""
-    return masks.double().mean(dim=(1, 2))
+    return masks.cpu().double().mean(dim=(1, 2))
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Shares:
     @classmethod
     def of(cls, masks: Bool[Tensor, "n H W"], grid: tuple[int, int], extent: Extent) -> Shares:
         rows, columns = tables(grid, tuple(masks.shape[1:]), extent)
-        return cls(rows.T @ masks.double() @ columns, rows.sum(0)[:, None] * columns.sum(0))
+        return cls(rows.T @ masks.cpu().double() @ columns, rows.sum(0)[:, None] * columns.sum(0))
 
     def mass(self, maps: Float[Tensor, "n h w"]) -> Float64[Tensor, " n"]:
         """Positive mass inside the mask ÷ positive mass in the image; NaN for dead maps and empty masks."""
@@ -101,7 +101,7 @@ def relevance_rank(maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n H W"],
     Where pixels tie for the last places, the share to be expected of drawing lots: a uniform map has the foreground's.
     NaN for dead maps and empty masks.
     """
-    values, inside = _ranked(maps, masks, extent), masks.flatten(1)
+    values, inside = _ranked(maps, masks, extent), masks.cpu().flatten(1)
     k = inside.sum(1)
     least = values.sort(dim=1, descending=True).values.gather(1, (k - 1).clamp_min(0)[:, None])
     above, tied = values > least, values == least
@@ -116,7 +116,7 @@ def pointing_game(maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n H W"],
 
     NaN for dead maps and empty masks.
     """
-    values, inside = _ranked(maps, masks, extent), masks.flatten(1)
+    values, inside = _ranked(maps, masks, extent), masks.cpu().flatten(1)
     most = values == values.amax(1, keepdim=True)
     hits = (most & inside).sum(1).double() / most.sum(1)
     return hits.masked_fill(is_dead(maps) | ~inside.any(1), torch.nan)
@@ -129,7 +129,7 @@ def _ranked(maps: Tensor, masks: Tensor, extent: Extent | None) -> Float64[Tenso
 
 def gaussian_mass(masks: Bool[Tensor, "n H W"], sigma: float = GAUSSIAN_SIGMA) -> Float64[Tensor, " n"]:
     """Null control: mass of a Gaussian of `sigma` pixels in the middle of the image."""
-    shape = bell(tuple(masks.shape[1:]), tuple(masks.shape[1:]), sigma=sigma)
+    masks, shape = masks.cpu(), bell(tuple(masks.shape[1:]), tuple(masks.shape[1:]), sigma=sigma)
     mass = (masks.double() * shape).sum((1, 2)) / shape.sum()
     return mass.masked_fill(~masks.flatten(1).any(1), torch.nan)
 

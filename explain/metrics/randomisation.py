@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from explain.methods import heatmaps
 from explain.metrics.basics import is_dead, rank_correlation
 from explain.models import ExplainError, answer, undisturbed, unwrapped
+from speedcore.seeding import seeded
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ def randomised(model: nn.Module, names: Sequence[str] | None = None, seed: int =
     """
     made = copy.deepcopy(unwrapped(model))
     wanted = None if names is None else set(names)
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(seed)
+    device = next((p.device for p in made.parameters()), torch.device("cpu"))
+    with seeded(seed, device), torch.no_grad():
         for name, module in made.named_modules():
             if wanted is not None and name not in wanted:
                 continue

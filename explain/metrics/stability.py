@@ -7,9 +7,10 @@ from captum.metrics import sensitivity_max
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from explain.geometry import Extent, upsample
+from explain.geometry import Extent
 from explain.metrics.basics import correlation, drawn, is_dead, rank_correlation
 from explain.metrics.controls import Explainer
+from speedcore.seeding import seeded
 
 
 def seed_consistency(first: Float[Tensor, "n h w"], second: Float[Tensor, "n h w"]) -> Float64[Tensor, " n"]:
@@ -23,7 +24,7 @@ def flip_consistency(maps: Float[Tensor, "n h w"], mirrored: Float[Tensor, "n h 
 
     1 if the map moves with the image. NaN where either is constant or dead.
     """
-    first, second = upsample(maps.double(), size, extent), upsample(mirrored.double(), size, extent).flip(-1)
+    first, second = drawn(maps, size, extent), drawn(mirrored, size, extent).flip(-1)
     return correlation(first, second).masked_fill(is_dead(maps) | is_dead(mirrored), torch.nan)
 
 
@@ -43,8 +44,7 @@ def max_sensitivity(explainer: Explainer, images: Float[Tensor, "n c height widt
     they were.
     """
     step, found = max(1, batch_size // samples), []
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed, images.device):
         for rows in torch.arange(len(images)).split(step):
             some, classes = images[rows], targets[rows]
             maps = explainer(some, classes)

@@ -45,7 +45,7 @@ class LoadedBatches:
         kind = _Prepared if loader.prepared else _Images
         self._images = kind(split.to("cpu"), augment, normalise, seed, loader.choices == "bulk")
         self._seed, self._order, self._drop = seed, order, last_batch == "drop"
-        self._worker = self._device.type == "cuda" if loader.worker is None else loader.worker
+        self._worker = self._device.type != "cpu" if loader.worker is None else loader.worker
 
     def __iter__(self) -> Iterator[tuple[Float[Tensor, "b c h w"], Int64[Tensor, " b"]]]:
         generator = torch.Generator().manual_seed(self._seed)

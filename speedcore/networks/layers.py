@@ -10,6 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from speedcore.machine.widest import widest
+
 
 class Norm(nn.BatchNorm2d):
     """Batch-norm, also as "ghost" batch-norm: groups of a batch are normalised apart, each by its own statistics.
@@ -56,8 +58,9 @@ def whitening_filters(batches: Iterable[Float[Tensor, "n c h w"]], kernel: tuple
     """
     gram, count, channels = 0.0, 0, 0
     for images in batches:
-        patches = F.unfold(images.float(), kernel).double()
+        patches = F.unfold(images.float(), kernel).to(widest(images.device))
         gram = gram + (patches @ patches.mT).sum(0)
         count, channels = count + len(patches) * patches.shape[2], images.shape[1]
-    values, vectors = torch.linalg.eigh(gram / (count - lost))
+    # On the host: a table so small is solved before a GPU has begun, and not every GPU can.
+    values, vectors = torch.linalg.eigh(gram.cpu().double() / (count - lost))
     return (vectors / (values + eps).sqrt()).T.flip(0).reshape(-1, channels, *kernel)

@@ -28,6 +28,7 @@ from speedcore.data import batches as data_path
 from speedcore.data.dataset import Dataset
 from speedcore.errors import RecipeError
 from speedcore.ladders.scale import Scale
+from speedcore.machine.queue import synchroniser
 from speedcore.recipe import SGD, Frozen, Recipe
 from speedcore.rounds import check_steps, in_rounds
 from speedcore.runs import RunStore
@@ -35,7 +36,7 @@ from speedcore.settling import settled
 from speedcore.studies import records
 from speedcore.studies.findings import RULE, Finding, Question, answer
 from speedcore.studies.records import StudyRecord
-from speedcore.trainee import Trainee, synchroniser
+from speedcore.trainee import Trainee
 
 NAME, RECIPE, DATASET = "batch-norm-scales", "page-tricks-ghost", "cifar10"
 SAMPLES = 60

@@ -24,6 +24,7 @@ from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset
 from speedcore.errors import RecipeError
 from speedcore.ladders.scale import Scale
+from speedcore.machine.queue import synchroniser
 from speedcore.networks import build, parameter_counts
 from speedcore.recipe import Frozen, Recipe
 from speedcore.runs import Run, RunStore
@@ -31,7 +32,6 @@ from speedcore.settling import settled
 from speedcore.store.fields import Name
 from speedcore.studies import records
 from speedcore.studies.records import StudyRecord
-from speedcore.trainee import synchroniser
 
 NAME, DATASET = "compute-bound", "cifar10"
 RECIPES = ("page-baseline-no-repeat", "page-tricks-no-cutout")
