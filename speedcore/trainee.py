@@ -47,6 +47,8 @@ class Trainee:
             if isinstance(module, nn.BatchNorm2d):
                 # Running statistics in bf16 may lose the updates that matter: fp32 unless a recipe insists.
                 module.to(torch.bfloat16 if recipe.norm_precision == "bf16" else torch.float32)
+                # Counted, and used by nobody: on a GPU that would be a kernel a layer and step.
+                module.num_batches_tracked = module.num_batches_tracked.cpu()
             else:
                 for parameter in module.parameters(recurse=False):
                     parameter.data = parameter.data.to(dtype)
