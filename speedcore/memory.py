@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import torch
 
 from speedcore.allocator import return_memory
+
+_STATUS = Path("/proc/self/status")
 
 
 class PeakMemory:
@@ -31,11 +34,18 @@ class PeakMemory:
         if self._cuda:
             return torch.cuda.max_memory_allocated(self._device)
         try:
-            line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
+            line = next(x for x in _STATUS.read_text().splitlines() if x.startswith("VmHWM"))
             return int(line.split()[1]) * 1024
         except (OSError, StopIteration):
-            import resource
-            import sys
+            return _since_the_process_began()
 
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            return peak if sys.platform == "darwin" else peak * 1024
+
+def _since_the_process_began() -> int:
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
