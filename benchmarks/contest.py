@@ -13,7 +13,7 @@ from speedcore.allocator import keep_memory
 
 
 def add_options(options: argparse.ArgumentParser, rounds: int) -> None:
-    options.add_argument("--device", default="cpu")
+    options.add_argument("--device", default="auto")
     options.add_argument("--peers", type=Path)
     options.add_argument("--rounds", type=int, default=rounds)
 

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from benchmarks import record
 from speedcore import executors, provenance, recipes, statistics
-from speedcore.console import count_of, device_of, run_app, seconds_of
+from speedcore.checks import count_of, seconds_of
+from speedcore.console import device_of, run_app
 from speedcore.data import Dataset, load
 from speedcore.errors import DataError
 from speedcore.recipe import Recipe

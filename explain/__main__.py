@@ -35,7 +35,7 @@ def explain(
     cls: Annotated[str | None, typer.Option("--class", help="Show this class only.")] = None,
     wrong: Annotated[bool, typer.Option("--wrong", help="Show only images that a run gets wrong.")] = False,
     data: Annotated[str | None, typer.Option(help="Folder or archive to look for the data set in first.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
 ) -> None:
     """Show where trained networks look: maps of test images, beside the images and the answers."""
     from explain.inspector import DEFAULT_METHODS, compare, inspect

@@ -23,6 +23,7 @@ from speedcore import provenance
 from speedcore.augment import Normalise
 from speedcore.data.dataset import Dataset
 from speedcore.errors import UserError
+from speedcore.machine.device import resolve
 from speedcore.runs import Run
 from speedcore.trainee import Trainee
 
@@ -60,7 +61,7 @@ class Failure:
 
 
 def explain_run(run: Run, dataset: Dataset, root: Path | str | None = None, gallery: Gallery | None = None,
-                images_per_class: int | None = None, device: torch.device | str = "cpu",
+                images_per_class: int | None = None, device: torch.device | str = "auto",
                 observer: Observer | None = None, method: str = "grad-cam") -> Explanation:
     """Explain a run on its data set's test images and write it below `root`/explanations, or reuse what stands there.
 
@@ -71,7 +72,7 @@ def explain_run(run: Run, dataset: Dataset, root: Path | str | None = None, gall
     RunError if the run's weights or answers are not there.
     """
     _check_fits(run, dataset)
-    chosen = method_of(method)
+    chosen, on = method_of(method), resolve(device)
     images_per_class = _measured(chosen) if images_per_class is None else images_per_class
     if images_per_class < 1:
         raise ExplainError(f"images_per_class must be at least 1, found {images_per_class}.")
@@ -80,11 +81,11 @@ def explain_run(run: Run, dataset: Dataset, root: Path | str | None = None, gall
     path = Path(root or run.path.resolve().parent) / artefact.FOLDER / name
     if standing := artefact.find(path):
         return standing
-    return _Work(run, dataset, gallery, images_per_class, chosen, torch.device(device), observer).write(path)
+    return _Work(run, dataset, gallery, images_per_class, chosen, on, observer).write(path)
 
 
 def explain_runs(first: Sequence[Run], second: Sequence[Run], dataset: Dataset, root: Path | str | None = None,
-                 images_per_class: int | None = None, device: torch.device | str = "cpu", observer: Observer | None = None,
+                 images_per_class: int | None = None, device: torch.device | str = "auto", observer: Observer | None = None,
                  method: str = "grad-cam", failed: Callable[[Failure], None] | None = None,
                  ) -> tuple[tuple[Explanation, ...], tuple[Explanation, ...]]:
     """Explain the runs of two arms on the same images; returns the explanations in the order given.

@@ -30,15 +30,15 @@ DEFAULT_METHODS = ("grad-cam", "hirescam", "saliency")  # a forward and a backwa
 def inspect(run: Run | Path | str, dataset: Dataset | None = None, *, method: str | Sequence[str] = DEFAULT_METHODS,
             layer: str | None = None, target: str = "true", per_class: int = 10, mistakes: int = 20,
             root: Path | str | None = None, images_per_class: int | None = None, data: Path | str | None = None,
-            device: str = "cpu", observer: Observer | None = None) -> Inspection:
+            device: str = "auto", observer: Observer | None = None) -> Inspection:
     """Heatmaps of one run: the first `per_class` test images of each class, and up to `mistakes` further wrong ones.
 
     run: a run, its folder, or its name in the store of runs. dataset: None loads the run's own, from `data` first if that
     is given. method: names in `explain.METHODS`, one or several, the first shown first. layer: "middle" (14-16 cells a
     side), "last", or "image" for a method that explains no layer; None takes the first of these that there is. target:
     maps for the "true" or the "predicted" class. Maps are made once and kept in `root`/explanations (None: beside the
-    run), with measures and null controls on the first `images_per_class` test images of each class. device: a name that
-    torch knows. observer: told of progress. Raises UserError.
+    run), with measures and null controls on the first `images_per_class` test images of each class. device: "auto", "cuda",
+    "cuda:1", "mps" or "cpu". observer: told of progress. Raises UserError.
     """
     return _shown((opened(run),), dataset, method, layer, target, per_class, mistakes, root, images_per_class, data, device,
                   observer)
@@ -47,7 +47,7 @@ def inspect(run: Run | Path | str, dataset: Dataset | None = None, *, method: st
 def compare(first: Run | Path | str, second: Run | Path | str, dataset: Dataset | None = None, *,
             method: str | Sequence[str] = DEFAULT_METHODS, layer: str | None = None, target: str = "true",
             per_class: int = 10, mistakes: int = 20, root: Path | str | None = None, images_per_class: int | None = None,
-            data: Path | str | None = None, device: str = "cpu", observer: Observer | None = None) -> Inspection:
+            data: Path | str | None = None, device: str = "auto", observer: Observer | None = None) -> Inspection:
     """Heatmaps of two runs of one data set side by side, on the same images and one scale. Otherwise as `inspect`.
 
     Shown are the first `per_class` test images of each class, and for each run up to `mistakes` that it alone gets wrong.

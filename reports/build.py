@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from speedcore.console import complain, console, count_of, device_of, live, run_app, seconds_of
+from speedcore.checks import count_of, seconds_of
+from speedcore.console import complain, console, device_of, live, run_app
 from speedcore.errors import DivergedError, UserError
 
 # HTML and JSON were written, the PDF was asked for and could not be made.
@@ -41,7 +42,7 @@ def build(
     offline: Annotated[bool, typer.Option("--offline", help="Never touch the network.")] = False,
     replan: Annotated[bool, typer.Option("--replan", help="Measure this machine again instead of continuing the plan "
                                                           "made by an earlier call.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
     chapters: Annotated[str | None, typer.Option(help="Ladders and studies to add: comma-separated names, or all.")] = None,
 ) -> int:
     """Train with and without augmentation, explain, and write report.html, report.pdf and results.json.

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from speedcore.console import beside, console, count_of, device_of, live, run_app, seconds_of
+from speedcore.checks import ARMS, DATA_MODES, count_of, one_of, seconds_of
+from speedcore.console import beside, console, device_of, live, run_app
 from speedcore.errors import UserError
 from speedcore.options import BudgetText, DataDir, DatasetName, DeviceName, Offline, Policy, RecipeName, RunsDir, Seed
 from speedcore.studies.commands import app as studies
@@ -32,9 +33,9 @@ def train(dataset: DatasetName = "mnist", recipe: RecipeName = "auto", budget: B
     from speedcore.data import load
     from speedcore.runs import RunStore
 
-    _one_of("--policy", policy, POLICIES)
-    _one_of("--arm", arm, ("with", "without"))
-    _one_of("--data-mode", data_mode or "device", ("device", "precomputed"))
+    one_of("--policy", policy, POLICIES)
+    one_of("--arm", arm, ARMS)
+    one_of("--data-mode", "device" if data_mode is None else data_mode, DATA_MODES)
     seconds, chosen = seconds_of(budget, "--budget") or float("inf"), device_of(device)
     planning.candidates(planning.Request(recipe), dataset)  # a bad recipe fails here, before any data is fetched
     source, out = load(dataset, data, offline), console()
@@ -233,11 +234,6 @@ def show_plan(plan, request, store, out) -> None:
     out.print(table)
     for note in plan.notes:
         out.print(note, markup=False)
-
-
-def _one_of(option: str, value: str, known) -> None:
-    if value not in known:
-        raise UserError(f"{option} '{value}' is not one of {', '.join(known)}.")
 
 
 def main() -> None:

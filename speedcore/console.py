@@ -59,53 +59,11 @@ def complain(message: str, status: int) -> int:
     return status
 
 
-def seconds_of(text: str | float, option: str) -> float | None:
-    """"90", "90s", "20m", "1.5h" as seconds; None for "none". Raises UserError naming `option`."""
-    if isinstance(text, (int, float)):
-        return float(text)
-    text = text.strip().lower()
-    if text == "none":
-        return None
-    unit = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], None)
-    try:
-        seconds = float(text[:-1] if unit else text) * (unit or 1)
-    except ValueError:
-        seconds = math.nan
-    if not (0 < seconds < math.inf):
-        raise UserError(f"{option} '{text}' is not a duration; write seconds (90), 90s, 20m, 1.5h or none.")
-    return seconds
-
-
-def count_of(text: str | int, option: str) -> int | None:
-    """A whole number from 1 on; None for "auto". Raises UserError naming `option`."""
-    if str(text).strip().lower() == "auto":
-        return None
-    try:
-        count = int(text)
-    except ValueError:
-        count = 0
-    if not 1 <= count <= 10_000:
-        raise UserError(f"{option} '{text}' is not a number of seeds; write auto or a whole number from 1 on.")
-    return count
-
-
 def device_of(name: str) -> str:
-    """"auto" is CUDA where there is one, else the CPU. Raises UserError for a device that is not there."""
-    import torch
+    """The name of the device that "auto" or another name stands for here. Raises UserError for one that is not there."""
+    from speedcore.machine.device import resolve  # not before it is needed: torch takes seconds
 
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.split(":")[0] not in ("cpu", "cuda"):
-        raise UserError(f"--device '{name}' is not supported; choose auto, cpu or cuda.")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"--device '{name}' is no device; write cpu, cuda or, for one of several, cuda:0.") from None
-    count = torch.cuda.device_count() if device.type == "cuda" else 1
-    if (device.index or 0) >= count:
-        seen = f"only {count} CUDA devices" if count else "no CUDA device"
-        raise UserError(f"--device '{name}': torch sees {seen} here; choose auto or cpu.")
-    return name
+    return str(resolve(name))
 
 
 def console(stderr: bool = True):

@@ -10,9 +10,9 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
+from speedcore.checks import ARMS, one_of
 from speedcore.clock import POLICIES, Budget
 from speedcore.data.dataset import Dataset
-from speedcore.errors import RecipeError
 from speedcore.pricing import PLAN_VERSION, PLANNED_SHARE, Request
 from speedcore.recipe import Frozen, Recipe
 from speedcore.store import names
@@ -20,7 +20,6 @@ from speedcore.store.fields import Amount, Line, Some
 from speedcore.training import Job
 
 MOST_SEEDS = 10
-ARMS = ("with", "without")
 # A course is planned anew where a step of its first pair took so many times more or less than planned.
 REPLAN = 1.5
 
@@ -102,8 +101,7 @@ def pair(course: Course, request: Request, seed: int) -> tuple[Job, Job]:
 
 def job(course: Course, budget: Budget, device: str, arm: str, seed: int) -> Job:
     """One run of a course. Its key names data, recipe, arm, seed, limits and device, not what was measured."""
-    if arm not in ARMS:
-        raise RecipeError(f"there is no arm '{arm}'; choose {' or '.join(ARMS)}.")
+    one_of("arm", arm, ARMS)
     recipe = course.recipe if arm == "with" else course.recipe.without_augmentation()
     limit = math.inf if course.limit is None else course.limit
     key = run_key(recipe, course.dataset, course.fingerprint, arm, seed, budget, limit, device)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 
-from speedcore import courses, planning, training
+from speedcore import checks, courses, planning, pricing, training
 from speedcore.clock import POLICIES, Budget, Stopwatch
 from speedcore.courses import Course, Plan
 from speedcore.data.dataset import Dataset
-from speedcore.errors import DivergedError, RecipeError
+from speedcore.errors import DivergedError
+from speedcore.machine.device import resolve
 from speedcore.pricing import Request
 from speedcore.recipe import Recipe
 from speedcore.runs import Run, RunStore
@@ -162,39 +164,44 @@ def _under_name(run: Run, dataset: Dataset) -> Run:
     return replace(run, record=run.record.model_copy(update={"data": data}))
 
 
-def whole_key(dataset: Dataset, recipe: Recipe, arm: str, seed: int, device: str = "cpu") -> str:
+def whole_key(dataset: Dataset, recipe: Recipe, arm: str, seed: int, device: str = "auto") -> str:
     """The name under which `whole_run` keeps its run."""
-    recipe = settled(recipe, dataset, torch.device(device))
+    recipe = settled(recipe, dataset, resolve(device))
     budget = Budget(float("inf"), POLICIES["article"])
-    return courses.run_key(recipe, dataset.name, dataset.fingerprint, arm, seed, budget, budget.seconds, device)
+    return courses.run_key(recipe, dataset.name, dataset.fingerprint, arm, seed, budget, budget.seconds, str(resolve(device)))
 
 
-def whole_run(dataset: Dataset, recipe: Recipe, arm: str, seed: int, store: RunStore, device: str = "cpu",
+def whole_run(dataset: Dataset, recipe: Recipe, arm: str, seed: int, store: RunStore, device: str = "auto",
               watcher: Watcher | None = None) -> Run:
     """Train all the epochs of `recipe` as it stands, whatever time that takes, or find the run that did."""
-    found = settle(recipe, dataset, torch.device(device))
+    found = settle(recipe, dataset, resolve(device))
     budget, steps = Budget(float("inf"), POLICIES["article"]), training.full_steps(dataset, recipe)
     key = whole_key(dataset, recipe, arm, seed, device)
     job = training.Job(key, found.recipe, arm, seed, budget, budget.seconds, steps, steps, arithmetic=found.why)
-    return _run(job, store.find(key), dataset, store, torch.device(device), watcher or Watcher())[0]
+    return _run(job, store.find(key), dataset, store, resolve(device), watcher or Watcher())[0]
 
 
-def run(dataset: str | Dataset, recipe: str | Recipe = "auto", budget: float = 1000.0, seed: int = 0, arm: str = "with",
-        store: RunStore | None = None, device: str = "cpu", watcher: Watcher | None = None, policy: str = "article",
-        data_mode: str | None = None) -> Run:
+def run(dataset: str | Dataset, recipe: str | Recipe = "auto", budget: float | str | None = 1000.0, seed: int = 0,
+        arm: str = "with", store: RunStore | Path | str | None = None, device: str | torch.device = "auto",
+        watcher: Watcher | None = None, policy: str = "article", data_mode: str | None = None) -> Run:
     """Train one run (or find it) and return it.
 
     dataset: a name that `speedcore.load` knows, or a Dataset. recipe: a name, a TOML file, or a Recipe. budget: seconds
-    under the clock rule `policy`. arm: "with" augmentation or "without". Raises RecipeError for another one.
+    under the clock rule `policy`, also as "90s", "20m"; None for no limit. arm: "with" or "without" augmentation. store: the
+    folder of runs. device: "auto", "cuda", "cuda:1", "mps" or "cpu". data_mode: "device" or "precomputed" instead of the
+    recipe's own. Raises UserError for a value that is none of these, before any data is fetched.
     """
     from speedcore.data import load
 
-    if arm not in courses.ARMS:  # before anything is loaded or measured
-        raise RecipeError(f"there is no arm '{arm}'; choose {' or '.join(courses.ARMS)}.")
-
-    store = store or RunStore()
-    data = load(dataset) if isinstance(dataset, str) else dataset
-    request = Request(recipe=recipe, budget=budget, policy=policy, within=None, seeds=1, device=device, data_mode=data_mode)
+    checks.one_of("arm", arm, checks.ARMS)
+    checks.one_of("policy", policy, POLICIES)
+    checks.one_of("data_mode", "device" if data_mode is None else data_mode, checks.DATA_MODES)
+    seconds, seed = checks.seconds_of(budget, "budget") or float("inf"), checks.seed_of(seed)
+    store, on, named = checks.store_of(store), resolve(device), checks.dataset_of(dataset)
+    request = Request(recipe=checks.recipe_of(recipe), budget=seconds, policy=policy, within=None, seeds=1, device=str(on),
+                      data_mode=data_mode)
+    pricing.candidates(request, named if isinstance(named, str) else named.name)  # a bad recipe fails here
+    data = load(named) if isinstance(named, str) else named
     course = planning.make_plan([data], request, store).courses[0]
-    job = courses.job(course, Budget(budget, POLICIES[policy]), device, arm, seed)
-    return _run(job, store.find(job.key), data, store, torch.device(device), watcher or Watcher())[0]
+    job = courses.job(course, Budget(seconds, POLICIES[policy]), str(on), arm, seed)
+    return _run(job, store.find(job.key), data, store, on, watcher or Watcher())[0]

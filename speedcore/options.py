@@ -11,7 +11,7 @@ DatasetName = Annotated[str, typer.Option(help="mnist, fashion-mnist, cifar10, s
 RecipeName = Annotated[str, typer.Option(help="auto, a built-in name, or a TOML file.")]
 DataDir = Annotated[Path | None, typer.Option(help="Where to look for data first (else SPEEDCORE_DATA).")]
 RunsDir = Annotated[Path | None, typer.Option(help="Where runs are kept (else SPEEDCORE_RUNS, else runs/).")]
-DeviceName = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+DeviceName = Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
 BudgetText = Annotated[str, typer.Option(help="Seconds of training a run may take.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="What weights, order and augmentation are drawn from.")]

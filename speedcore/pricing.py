@@ -19,6 +19,7 @@ from speedcore.clock import ClockPolicy, Phase, Stopwatch
 from speedcore.data import batches as data_path
 from speedcore.data.dataset import Dataset, Split
 from speedcore.machine import arithmetic
+from speedcore.machine.device import resolve
 from speedcore.recipe import Recipe
 from speedcore.settling import Settled, settle
 from speedcore.trainee import Trainee, synchroniser
@@ -44,8 +45,11 @@ class Request:
     policy: str = "article"
     within: float | None = 900.0
     seeds: int | None = None
-    device: str = "cpu"
+    device: str = "auto"
     data_mode: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "device", str(resolve(self.device)))
 
     def key(self, fingerprints: Iterable[str], chosen: Iterable[str]) -> str:
         """Names the plan: the request, the data, the content of the recipes it may choose from, and the machine."""

@@ -25,9 +25,12 @@ def collect(device) -> dict:
     """Plain data: revision, dirty flag, lock digest, versions, processor, device, threads, switches, command, time."""
     import torch
 
+    from speedcore.machine import gpu
+
     return {
         **_static(),
         "device": describe_device(device),
+        **gpu.facts(torch.device(device)),
         "threads": torch.get_num_threads(),
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
@@ -38,11 +41,14 @@ def collect(device) -> dict:
 
 
 def describe_device(device) -> str:
-    """"cpu: MODEL, N cores" or "cuda: MODEL"."""
+    """"cpu: MODEL, N cores", "cuda: MODEL" or "mps: MODEL"."""
     import torch
 
-    if torch.device(device).type == "cuda":
+    kind = torch.device(device).type
+    if kind == "cuda":
         return f"cuda: {torch.cuda.get_device_name(device)}"
+    if kind == "mps":
+        return f"mps: {_static()['processor']}"
     return f"cpu: {_static()['processor']}, {_static()['cores']} cores"
 
 

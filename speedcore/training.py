@@ -21,6 +21,8 @@ from speedcore.data.dataset import Dataset, Part, Split
 from speedcore.data.precompute import PrecomputedEpochs
 from speedcore.errors import BudgetError
 from speedcore.history import History
+from speedcore.machine import gpu
+from speedcore.machine.device import resolve
 from speedcore.machine.queue import synchroniser
 from speedcore.memory import PeakMemory
 from speedcore.peeking import Peeks
@@ -92,7 +94,7 @@ def full_steps(dataset: Dataset, recipe: Recipe) -> int:
     return max(1, round(recipe.epochs * steps_per_epoch(dataset, recipe)))
 
 
-def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | str = "cpu",
+def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | str = "auto",
           observer: Observer | None = None) -> Run:
     """Train `job` on `dataset`, test it once and write the run. Returns the finished run.
 
@@ -101,7 +103,7 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
     Raises BudgetError if the budget cannot hold one step, DivergedError if a loss or an answer is no finite number (nothing is
     written then), DataError or RunError if files cannot be had or written.
     """
-    device = torch.device(device)
+    device = resolve(device)
     if job.recipe.precision == "auto":
         found = settle(job.recipe, dataset, device)
         job = replace(job, recipe=found.recipe, arithmetic=found.why)
@@ -112,6 +114,7 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
     ledger = Ledger(synchroniser(device), carried=dataset.provenance.seconds)
     peak = PeakMemory(device)
     with ExitStack() as cleanup:
+        cleanup.enter_context(gpu.tuned(device))
         with ledger.phase(Phase.PREPARE):
             train_split, validation = hold_out(dataset.train, recipe.validation)
             batches = data_path.of_recipe(recipe, train_split.to(device), job.seed, Normalise.of(dataset))
@@ -141,7 +144,7 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
                 both = evaluate.with_views(plain, further, recipe.test_time)
             predictions["tta_logits"] = both.cpu().numpy()
             tta = evaluate.score(both, test.labels)[0]
-        peak_bytes = peak.bytes()
+        peak_bytes, made_by = peak.bytes(), provenance.collect(device)
 
     with ledger.phase(Phase.SAVE):
         weights = {name: t.detach().float().cpu() if t.is_floating_point() else t.detach().cpu()
@@ -169,7 +172,7 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
         parameters=trainee.parameters,
         ledger=seconds, clocks={name: policy.seconds(seconds) for name, policy in POLICIES.items()}, metrics=metrics,
         peak_memory_bytes=peak_bytes, weights_sha256=digest(weights), device=device.type,
-        provenance={**provenance.collect(device), "convolutions": trainee.convolutions,
+        provenance={**made_by, "convolutions": trainee.convolutions,
                     "arithmetic": recipe.precision, "arithmetic_reason": job.arithmetic})
     return store.save(record, columns, epochs, weights, predictions)
 

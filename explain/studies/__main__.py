@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from speedcore.console import console, device_of, live, run_app, seconds_of
+from speedcore.checks import seconds_of
+from speedcore.console import console, device_of, live, run_app
 from speedcore.errors import UserError
 from speedcore.numbers import signed
 
@@ -36,7 +37,7 @@ def shortcuts(
     images_per_class: Annotated[int, typer.Option(min=1, help="Test images of each class whose maps are measured.")] = 100,
     within: Annotated[str, typer.Option(help="Time for the whole study (20m, 1h, 90s), or none.")] = "none",
     runs: Annotated[Path | None, typer.Option(help="Where runs are kept (else SPEEDCORE_RUNS, else runs/).")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
 ) -> None:
     """Plant a shortcut, measure how far networks rely on it, and see whether their heatmaps show that much.
 
@@ -75,7 +76,7 @@ def claim(
     images_per_class: Annotated[int, typer.Option(min=1, help="Test images of each class whose maps are measured.")] = 100,
     data: Annotated[Path | None, typer.Option(help="Where to look for data first (else SPEEDCORE_DATA).")] = None,
     runs: Annotated[Path | None, typer.Option(help="Where runs are kept (else SPEEDCORE_RUNS, else runs/).")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
 ) -> None:
     """Run the preregistered claim: arms paired by seed, every registered outcome, and the verdicts.
 

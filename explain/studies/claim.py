@@ -25,6 +25,7 @@ from speedcore import executors, provenance, recipes
 from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset
 from speedcore.executors import Watcher
+from speedcore.machine.device import resolve
 from speedcore.recipe import Recipe, Views
 from speedcore.runs import Run, RunStore
 from speedcore.studies import records
@@ -43,7 +44,7 @@ class Study(NamedTuple):
 
 def study(plan: Preregistration, datasets: Sequence[Dataset], store: RunStore, recipe: str | Mapping[str, str] = "sprint",
           epochs: float | Mapping[str, float] | None = None, seeds: int | None = None, parts: bool | Sequence[str] = True,
-          match: bool = True, device: str = "cpu", images_per_class: int = 100, watcher: Watcher | None = None,
+          match: bool = True, device: str = "auto", images_per_class: int = 100, watcher: Watcher | None = None,
           seconds_left: Callable[[], float] = lambda: float("inf")) -> Study:
     """Train what is missing, measure every registered outcome, and keep the result.
 
@@ -54,7 +55,7 @@ def study(plan: Preregistration, datasets: Sequence[Dataset], store: RunStore, r
     stays on record. Raises ExplainError for a data set that is not registered, for a part that is not, and for a recipe that
     augments nothing.
     """
-    chosen = bases(plan, datasets, recipe, epochs)
+    chosen, device = bases(plan, datasets, recipe, epochs), str(resolve(device))
     works = [_Work(plan, dataset, chosen[dataset.name], store, device, images_per_class, watcher, parts) for dataset in datasets]
     asked = [plan.model_dump(mode="json"), images_per_class, torch.device(device).type, torch.get_num_threads(),
              {w.dataset.name: [w.dataset.fingerprint, w.base.hash] for w in works}]

@@ -31,6 +31,7 @@ from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset
 from speedcore.data.shapes import SHORTCUTS, TEST, TRAIN, Spec, make_shapes, shortcut_split, swap_shortcut
 from speedcore.executors import Watcher
+from speedcore.machine.device import resolve
 from speedcore.recipe import Frozen, Recipe
 from speedcore.runs import Run, RunStore
 from speedcore.statistics import Interval
@@ -134,7 +135,7 @@ def following(reliance: Sequence[float], masses: Sequence[float | None]) -> tupl
     return len(known), statistics.rank_correlation(*zip(*known, strict=True)) if known else None
 
 
-def study(recipe: Recipe, store: RunStore, device: str = "cpu", shortcuts: Sequence[str] = SHORTCUTS,
+def study(recipe: Recipe, store: RunStore, device: str = "auto", shortcuts: Sequence[str] = SHORTCUTS,
           correlations: Sequence[float] = CORRELATIONS, seeds: int = 2, arms: Sequence[str] = ARMS, train: int = TRAIN,
           test: int = TEST, images_per_class: int = 100, watcher: Watcher | None = None,
           seconds_left: Callable[[], float] = lambda: math.inf) -> Study:
@@ -148,6 +149,7 @@ def study(recipe: Recipe, store: RunStore, device: str = "cpu", shortcuts: Seque
     # In one order, so that the same study is found again however it was asked for.
     arms = [arm for arm in ARMS if arm in arms]
     wanted = [(shortcut, float(c)) for shortcut in SHORTCUTS if shortcut in shortcuts for c in sorted(set(correlations))]
+    device = str(resolve(device))
     method, on = preregistration().claim("logical").primary.method, torch.device(device).type
     asked = [recipe.hash, train, test, images_per_class, method, on, wanted, arms]
     path = records.folder(store, f"shortcuts-{recipe.name}", asked)

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
 from speedcore.data.dataset import Dataset
 from speedcore.errors import RecipeError
 from speedcore.executors import Watcher
 from speedcore.ladders.model import Ladder, Rung
 from speedcore.ladders.scale import Scale, ScaleTable
+from speedcore.machine.device import resolve
 from speedcore.recipe import Frozen, Recipe
 from speedcore.rounds import Training, in_rounds, too_short
 from speedcore.runs import Run, RunStore
@@ -91,7 +90,7 @@ def scaled_recipes(ladder: Ladder, scale: Scale, small: Dataset) -> dict[str, Re
 
 def _keep(climbed: Climb, dataset: Dataset, device: str, store: RunStore) -> None:
     ladder = climbed.ladder
-    content = json.dumps([ladder.model_dump(mode="json"), vars(climbed.scale), dataset.fingerprint, torch.device(device).type])
+    content = json.dumps([ladder.model_dump(mode="json"), vars(climbed.scale), dataset.fingerprint, resolve(device).type])
     name = f"{ladder.name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
     path, runs = store.root / "ladders" / name, {}
     standing = records.take(path / FILE, ClimbRecord, whole=path)

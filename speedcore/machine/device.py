@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from speedcore.errors import UserError
+from speedcore.machine import gpu
 
 TYPES = ("cuda", "mps", "cpu")
 
@@ -16,7 +17,7 @@ def resolve(device: str | torch.device = "auto") -> torch.device:
     """
     name = str(device).strip()
     if name == "auto":
-        return torch.device(next(kind for kind in TYPES if _count(kind)))
+        return next(found for kind in TYPES if _count(kind) and _usable(found := torch.device(kind)))
     kind = name.split(":")[0]
     if kind not in TYPES:
         raise UserError(f"device '{name}' is not supported; choose auto, {', '.join(TYPES)} or, for one of several, cuda:0.")
@@ -28,7 +29,12 @@ def resolve(device: str | torch.device = "auto") -> torch.device:
     if (found.index or 0) >= count:
         seen = f"only {count} {kind.upper()} device{'s' if count > 1 else ''}" if count else f"no {kind.upper()} device"
         raise UserError(f"device '{name}': torch sees {seen} here; choose auto or cpu.")
+    gpu.check(found)
     return found
+
+
+def _usable(device: torch.device) -> bool:
+    return device.type != "cuda" or gpu.has_kernels(device)
 
 
 def _count(kind: str) -> int:

@@ -28,6 +28,7 @@ from speedcore.data import batches as data_path
 from speedcore.data.dataset import Dataset
 from speedcore.errors import RecipeError
 from speedcore.ladders.scale import Scale
+from speedcore.machine.device import resolve
 from speedcore.machine.queue import synchroniser
 from speedcore.recipe import SGD, Frozen, Recipe
 from speedcore.rounds import check_steps, in_rounds
@@ -132,7 +133,7 @@ def watch(dataset: Dataset, recipe: Recipe, seed: int, device: str, say: Say = l
     if not isinstance(spec, SGD) or not spec.lr_in_buffer:
         raise RecipeError(f"study '{NAME}' knows what weight decay alone does under SGD with the rate inside the momentum "
                           f"buffer; recipe '{recipe.name}' has another optimiser, choose for example {RECIPE}.")
-    on = torch.device(device)
+    on = resolve(device)
     recipe = settled(recipe, dataset, on)
     ledger = Ledger(synchroniser(on))
     train, _ = training.hold_out(dataset.train, recipe.validation)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from speedcore.console import console, device_of, live, seconds_of
+from speedcore.checks import seconds_of
+from speedcore.console import console, device_of, live
 from speedcore.errors import UserError
 from speedcore.options import DataDir, DatasetName, DeviceName, Offline, RecipeName, RunsDir, Seed
 

@@ -24,6 +24,7 @@ from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset
 from speedcore.errors import RecipeError
 from speedcore.ladders.scale import Scale
+from speedcore.machine.device import resolve
 from speedcore.machine.queue import synchroniser
 from speedcore.networks import build, parameter_counts
 from speedcore.recipe import Frozen, Recipe
@@ -122,7 +123,7 @@ def study(dataset: Dataset, recipes: Iterable[Recipe], store: RunStore, device: 
 
     dataset: as loaded, whole; the recipes are timed at `scale` on it. Raises RecipeError.
     """
-    on, recipes = torch.device(device), list(recipes)
+    on, recipes = resolve(device), list(recipes)
     if not recipes:
         raise RecipeError(f"study '{NAME}' needs at least one recipe; name some with --recipe.")
     small = scale.dataset(dataset)

@@ -30,6 +30,7 @@ from speedcore.data.dataset import Dataset
 from speedcore.executors import Watcher
 from speedcore.ladders.printing import spread
 from speedcore.ladders.scale import Scale
+from speedcore.machine.device import resolve
 from speedcore.recipe import Frozen, Recipe
 from speedcore.rounds import Training, check_steps, in_rounds
 from speedcore.runs import Run, RunStore
@@ -146,7 +147,7 @@ def losses_again(run: Run, dataset: Dataset, device: str, epochs: int = WINDOW) 
     """
     record, recipe = run.record, run.record.recipe
     train, _ = hold_out(dataset.train, recipe.validation)
-    trainee = Trainee(dataset, recipe, record.seed, torch.device(device))
+    trainee = Trainee(dataset, recipe, record.seed, resolve(device))
     trainee.network.load_state_dict(run.weights())
     trainee.network.train()
     batches = data_path.of_recipe(recipe, train.to(device), record.seed, trainee.normalise)

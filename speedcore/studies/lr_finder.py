@@ -16,6 +16,7 @@ from speedcore.data import batches as data_path
 from speedcore.data.dataset import Dataset
 from speedcore.errors import RecipeError
 from speedcore.ladders.scale import Scale
+from speedcore.machine.device import resolve
 from speedcore.recipe import Recipe
 from speedcore.runs import RunStore
 from speedcore.settling import settled
@@ -46,10 +47,10 @@ class RangeTest:
     highest: float | None
 
 
-def range_test(dataset: Dataset, recipe: Recipe, seed: int = 0, device: torch.device | str = "cpu", steps: int = 100,
+def range_test(dataset: Dataset, recipe: Recipe, seed: int = 0, device: torch.device | str = "auto", steps: int = 100,
                lowest: float = 1e-3, highest: float = 100.0) -> RangeTest:
     """Rates from `lowest` to `highest` times the recipe's peak over `steps` steps; ends early once the loss explodes."""
-    device = torch.device(device)
+    device = resolve(device)
     recipe = settled(recipe, dataset, device)
     train, _ = hold_out(dataset.train, recipe.validation)
     trainee = Trainee(dataset, recipe, seed, device)
@@ -107,7 +108,7 @@ class RangeRecord(StudyRecord):
     highest: float | None
 
 
-def save(result: RangeTest, dataset: Dataset, recipe: Recipe, store: RunStore, device: str = "cpu") -> Path:
+def save(result: RangeTest, dataset: Dataset, recipe: Recipe, store: RunStore, device: str = "auto") -> Path:
     """Write the result beside the runs and return its path. dataset, recipe: those that were tested."""
     fields = RangeRecord.model_fields.keys() - {"dataset", "recipe"}
     own = {name: value for name, value in asdict(result).items() if name in fields}

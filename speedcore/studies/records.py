@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-import torch
 from pydantic import Field, JsonValue
 
 from speedcore import provenance
 from speedcore.data.dataset import Dataset
 from speedcore.ladders.scale import Scale, ScaleTable
+from speedcore.machine.device import resolve
 from speedcore.recipe import Frozen, Recipe
 from speedcore.runs import RunStore
 from speedcore.store import records
@@ -70,7 +70,7 @@ def common(study: str, small: Dataset, recipe: Recipe, scale: Scale, device: str
     """The fields that all records share. small: the scaled data set; recipe: what the study's recipes are made from."""
     return {"study": study, "dataset": small.name, "fingerprint": small.fingerprint, "official": small.provenance.official,
             "classes": len(small.classes), "train_images": len(small.train), "recipe": recipe, "scale": vars(scale),
-            "device": torch.device(device).type, "provenance": provenance.collect(device)}
+            "device": resolve(device).type, "provenance": provenance.collect(device)}
 
 
 def folder(store: RunStore, study: str, asked: list) -> Path:

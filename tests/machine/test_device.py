@@ -6,7 +6,12 @@ import pytest
 import torch
 
 from speedcore.errors import UserError
-from speedcore.machine import device
+from speedcore.machine import device, gpu
+
+
+@pytest.fixture(autouse=True)
+def kernels(monkeypatch) -> None:
+    monkeypatch.setattr(gpu, "has_kernels", lambda device: True)
 
 
 @pytest.mark.parametrize(("there", "expected"), [({"cuda": 2, "mps": 0}, "cuda"), ({"cuda": 0, "mps": 1}, "mps"),

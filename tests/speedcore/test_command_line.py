@@ -10,7 +10,8 @@ import pytest
 
 from speedcore import planning, pricing, recipes
 from speedcore.__main__ import app, dataset_names
-from speedcore.console import count_of, device_of, run_app, seconds_of
+from speedcore.checks import count_of, seconds_of
+from speedcore.console import device_of, run_app
 from speedcore.errors import UserError
 from speedcore.runs import RunStore
 from tests.data.making import class_folders, write
@@ -72,9 +73,9 @@ MISTAKES = [
     (("train", "--seed", "-1"), ["--seed", "0"]),
     (("train", "--seed", "99999999999999999999"), ["--seed"]),
     (("train", "--seed", "x"), ["--seed"]),
-    (("train", "--device", "tpu"), ["--device 'tpu'", "cpu"]),
-    (("train", "--device", "cpu:x"), ["--device 'cpu:x'"]),
-    (("train", "--device", "cuda:99"), ["--device 'cuda:99'"]),
+    (("train", "--device", "tpu"), ["device 'tpu'", "cpu"]),
+    (("train", "--device", "cpu:x"), ["device 'cpu:x'"]),
+    (("train", "--device", "cuda:99"), ["device 'cuda:99'"]),
     (("train", "--policy", "kind"), ["--policy 'kind'", "article, dawnbench, everything"]),
     (("train", "--arm", "left"), ["--arm 'left'", "with, without"]),
     (("train", "--data-mode", "cloud"), ["--data-mode 'cloud'", "precomputed"]),
