@@ -14,7 +14,7 @@ from safetensors.torch import load, save
 from torch.nn import functional as F
 
 from speedcore import executors, training
-from speedcore.errors import Damaged, Notice, RecipeError, RunError
+from speedcore.errors import Damaged, Notice, RunError, UserError
 from speedcore.recipe import Views
 from speedcore.runs import Run, RunStore
 from speedcore.store.recorded import score
@@ -356,7 +356,7 @@ def test_json_of_absurd_depth_is_named(copied: Path) -> None:
 @pytest.mark.parametrize("arm", ["bogus", "With", "", "none"])
 def test_an_arm_that_there_is_not_is_refused_before_anything_is_loaded(store: RunStore, arm: str, monkeypatch) -> None:
     monkeypatch.setattr("speedcore.data.load", None)
-    with pytest.raises(RecipeError, match=f"no arm '{arm}'; choose with or without"):
+    with pytest.raises(UserError, match=f"arm '{arm}' is not one of with, without"):
         executors.run("shapes", recipe="sprint", arm=arm, store=store)
-    with pytest.raises(RecipeError, match="no arm"):
-        executors.planning.job(None, None, "cpu", arm, 0)
+    with pytest.raises(UserError, match="is not one of"):
+        executors.courses.job(None, None, "cpu", arm, 0)
