@@ -207,7 +207,7 @@ def study(dataset: Dataset, recipe: Recipe, store: RunStore, device: str, scale:
     """
     small, scaled = scale.dataset(dataset), scale.recipe(recipe.changed(peek=None))
     check_steps(NAME, small, scaled)
-    path = records.folder(store, NAME, [recipe.hash, vars(scale), small.fingerprint, device.split(":")[0],
+    path = records.folder(store, NAME, [recipe.hash, vars(scale), small.fingerprint, resolve(device).type,
                                         torch.get_num_threads()])
     before = records.read(path, ScalesRecord)
     known = {w.seed: w for w in before.watched} if before else {}

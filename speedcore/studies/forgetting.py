@@ -173,7 +173,7 @@ def study(dataset: Dataset, recipe: Recipe, store: RunStore, device: str, scale:
     tasks = {HALF: Remembering(Training(half, high.without_augmentation(), arm="without", **words), HALF, HIGH),
              ALL: Remembering(Training(whole, high, **words), ALL, HIGH),
              ALL_LOW: Remembering(Training(whole, low, **words), ALL_LOW, LOW)}
-    path = records.folder(store, NAME, [recipe.hash, vars(scale), whole.fingerprint, device.split(":")[0]])
+    path = records.folder(store, NAME, [recipe.hash, vars(scale), whole.fingerprint, resolve(device).type])
     before = records.read(path, ForgettingRecord)
     trained = {(t.arm, t.seed): t for t in before.trained} if before else {}
     shared = records.common(NAME, whole, recipe, scale, device)

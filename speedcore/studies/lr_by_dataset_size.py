@@ -27,6 +27,7 @@ from speedcore.data.dataset import Dataset
 from speedcore.errors import DivergedError
 from speedcore.executors import Watcher
 from speedcore.ladders.scale import Scale
+from speedcore.machine.device import resolve
 from speedcore.recipe import Frozen, Recipe
 from speedcore.rounds import Training, check_steps, in_rounds
 from speedcore.runs import RunStore
@@ -115,7 +116,7 @@ def study(dataset: Dataset, recipe: Recipe, store: RunStore, device: str, scale:
              Trial(Training(small, recipes[factor], store, device, watcher), factor)
              for small in sets.values() for factor in factors}
     whole = sets[shares[-1]]
-    asked = [recipe.hash, vars(scale), whole.fingerprint, device.split(":")[0], factors, shares]
+    asked = [recipe.hash, vars(scale), whole.fingerprint, resolve(device).type, factors, shares]
     path = records.folder(store, NAME, asked)
     before = records.read(path, SizeRecord)
     points = {(p.images, p.factor, p.seed): p for p in before.points} if before else {}

@@ -68,9 +68,10 @@ class StudyRecord(Frozen):
 
 def common(study: str, small: Dataset, recipe: Recipe, scale: Scale, device: str) -> dict:
     """The fields that all records share. small: the scaled data set; recipe: what the study's recipes are made from."""
+    on = resolve(device)
     return {"study": study, "dataset": small.name, "fingerprint": small.fingerprint, "official": small.provenance.official,
             "classes": len(small.classes), "train_images": len(small.train), "recipe": recipe, "scale": vars(scale),
-            "device": resolve(device).type, "provenance": provenance.collect(device)}
+            "device": on.type, "provenance": provenance.collect(on)}
 
 
 def folder(store: RunStore, study: str, asked: list) -> Path:

@@ -155,7 +155,7 @@ def test_a_table_for_people_says_what_they_have_to_know(cli, toy_recipe) -> None
     (("--accuracy", "90", "--seeds", "0"), ["--seeds"]), (("--accuracy", "90", "--seeds", "x"), ["--seeds"]),
     (("--accuracy", "90", "--recipe", "nosuch"), ["nosuch", "record"]),
     (("--accuracy", "90", "--budget", "soon"), ["--budget 'soon'"]),
-    (("--accuracy", "90", "--device", "tpu"), ["--device 'tpu'"]),
+    (("--accuracy", "90", "--device", "tpu"), ["device 'tpu'"]),
     (("--accuracy", "90", "--recipe", "toy", "--budget", "0.00001"), ["raise --budget"]),
 ], ids=" ".join)
 def test_mistakes_are_one_message(cli, toy_recipe, words, expected) -> None:  # noqa: F811
