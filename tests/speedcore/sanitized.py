@@ -27,10 +27,10 @@ def main(flags: list[str]) -> None:
     torch.set_num_threads(3)
     draw = random.Random(0)
     shapes = list(SHAPES)
-    while len(shapes) < 20:
+    while len(shapes) < 16:
         n, ins, outs = draw.choice((1, 2, 7, 33)), draw.randint(16, 90), draw.randint(16, 90)
         height, width = draw.choice(SIDES), draw.choice(SIDES)
-        if n * height * width * ins * outs < 3e7:
+        if n * height * width * ins * outs < 1.5e7:
             shapes.append((n, ins, outs, height, width))
     for shape in shapes:
         for name, (way, dtype, limit) in WAYS.items():
