@@ -42,6 +42,15 @@ FILES = ("run.json", "steps.csv", "epochs.csv", "weights.safetensors", "predicti
 _CURE = "remove the folder to train it again"
 
 
+def _there(file: Path) -> bool:
+    """Whether there is something of that name. Raises OSError for a name that there cannot be, which `lexists` would hide."""
+    try:
+        os.lstat(file)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Run:
     """A finished run on disk."""
@@ -56,7 +65,7 @@ class Run:
         Raises Damaged naming the file that is not what was written, RunError for what is no run, or one of another version.
         """
         path = Path(path)
-        if not os.path.lexists(path / "run.json") and not os.path.lexists(path / MANIFEST):
+        if not _there(path / "run.json") and not _there(path / MANIFEST):
             raise RunError(f"{path} is not a run folder: it has no run.json.")
         folder = Folder(path, FILES, _CURE)
         record = _record(folder)

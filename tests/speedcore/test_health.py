@@ -164,7 +164,7 @@ def test_a_pair_that_diverges_is_named_and_the_others_are_trained(store: RunStor
 
     monkeypatch.setattr(training, "train", trained)
     data = {name: toys.dataset(name=name) for name in ("toy", "other")}
-    outcome = execute(plan("toy", "other", seeds=3), Request(), data, store, Listening())
+    outcome = execute(plan("toy", "other", seeds=3), Request(within=None), data, store, Listening())
     found = [(run.record.data.name, run.record.seed, run.record.arm) for run in outcome.runs]
     assert [of for of in found if of[:2] == ("other", 1)] == [("other", 1, one) for one in stand]
     assert len(found) == 10 + len(stand) and outcome.left_out == ()
@@ -226,9 +226,10 @@ def uneven(store: RunStore, right: int) -> executors.Run:
 
 
 def test_a_constant_answer_scores_the_share_of_the_largest_class(store: RunStore) -> None:
-    answer = health.constant_answer(uneven(store, 29))
+    run = uneven(store, 29)
+    answer = health.constant_answer(run)
     assert (answer.share, answer.label, answer.uneven, answer.no_better) == (20 / 30, "zero", True, False)
-    assert answer.sentence == "" and console.beside(uneven(store, 29)) == " (a constant answer: 66.67 %)"
+    assert answer.sentence == "" and console.beside(run) == " (a constant answer: 66.67 %)"
 
 
 @pytest.mark.parametrize(("right", "no_better"), [(20, True), (25, True), (26, False), (27, False), (10, True)])
