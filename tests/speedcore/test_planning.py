@@ -277,15 +277,25 @@ def test_a_kept_plan_that_cannot_be_read_is_made_anew(on, store: RunStore, conte
 
 
 def test_a_plan_that_answers_another_question_is_not_taken(on, store: RunStore) -> None:
-    """Copied under another name, or for a data set that is called otherwise now: what is not asked for is not trained."""
+    """Copied under another name, or for other data: what is not asked for is not trained."""
     on(Machine())
     first = planned(store)
     (path,) = (store.root / "plans").iterdir()
     for other in (first.model_copy(update={"request": "another"}),
-                  first.model_copy(update={"courses": (first.courses[0].model_copy(update={"dataset": "elsewhere"}),)})):
+                  first.model_copy(update={"courses": (first.courses[0].model_copy(update={"fingerprint": "other"}),)})):
         records.write(path, other)
         assert planned(store) == first
         assert records.read(path, Plan) == first
+
+
+def test_a_plan_for_data_that_is_called_otherwise_now_is_taken_under_todays_name(on, store: RunStore) -> None:
+    machine = on(Machine())
+    first = planned(store)
+    timed = len(machine.calls)
+    again = planned(store, "renamed")
+    assert len(machine.calls) == timed
+    assert again.courses == (first.courses[0].model_copy(update={"dataset": "renamed"}),)
+    assert not any("toy" in note for note in again.notes)
 
 
 def test_a_plan_can_be_made_anew(on, store: RunStore) -> None:
