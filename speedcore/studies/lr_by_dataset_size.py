@@ -18,6 +18,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class Point(Frozen):
     images: Count
     factor: float
     seed: Seed
-    run: Name
+    run: Name | Literal[""]
     train_loss: float
     test_loss: float
     accuracy: Share

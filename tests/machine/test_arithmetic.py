@@ -52,6 +52,27 @@ def test_whoever_is_far_behind_is_not_asked_again() -> None:
     assert found.precision == "fp32" and found.factor("bf16") == pytest.approx(20)
 
 
+def test_a_lap_that_was_interrupted_puts_nobody_out() -> None:
+    assert race(("fp32", "bf16"), Laps(fp32=[0.2, 0.02], bf16=0.05)).precision == "fp32"
+    assert race(("fp32", "bf16"), Laps(fp32=[0.1, 0.1, 0.02], bf16=0.03)).precision == "fp32"
+
+
+@pytest.mark.parametrize(("wins", "chosen"), [(["fp32"], "fp32"), (["bf16", "fp32", "fp32"], "fp32"),
+                                              (["bf16", "bf16", "fp32"], "bf16"), (["bf16", "fp32", "bf16"], "bf16")])
+def test_an_answer_against_what_the_processor_lists_has_to_come_twice(cache, monkeypatch, wins: list[str], chosen: str) -> None:
+    """A processor without bf16 units: bf16 may win all the same, but not by one race on a busy machine."""
+    left = list(wins)
+    monkeypatch.setattr(arithmetic.processor, "features", lambda: frozenset({"avx2", "fma"}))
+    monkeypatch.setattr(arithmetic, "race", lambda names, lap: Decision(left.pop(0), {"fp32": 0.1, "bf16": 0.1}))
+    assert decide(CPU, "a network", lambda name: 0.0).precision == chosen and left == []
+
+
+def test_what_is_expected_is_what_the_device_says(monkeypatch) -> None:
+    for features, likely in ((("avx2", "fma"), "fp32"), (("avx512f", "avx512_bf16"), "bf16"), (("asimd", "bf16"), "bf16")):
+        monkeypatch.setattr(arithmetic.processor, "features", lambda found=features: frozenset(found))
+        assert arithmetic.expected(CPU) == likely
+
+
 def test_a_race_ends_after_two_seconds_of_laps() -> None:
     laps = Laps(fp32=0.6, bf16=0.5)
     assert race(("fp32", "bf16"), laps).precision == "bf16"

@@ -18,6 +18,7 @@ from speedcore.networks import build, parameter_counts
 from speedcore.recipe import SGD, Augment, Recipe, RecordNet, Views
 from speedcore.runs import Metrics, ReplanRecord, Run, RunRecord, RunStore
 from speedcore.schedule import interpolate
+from speedcore.store import names
 from speedcore.store.recorded import score
 from speedcore.training import data_record, digest
 
@@ -80,7 +81,7 @@ def save(store: RunStore, data: Dataset, arm: str, seed: int, right: int, *, vie
     metrics = Metrics(test_accuracy=right / 30, test_loss=score(predictions["logits"], labels)[1],
                       train_accuracy=columns["accuracy"][-1], train_loss=columns["loss"][-1],
                       validation_accuracy=columns["accuracy"][-1], tta_accuracy=views / 30 if arm == "with" else None)
-    key = f"{data.name.replace(':', '-').replace('/', '-')}-{arm}-tiny-s{seed}"
+    key = f"{names.part(data.name)}-{arm}-tiny-s{seed}"
     record = RunRecord(
         key=key, data=data_record(data, 50, 10), arm=arm, recipe=recipe, recipe_hash=recipe.hash, seed=seed,
         budget_seconds=budget, budget_policy="article", limit_seconds=budget, steps=steps, planned_steps=STEPS,

@@ -87,7 +87,7 @@ def test_attention_needs_masks_and_says_so(whole) -> None:
     from reports.sections.context import Context
 
     claims = {(c.kind, c.dataset): c for c in Context(load(whole.inputs)).claims}
-    left_out = claims["attention", "folder:/somewhere/cats"]
+    left_out = claims["attention", "folder:cats"]
     assert left_out.n == 0 and left_out.verdict == "not testable"
     assert "no object masks" in findings.sentence(left_out)
     tested = claims["attention", "mnist"]

@@ -100,7 +100,7 @@ def nasty(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         # A record cannot hold lone surrogates; notes and reasons can.
         patch.setattr(making, "CLASSES", tuple(name for name in NASTY[:17] if not re.search("[\ud800-\udfff]", name)))
-        data = replace(making.dataset("folder:/some where/$5 <b>&`**\x07", channels=3, official=False))
+        data = replace(making.dataset("folder:/some where/$5 <b>&`**", channels=3, official=False))
         data = replace(data, provenance=replace(data.provenance, note="<i>note</i> `code **\x1b"))
         runs = making.pairs(store, data, (15, 16), (18, 15))
         arms = [[r for r in runs if r.record.arm == arm] for arm in ("with", "without")]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import reports
+from reports import stages
 from reports.findings import Claim, sentence
 from reports.results import Inputs
 from speedcore import planning, training
@@ -99,10 +100,10 @@ def build(tmp_path: Path, monkeypatch, capsys):
         monkeypatch.setattr(planning, "make_plan", planned)
         monkeypatch.setattr(planning, "candidates", lambda *_: ())
         monkeypatch.setattr("speedcore.__main__.dataset_names", lambda *_: list(names))
-        monkeypatch.setattr(building, "_load", lambda *_: (data, []))
-        monkeypatch.setattr(building, "_explain", lambda *_: ())
+        monkeypatch.setattr(stages, "load", lambda *_: (dict(data), []))
+        monkeypatch.setattr(stages, "explain", lambda *_: ())
         monkeypatch.setattr(sys, "argv", ["build", "--datasets", ",".join(names), "--runs", str(tmp_path / "runs"), "--out",
-                                          str(tmp_path / "out"), "--formats", "html"])
+                                          str(tmp_path / "out"), "--formats", "html", "--within", "none"])
         status = run_app(building.app)
         return status, "".join(capsys.readouterr()), tmp_path / "out" / "results.json"
 

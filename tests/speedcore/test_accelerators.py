@@ -35,7 +35,7 @@ def compiler() -> None:
 def small(recipe: Recipe) -> Recipe:
     """`recipe` with few channels and small batches, in fp32 where the machine decides."""
     widest, ghost = max(getattr(recipe.network, "widths", (64,))), getattr(recipe.network, "ghost", 1)
-    return recipe.changed(network=recipe.network.narrowed(8 / widest).model_dump(), batch_size=ghost if ghost > 1 else 16,
+    return recipe.changed(network=recipe.network.narrowed(8 / widest).model_dump(), batch_size=2 * ghost if ghost > 1 else 16,
                           precision="fp32" if recipe.precision == "auto" else recipe.precision, epochs=1, min_epochs=0.1,
                           validation=min(recipe.validation, 6), precise_norms=min(recipe.precise_norms, 16))
 
