@@ -139,9 +139,10 @@ def _augmented(name: str, network: RecordNet, **fields) -> Recipe:
         network=network, augment=sprint.augment, test_time=sprint.test_time, **fields)
 
 
-# From so many steps on each is known to be well above chance. Held out, one seed each, in fp32; at 60 steps `sprint` had learned
-# MNIST to 94.2 %, Fashion-MNIST to 82.3, CIFAR-10 to 48.7, but shapes to 22.4 % (86.8 at 120, 96.5 at 180), `dash-augmented` MNIST
-# to 96.9 %, CIFAR-10 to 41.6 (70.8 at 300), and Fashion-MNIST to 85.7 at 100 (89.4 at 300), shapes to 88.2 at 200.
+# From so many steps on each is known to be well above chance. Held out, one seed each, in fp32: at 60 steps `sprint` had learned
+# MNIST to 94.2 %, Fashion-MNIST to 82.3, CIFAR-10 to 48.7, but shapes to 22.4 % (86.8 at 120, 96.5 at 180); `dash-augmented` had
+# learned MNIST to 96.9 % and CIFAR-10 to 41.6 (70.8 at 300), at 100 steps Fashion-MNIST to 85.7 (89.4 at 300), at 200 shapes
+# to 88.2.
 DASH_AUGMENTED = {
     "*": _augmented("*", _SMALL, epochs=8, min_epochs=1, min_steps=100),
     "fashion-mnist": _augmented("fashion-mnist", _SMALL, epochs=8, min_epochs=1.5, min_steps=100),
