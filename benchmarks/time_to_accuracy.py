@@ -22,6 +22,7 @@ from speedcore.checks import count_of, seconds_of
 from speedcore.console import device_of, run_app
 from speedcore.data import Dataset, load
 from speedcore.errors import DataError
+from speedcore.machine import processor
 from speedcore.recipe import Recipe
 from speedcore.recipes import targets
 from speedcore.runs import RunStore
@@ -115,6 +116,13 @@ def standing(name: str, sides: dict[str, Recipe], device: str) -> dict[int, dict
     return kept
 
 
+def _where(device: str) -> str:
+    """What a result file's name says of the machine: nothing of processors that multiply bf16, else their level, or the device."""
+    if device != "cpu":
+        return f"-{device.split(':')[0]}"
+    return "" if processor.level() in ("avx512", "amx") else f"-{processor.level()}"
+
+
 def run(name: str, seeds: int, budget: float, device: str, data: Path | None = None, resume: bool = False,
         peer_seeds: int | None = None) -> Path | None:
     """Train all seeds of the race `name` and write its result file after each run. None without the data."""
@@ -125,7 +133,7 @@ def run(name: str, seeds: int, budget: float, device: str, data: Path | None = N
         print(f"{name}: left out. {error}")
         return None
     sides = contenders(race)
-    file = f"time-to-accuracy-{name}" + ("" if device == "cpu" else f"-{device.split(':')[0]}")
+    file = f"time-to-accuracy-{name}" + _where(device)
     pairs = standing(file, sides, device) if resume else {}
     path = record.FOLDER / f"{file}.json"
     with tempfile.TemporaryDirectory() as folder:

@@ -24,6 +24,7 @@ def results(monkeypatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(record, "HERE", tmp_path)
     monkeypatch.setattr(record, "FOLDER", tmp_path / "results")
     monkeypatch.setattr(pricing, "_PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(bench.processor, "level", lambda: "avx512")
     monkeypatch.setitem(recipes.BUILT_IN, "toy", {"*": toys.recipe(name="toy", epochs=1)})
     monkeypatch.setitem(recipes.BUILT_IN, "rival", {"*": toys.recipe(name="rival", epochs=2)})
     monkeypatch.setitem(TARGETS, "shapes", (Target(30, "toy", 0.8),))
@@ -42,6 +43,12 @@ def order(monkeypatch) -> list[tuple]:
 
     monkeypatch.setattr(bench, "train", watched)
     return seen
+
+
+def test_a_processor_without_bf16_has_files_of_its_own(monkeypatch) -> None:
+    for level, ending in (("amx", ""), ("avx512", ""), ("avx2", "-avx2"), ("neon", "-neon")):
+        monkeypatch.setattr(bench.processor, "level", lambda found=level: found)
+        assert bench._where("cpu") == ending and bench._where("cuda:1") == "-cuda"
 
 
 def test_sides_take_turns_and_every_seed_is_kept(results: Path, order) -> None:
