@@ -117,7 +117,7 @@ def standing(name: str, sides: dict[str, Recipe], device: str) -> dict[int, dict
 
 
 def _where(device: str) -> str:
-    """What a result file's name says of the machine: nothing of processors that multiply bf16, else their level, or the device."""
+    """What a result file is called after: nothing where a processor multiplies bf16, else its level, or the device."""
     if device != "cpu":
         return f"-{device.split(':')[0]}"
     return "" if processor.level() in ("avx512", "amx") else f"-{processor.level()}"
