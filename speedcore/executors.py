@@ -21,6 +21,10 @@ from speedcore.runs import Run, RunStore
 from speedcore.settling import settle, settled
 
 
+# How many times the share of a build's time that a run was given the second arm of a pair may take for the first one's steps.
+_ROOM = 1.3
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The runs of a plan, in its order; how many were reused; and what had to be left out, in sentences.
@@ -119,8 +123,10 @@ def _pair(course: Course, seed: int, request: Request, dataset: Dataset, store: 
     watch, done, diverged = Stopwatch(), [], ()
     try:
         done.append(_run(with_job, standing[0], dataset, store, device, watcher))
-        # The other arm takes exactly as many steps as this one landed on, so that the pair differs in one thing.
-        paired = replace(without_job, steps=done[0][0].record.steps)
+        # The other arm takes exactly as many steps as this one landed on, so that the pair differs in one thing. Its share of a
+        # build's time is no reason to land earlier, where the machine is a little slower now: only the budget is.
+        room = min(without_job.budget.seconds, _ROOM * without_job.limit)
+        paired = replace(without_job, steps=done[0][0].record.steps, limit=room)
         done.append(_run(paired, standing[1], dataset, store, device, watcher))
     except DivergedError as error:
         kept = "the arm with augmentation stands alone" if done else "neither arm stands"

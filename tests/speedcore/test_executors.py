@@ -79,6 +79,7 @@ def test_the_second_arm_takes_as_many_steps_as_the_first_landed_on(store: RunSto
     with_, without = (run.record for run in runs)
     assert with_.steps < 100_000 and with_.replans
     assert without.planned_steps == with_.steps
+    assert trained[0].limit == 0.4 and trained[1].limit == pytest.approx(1.3 * 0.4)
     assert not trained[1].stretch
 
 
