@@ -20,7 +20,6 @@ from speedcore.recipe import Recipe
 from speedcore.runs import Run, RunStore
 from speedcore.settling import settle, settled
 
-
 # How many times the share of a build's time that a run was given the second arm of a pair may take for the first one's steps.
 _ROOM = 1.3
 

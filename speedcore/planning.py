@@ -18,6 +18,7 @@ from speedcore.clock import Stopwatch
 from speedcore.courses import Course, Plan
 from speedcore.data.dataset import Dataset
 from speedcore.errors import BudgetError
+from speedcore.machine.arithmetic import together
 from speedcore.pricing import PLANNED_SHARE, Request, candidates, duration
 from speedcore.provenance import describe_device
 from speedcore.runs import RunStore
@@ -94,7 +95,7 @@ def _path(store: RunStore, key: str) -> Path:
 
 def _notes(plan: Plan, request: Request) -> list[str]:
     """Why each recipe was chosen, what was cut, and what more time would buy."""
-    notes = [f"{plan.machine}: " + "; ".join(dict.fromkeys(_arithmetic(plan.courses))) + "."] if plan.machine else []
+    notes = [f"{plan.machine}. " + ". ".join(_arithmetic(plan.courses)) + "."] if plan.machine else []
     notes += [f"{name} is left out: {reason}" for name, reason in plan.left_out.items()]
     for course in plan.courses:
         cut = (f"; each run is cut to {duration(course.limit)}, {course.epochs:.3g} of {course.recipe.epochs:g} epochs"
@@ -119,11 +120,13 @@ def _notes(plan: Plan, request: Request) -> list[str]:
 
 
 def _arithmetic(courses: Sequence[Course]) -> Iterator[str]:
-    """Why each recipe is trained in what it is trained in, each sentence once with the data sets that it is about."""
-    said: dict[str, list[str]] = {}
+    """Why the recipes of each arithmetic are trained in it, with the data sets that it is about."""
+    by_precision: dict[str, list[Course]] = {}
     for course in courses:
-        said.setdefault(course.arithmetic or f"trained in {course.recipe.precision}", []).append(course.dataset)
-    return (f"{', '.join(names)} {sentence}" for sentence, names in said.items())
+        by_precision.setdefault(course.recipe.precision, []).append(course)
+    for precision, found in by_precision.items():
+        names = ", ".join(course.dataset for course in found)
+        yield f"{names}: " + "; ".join(together(course.arithmetic or f"trained in {precision}" for course in found))
 
 
 def describe(plan: Plan) -> list[dict[str, str]]:

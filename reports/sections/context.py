@@ -11,6 +11,7 @@ from reports import formats as f
 from reports.findings import Claim
 from reports.results import DatasetResults, Results
 from speedcore import health, statistics
+from speedcore.machine.arithmetic import together
 from speedcore.runs import Run
 
 ARM_LABELS = {"without": "without augmentation", "with": "with augmentation"}
@@ -68,8 +69,8 @@ def files_word(one: DatasetResults) -> str:
 def arithmetic(runs: Sequence[Run]) -> tuple[str, ...]:
     """In which arithmetic runs were trained, and why where that is on record: a sentence each, without its full stop."""
     told = (run.record.provenance for run in runs)
-    return tuple(dict.fromkeys(str(p.get("arithmetic_reason") or f"trained in {p['arithmetic']}") for p in told
-                               if p.get("arithmetic")))
+    return tuple(together(str(p.get("arithmetic_reason") or f"trained in {p['arithmetic']}") for p in told
+                          if p.get("arithmetic")))
 
 
 def caption_n(runs: Sequence[Run]) -> str:

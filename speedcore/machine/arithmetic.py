@@ -12,7 +12,7 @@ import os
 import platform
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +62,27 @@ class Decision:
         if ratio < 1 / _MARGIN:
             return f"trained in {used}: on this {where} {other} is no quicker"
         return f"trained in {used}: on this {where} {other} takes {ratio:.2g} × as long"
+
+
+def together(sentences: Iterable[str]) -> list[str]:
+    """Sentences of `Decision.sentence`, each once; those that differ in the factor alone as one, with its range."""
+    factors: dict[str, list[str]] = {}
+    for sentence in sentences:
+        frame, _, found = sentence.partition(" takes ")
+        number, times, rest = found.partition(" ×")
+        factors.setdefault(f"{frame} takes {{}}{times}{rest}" if times else sentence, []).append(number)
+    said = []
+    for frame, numbers in factors.items():
+        least, most = min(numbers, key=_number), max(numbers, key=_number)
+        said.append(frame.replace("{}", least if least == most else f"{least} to {most}"))
+    return said
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 def candidates(device: torch.device) -> tuple[str, ...]:

@@ -134,3 +134,11 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_the_next_race(cache) -
     ({}, None, "trained in fp32")])
 def test_sentences(seconds: dict[str, float], asked: str | None, said: str) -> None:
     assert Decision("fp32", seconds).sentence(CPU, asked) == said
+
+
+def test_sentences_that_differ_in_the_factor_are_one() -> None:
+    of = [Decision("fp32", {"fp32": 0.1, "bf16": 0.1 * factor}).sentence(CPU) for factor in (8.8, 10, 9.1, 8.8)]
+    other = Decision("bf16", {"fp32": 0.2, "bf16": 0.1}).sentence(CPU)
+    assert arithmetic.together([*of, other, "trained in fp16"]) == [
+        "trained in fp32: on this processor bf16 takes 8.8 to 10 × as long",
+        "trained in bf16: on this processor fp32 takes 2 × as long", "trained in fp16"]

@@ -456,7 +456,7 @@ def test_images_of_one_kind_are_timed_once(on, store: RunStore) -> None:
 def test_the_plan_begins_with_machine_and_arithmetic(on, store: RunStore) -> None:
     on(Machine())
     plan = planned(store)
-    assert plan.notes[0].startswith("cpu: ") and "toy trained in fp32, as the recipe says" in plan.notes[0]
+    assert plan.notes[0].startswith("cpu: ") and "toy: trained in fp32, as the recipe says" in plan.notes[0]
 
 
 # --- after the first pair ---------------------------------------------------------------------------------------------
