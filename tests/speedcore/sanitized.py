@@ -27,7 +27,7 @@ def main(flags: list[str]) -> None:
     torch.set_num_threads(3)
     draw = random.Random(0)
     shapes = list(SHAPES)
-    while len(shapes) < 16:
+    while len(shapes) < 12:
         n, ins, outs = draw.choice((1, 2, 7, 33)), draw.randint(16, 90), draw.randint(16, 90)
         height, width = draw.choice(SIDES), draw.choice(SIDES)
         if n * height * width * ins * outs < 1.5e7:

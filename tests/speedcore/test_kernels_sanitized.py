@@ -41,5 +41,5 @@ def test_all_loops_on_random_shapes(tmp_path: Path) -> None:
     assert outcome.returncode == 0, outcome.stdout[-2000:] + outcome.stderr[-6000:]
     lines = outcome.stdout.splitlines()
     for name in ("winograd_fp32 ", "winograd ", "winograd8 ", "normgelu torch.float32", "normgelu torch.bfloat16"):
-        assert sum(line.startswith(name) for line in lines) >= 16
+        assert sum(line.startswith(name) for line in lines) >= 12
     assert not [line for line in lines if "cannot be compiled" in line] and "cannot be compiled" not in outcome.stderr
