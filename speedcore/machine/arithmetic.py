@@ -33,8 +33,6 @@ _FAIR_LAPS, _FAIR_SECONDS = 3, 0.3
 # What decides about speed beside processor and versions, where somebody has set it.
 _SWITCHES = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "SPEEDCORE_ISA", "MKL_ENABLE_INSTRUCTIONS")
 
-NAMES = ("fp32", "bf16", "fp16")
-
 
 @dataclass(frozen=True)
 class Decision:
@@ -42,10 +40,6 @@ class Decision:
 
     precision: str
     seconds: dict[str, float]
-
-    def factor(self, precision: str) -> float | None:
-        """How many times the quickest one's time `precision` takes; None where it did not run."""
-        return self.seconds[precision] / min(self.seconds.values()) if precision in self.seconds else None
 
     def sentence(self, device: torch.device, used: str | None = None) -> str:
         """Why a run is in this arithmetic or, where a recipe asks for `used`, what that costs."""
