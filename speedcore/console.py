@@ -70,9 +70,10 @@ def console(stderr: bool = True):
     """rich's console; progress and plans go to stderr so that stdout holds results."""
     from rich.console import Console
 
-    made = Console(stderr=stderr, highlight=False)
+    # A data set may be called "folder:x:" something; nobody asked for pictures in its place.
+    made = Console(stderr=stderr, highlight=False, emoji=False)
     # Files and pipes have no width of their own; 80 columns would fold every table.
-    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=150)
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, emoji=False, width=150)
 
 
 def beside(run) -> str:

@@ -11,7 +11,7 @@ import pytest
 from speedcore import planning, pricing, recipes
 from speedcore.__main__ import app, dataset_names
 from speedcore.checks import count_of, seconds_of
-from speedcore.console import device_of, run_app
+from speedcore.console import console, device_of, run_app
 from speedcore.errors import UserError
 from speedcore.runs import RunStore
 from tests.data.making import class_folders, write
@@ -339,3 +339,9 @@ def test_the_module_runs_as_a_program(checkout: Path) -> None:
     assert alone.returncode == 2 and "Usage" in alone.stdout and alone.stderr == ""
     wrong = run("train", "--nosuch")
     one_message(wrong.returncode, wrong.stderr, "--nosuch", "--help")
+
+
+def test_names_between_colons_stay_names(capsys) -> None:
+    """rich would print ":x:" as a picture, also without markup."""
+    console(stderr=False).print("folder:x: no such folder", markup=False)
+    assert capsys.readouterr().out == "folder:x: no such folder\n"
