@@ -83,7 +83,8 @@ def _too_dear(options: list[Option], request: Request) -> str:
     option, policy = min(options, key=_floor_seconds), POLICIES[request.policy]
     held = max(0, option.steps_in(request.budget - option.beside_training(policy)))
     steps = "no step" if held == 0 else f"only {held} step{'s' if held > 1 else ''}"
-    fewer = f", fewer than the {option.floor} from which on it is known to learn" if option.floor > 1 else ""
+    floor = "from which on it is known to learn" if option.floor < option.full else "that all of its epochs are"
+    fewer = f", fewer than the {option.floor} {floor}" if option.floor > 1 else ""
     return (f"{request.budget:.3g} s hold {steps} of recipe '{option.recipe.name}' (one takes "
             f"{option.throughput.step_seconds:.3g} s here){fewer}; raise --budget to "
             f"{duration(option.seconds_of(option.floor, policy))} or more, or choose a smaller recipe.")
