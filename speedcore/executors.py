@@ -171,19 +171,20 @@ def _under_name(run: Run, dataset: Dataset) -> Run:
 
 def whole_key(dataset: Dataset, recipe: Recipe, arm: str, seed: int, device: str = "auto") -> str:
     """The name under which `whole_run` keeps its run."""
-    recipe = settled(recipe, dataset, resolve(device))
-    budget = Budget(float("inf"), POLICIES["article"])
-    return courses.run_key(recipe, dataset.name, dataset.fingerprint, arm, seed, budget, budget.seconds, str(resolve(device)))
+    on, budget = resolve(device), Budget(float("inf"), POLICIES["article"])
+    recipe = settled(recipe, dataset, on)
+    return courses.run_key(recipe, dataset.name, dataset.fingerprint, arm, seed, budget, budget.seconds, str(on))
 
 
 def whole_run(dataset: Dataset, recipe: Recipe, arm: str, seed: int, store: RunStore, device: str = "auto",
               watcher: Watcher | None = None) -> Run:
     """Train all the epochs of `recipe` as it stands, whatever time that takes, or find the run that did."""
-    found = settle(recipe, dataset, resolve(device))
+    on = resolve(device)
+    found = settle(recipe, dataset, on)
     budget, steps = Budget(float("inf"), POLICIES["article"]), training.full_steps(dataset, recipe)
-    key = whole_key(dataset, recipe, arm, seed, device)
+    key = whole_key(dataset, found.recipe, arm, seed, str(on))
     job = training.Job(key, found.recipe, arm, seed, budget, budget.seconds, steps, steps, arithmetic=found.why)
-    return _run(job, store.find(key), dataset, store, resolve(device), watcher or Watcher())[0]
+    return _run(job, store.find(key), dataset, store, on, watcher or Watcher())[0]
 
 
 def run(dataset: str | Dataset, recipe: str | Recipe = "auto", budget: float | str | None = 1000.0, seed: int = 0,

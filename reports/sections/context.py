@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from reports import findings
-from reports import formats as f
 from reports.findings import Claim
 from reports.results import DatasetResults, Results
 from speedcore import health, statistics
@@ -71,7 +70,3 @@ def arithmetic(runs: Sequence[Run]) -> tuple[str, ...]:
     told = (run.record.provenance for run in runs)
     return tuple(together(str(p.get("arithmetic_reason") or f"trained in {p['arithmetic']}") for p in told
                           if p.get("arithmetic")))
-
-
-def caption_n(runs: Sequence[Run]) -> str:
-    return f.plural(len(runs), "run")
