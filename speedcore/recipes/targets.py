@@ -43,8 +43,9 @@ TARGETS: dict[str, tuple[Target, ...]] = {
     "mnist": (Target(99.0, "dash", 0.42), Target(99.6, "sprint", 2.8, change={"test_time": {"shifts": True}})),
     # On JPEG images, in batches of 1,000: 90.79 ± 0.26 % (n = 5), after nine epochs 90.91 % (one run). The published method comes
     # to 90.75 ± 0.05 % (n = 3); with quicker convolutions alone to 90.65 ± 0.14 % (n = 5), after nine epochs to 90.74 ± 0.07.
-    "cifar10": (Target(90.7, "airbench94-muon", 7.75, _MUON_1000), Target(90.9, "airbench94-muon", 9, _MUON_1000),
-                Target(92.0, "record")),
+    # `sprint` is for processors without half precision in hardware: 14 epochs of it are a quarter of an hour of two AVX2 cores.
+    "cifar10": (Target(87.0, "sprint", 14, {"test_time": {"shifts": True}}), Target(90.7, "airbench94-muon", 7.75, _MUON_1000),
+                Target(90.9, "airbench94-muon", 9, _MUON_1000), Target(92.0, "record")),
     # One seed each, held out: 93.56 % after 2 epochs of `sprint` without augmentation (93.4 with flips, 92.8 with crops of one
     # pixel and flips), 94.46 after 5. `record`, on 50,000 images, with mirror views: 95.17 and 95.24 after 5 epochs, half a point
     # above runs on all images, judged by the test images (94.5 and 94.8): some more are stored. The record's 30 epochs come to
