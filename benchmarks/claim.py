@@ -12,9 +12,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks import record
-from explain.studies.verdicts import ClaimRecord, kept, null_differences, rows, verdicts
-from speedcore import statistics
-from speedcore.console import run_app
+from explain.claim.verdicts import ClaimRecord, kept, null_differences, rows, verdicts
+from speedcore.cli.console import run_app
+from speedcore.stats import statistics
 
 
 def write(study: ClaimRecord) -> Path:

@@ -3,7 +3,7 @@
 python -m benchmarks.claim_calibration [--experiments 5000] [--samples 4000]
 
 An experiment is what the preregistration asks for: its planned pairs of seeds on each data set of the family, one outcome,
-`speedcore.procedure.judge` with the registered bound. Both arms of a pair share what the seed does; the rest of a value is
+`speedcore.stats.claims.judge` with the registered bound. Both arms of a pair share what the seed does; the rest of a value is
 noise, correlated over the data sets. Arms that differ by their label alone show what the procedure makes of nothing.
 Nothing is trained. Writes results/claim-calibration.json.
 
@@ -20,10 +20,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from benchmarks import record
-from explain.preregistration import preregistration
-from speedcore import procedure, statistics
-from speedcore.procedure import Tested
-from speedcore.statistics import Interval
+from explain.claim.preregistration import preregistration
+from speedcore.stats import claims as procedure
+from speedcore.stats import statistics
+from speedcore.stats.claims import Tested
+from speedcore.stats.statistics import Interval
 
 CORRELATION = 0.5  # of the noise of one arm and seed over data sets, or over outcomes
 NOISES: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from speedcore.allocator import keep_memory
+from speedcore.machine.allocator import keep_memory
 
 
 def add_options(options: argparse.ArgumentParser, rounds: int) -> None:

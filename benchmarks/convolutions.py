@@ -20,14 +20,14 @@ from torch.nn import functional as F
 
 from benchmarks import record
 from speedcore import kernels, recipes
-from speedcore.allocator import keep_memory
+from speedcore.cli.console import run_app
 from speedcore.clock import Stopwatch
-from speedcore.console import run_app
 from speedcore.data import batches as data_path
 from speedcore.data.dataset import Dataset, Provenance, Split
 from speedcore.errors import UserError
 from speedcore.kernels import amx, winograd, winograd8, winograd_fp32
-from speedcore.trainee import Trainee
+from speedcore.machine.allocator import keep_memory
+from speedcore.training.state import TrainState
 
 # (inputs, outputs, cells a side)
 LAYERS = ((64, 64, 15), (64, 256, 15), (256, 256, 7), (256, 256, 3))
@@ -94,7 +94,7 @@ def step(name: str, dataset: str, channels: int, side: int, rounds: int, precisi
                         Provenance("made for the benchmark", False))
     takes = {}
     for way in ways(precision):
-        trainee = Trainee(data, recipe.changed(convolutions=way), 0, torch.device("cpu"))
+        trainee = TrainState(data, recipe.changed(convolutions=way), 0, torch.device("cpu"))
         trainee.whiten(data.train)
         trainee.network.train()
         stream = iter(data_path.of_recipe(trainee.recipe, data.train, 0, trainee.normalise))

@@ -23,16 +23,16 @@ from benchmarks import contest, loaders, record
 from benchmarks.contest import spread
 from benchmarks.loaders import Source, Task
 from speedcore import recipes
-from speedcore.augment import Normalise
 from speedcore.clock import Stopwatch
 from speedcore.data import Dataset, load
 from speedcore.data.batches import Batches
 from speedcore.data.dataset import Provenance, Split
 from speedcore.data.precompute import PrecomputedEpochs
 from speedcore.machine.queue import synchroniser
+from speedcore.planning.settle import settled
 from speedcore.recipe import Augment
-from speedcore.settling import settled
-from speedcore.trainee import Trainee
+from speedcore.techniques.augment import Normalise
+from speedcore.training.state import TrainState
 
 ARTICLE = Augment(crop=4, flip="random", cutout=8)
 AIRBENCH = Augment(crop=2, flip="alternating")
@@ -148,7 +148,7 @@ def compare(source: Source, task: Task, rounds: int, missing: dict[str, str]) ->
 def share(dataset: Dataset, name: str, device: torch.device) -> dict:
     """Seconds of batch and normalisation beside the seconds of whole steps of recipe `name`."""
     recipe = settled(recipes.get(name, "cifar10"), dataset, device)
-    trainee, wait = Trainee(dataset, recipe, 0, device), synchroniser(device)
+    trainee, wait = TrainState(dataset, recipe, 0, device), synchroniser(device)
     trainee.whiten(dataset.train)
     trainee.network.train()
     stream = iter(Batches(dataset.train.to(device), recipe.augment, recipe.batch_size, 0, trainee.normalise))
@@ -177,7 +177,7 @@ def stored(dataset: Dataset, source: Source, rounds: int, epochs: int = 3) -> li
     recipe = settled(recipes.get("sprint", "cifar10"), dataset, source.device)
     live = Batches(source.split, ARTICLE, recipe.batch_size, 0, source.normalise)
     steps, batch = epochs * live.steps_per_epoch, recipe.batch_size
-    trainee = Trainee(dataset, recipe, 0, source.device)
+    trainee = TrainState(dataset, recipe, 0, source.device)
     trainee.whiten(dataset.train)
     trainee.network.train()
     with tempfile.TemporaryDirectory(dir=".") as folder:
@@ -211,7 +211,7 @@ def stored(dataset: Dataset, source: Source, rounds: int, epochs: int = 3) -> li
     return rows
 
 
-def trained(trainee: Trainee, stream: Iterator, steps: int) -> float:
+def trained(trainee: TrainState, stream: Iterator, steps: int) -> float:
     """Images a second of training on the next `steps` batches."""
     wait, images = synchroniser(trainee.device), 0
     next(stream)

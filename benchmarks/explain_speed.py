@@ -30,9 +30,9 @@ from explain import heatmaps
 from speedcore.clock import Stopwatch
 from speedcore.machine.queue import synchroniser
 from speedcore.networks import build
-from speedcore.recipe import DavidNet, RecordNet
+from speedcore.recipe import DavidNetConfig, RecordNetConfig
 
-NETWORKS = {"DavidNet": DavidNet(), "record": RecordNet(widths=(64, 256, 256), whiten_kernel=2)}
+NETWORKS = {"DavidNet": DavidNetConfig(), "record": RecordNetConfig(widths=(64, 256, 256), whiten_kernel=2)}
 LAYERS = ("last", "middle")
 CLASSES = 10
 OURS, HALF, FLOOR, RIVAL = "ours", "ours, bfloat16", "floor: forward, and backward to the layer", "pytorch-grad-cam"

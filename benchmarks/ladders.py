@@ -14,22 +14,23 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks import methods, record
-from speedcore import statistics
-from speedcore.console import run_app
+from speedcore.cli.console import run_app
 from speedcore.errors import UserError
 from speedcore.ladders.changes import RULE, Change
-from speedcore.ladders.climbing import Climb, kept
+from speedcore.ladders.climbing import LadderResult, kept
 from speedcore.ladders.findings import RungFinding, clocks_of, findings
 from speedcore.ladders.scale import Scale
-from speedcore.runs import Run, RunStore
+from speedcore.stats import statistics
+from speedcore.store.runs import Run, RunStore
 
 
-def runs_of(climb: Climb) -> list[Run]:
+def runs_of(climb: LadderResult) -> list[Run]:
     """All runs of a climb, rung by rung."""
     return [run for runs in climb.runs.values() for run in runs]
 
 
-def choose(climbs: Iterable[Climb], name: str, dataset: str | None, scale: Scale | None, device: str | None) -> Climb:
+def choose(climbs: Iterable[LadderResult], name: str, dataset: str | None, scale: Scale | None,
+           device: str | None) -> LadderResult:
     """The one climb of the ladder `name` that the options fit. Raises UserError where there is none, or more than one."""
     fitting = []
     for climb in climbs:
@@ -47,7 +48,7 @@ def choose(climbs: Iterable[Climb], name: str, dataset: str | None, scale: Scale
     return fitting[0][0]
 
 
-def write(climb: Climb) -> Path:
+def write(climb: LadderResult) -> Path:
     """Write the result file of a climb; another data set than the ladder's own and another device are part of its name."""
     ladder, runs = climb.ladder, runs_of(climb)
     first = runs[0].record
@@ -94,7 +95,7 @@ def _verdict(change: Change | None) -> str | None:
     return change.verdict if change else None
 
 
-def _scale_of(climb: Climb) -> str:
+def _scale_of(climb: LadderResult) -> str:
     """The scale as --scale takes it."""
     return "1" if climb.scale.whole else ",".join(f"{part}={share:g}" for part, share in vars(climb.scale).items())
 

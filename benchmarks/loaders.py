@@ -17,10 +17,10 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from speedcore.augment import Normalise
 from speedcore.data.batches import Batches
 from speedcore.data.dataset import Split
 from speedcore.recipe import Augment
+from speedcore.techniques.augment import Normalise
 
 LAYOUT = torch.channels_last
 

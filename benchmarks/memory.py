@@ -22,16 +22,16 @@ from torch import Tensor, nn
 
 from benchmarks import record
 from speedcore import recipes
-from speedcore.augment import Normalise
 from speedcore.clock import Budget
 from speedcore.data.batches import Batches
 from speedcore.data.dataset import Dataset, Provenance, Split
-from speedcore.memory import PeakMemory
+from speedcore.machine.memory import PeakMemory
+from speedcore.planning.settle import settled
 from speedcore.recipe import Recipe
-from speedcore.runs import RunStore
-from speedcore.settling import settled
-from speedcore.trainee import Trainee
-from speedcore.training import Job, hold_out, train
+from speedcore.store.runs import RunStore
+from speedcore.techniques.augment import Normalise
+from speedcore.training.loop import Job, hold_out, train
+from speedcore.training.state import TrainState
 
 # data set -> (training images, test images, channels, side)
 SIZES = {"mnist": (60_000, 10_000, 1, 28), "fashion-mnist": (60_000, 10_000, 1, 28), "cifar10": (50_000, 10_000, 3, 32)}
@@ -109,7 +109,7 @@ def made(name: str, share: float = 1) -> Dataset:
 
 def of_a_step(dataset: Dataset, recipe: Recipe, device: torch.device) -> dict[str, int]:
     """Bytes of parameters, gradients, optimiser state, and of what one forward pass keeps for its backward pass."""
-    trainee = Trainee(dataset, recipe, 0, device)
+    trainee = TrainState(dataset, recipe, 0, device)
     trainee.network.train()
     split, _ = hold_out(dataset.train, recipe.validation)
     images, labels = next(iter(Batches(split.to(device), recipe.augment, recipe.batch_size, 0, Normalise.of(dataset))))

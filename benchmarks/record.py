@@ -8,9 +8,10 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from speedcore import provenance, statistics
-from speedcore.runs import RunStore
-from speedcore.statistics import Interval
+from speedcore.machine import provenance
+from speedcore.stats import statistics
+from speedcore.stats.statistics import Interval
+from speedcore.store.runs import RunStore
 
 HERE = Path(__file__).parent
 FOLDER = HERE / "results"

@@ -3,7 +3,8 @@
 python -m benchmarks.renew
 
 Nothing is trained and nothing else in a file changes: not what was measured, not where and when. To be run when
-`speedcore.statistics` makes intervals by another rule, so that all pages speak of the same ones. Rewrites results/*.json where
+`speedcore.stats.statistics` makes intervals by another rule, so that all pages speak of the same ones. Rewrites results/*.json
+where
 anything differs, and the pages made of them.
 """
 
@@ -14,9 +15,9 @@ import json
 from collections.abc import Sequence
 
 from benchmarks import methods, record
-from explain.preregistration import preregistration
-from speedcore import statistics
+from explain.claim.preregistration import preregistration
 from speedcore.ladders.changes import RULE, of_accuracy, of_time
+from speedcore.stats import statistics
 
 
 def renewed(content: dict) -> dict:

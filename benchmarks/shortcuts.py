@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import record
 from explain.studies.shortcuts import LAYERS, ModelRecord, StudyRecord, following, kept, tracking
-from speedcore.console import run_app
+from speedcore.cli.console import run_app
 from speedcore.data.shapes import SHORTCUTS
 
 

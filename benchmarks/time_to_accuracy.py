@@ -17,16 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import record
-from speedcore import executors, provenance, recipes, statistics
+from speedcore import recipes
 from speedcore.checks import count_of, seconds_of
-from speedcore.console import device_of, run_app
+from speedcore.cli.console import device_of, run_app
 from speedcore.data import Dataset, load
 from speedcore.errors import DataError
-from speedcore.machine import processor
+from speedcore.machine import processor, provenance
+from speedcore.planning import execute
+from speedcore.planning.time_to_accuracy import made_it
 from speedcore.recipe import Recipe
 from speedcore.recipes import targets
-from speedcore.runs import RunStore
-from speedcore.target import made_it
+from speedcore.stats import statistics
+from speedcore.store.runs import RunStore
 
 CLOCK = "dawnbench"
 
@@ -67,7 +69,7 @@ def contenders(race: Race) -> dict[str, Recipe]:
 
 def train(side: str, recipe: Recipe, dataset: Dataset, seed: int, budget: float, device: str, store: RunStore) -> dict:
     """One run as plain data. Ours keeps to the budget; a peer cut short would be no peer, so it has none."""
-    r = executors.run(dataset, recipe, budget if side == "ours" else float("inf"), seed, store=store, device=device,
+    r = execute.run(dataset, recipe, budget if side == "ours" else float("inf"), seed, store=store, device=device,
                       policy=CLOCK).record
     views = r.metrics.tta_accuracy
     return {"recipe": r.recipe.name, "recipe_hash": r.recipe_hash, "accuracy %": 100 * r.accuracy,

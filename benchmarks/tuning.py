@@ -18,14 +18,15 @@ from pathlib import Path
 import torch
 
 from benchmarks import record
-from speedcore import recipes, statistics
+from speedcore import recipes
+from speedcore.cli.console import run_app
 from speedcore.clock import Budget
-from speedcore.console import run_app
 from speedcore.data import Dataset, load
 from speedcore.errors import UserError
-from speedcore.recipe import Recipe, Views, merged, validated
-from speedcore.runs import RunStore
-from speedcore.training import Job, full_steps, train
+from speedcore.recipe import Recipe, TTAConfig, merged, validated
+from speedcore.stats import statistics
+from speedcore.store.runs import RunStore
+from speedcore.training.loop import Job, full_steps, train
 
 _HELD_OUT = 5000
 # The same images for every change, seed and call.
@@ -90,7 +91,7 @@ def main() -> None:
     chosen = options.parse_args()
     base = recipes.get(chosen.recipe, chosen.dataset)
     epochs = chosen.epochs or base.epochs
-    base = base.changed(epochs=epochs, min_epochs=min(base.min_epochs, epochs), validation=0, test_time=Views())
+    base = base.changed(epochs=epochs, min_epochs=min(base.min_epochs, epochs), validation=0, test_time=TTAConfig())
     variants = {"as it is": base} | {change: changed(base, change) for change in chosen.change}
     dataset = without_test(load(chosen.dataset, chosen.data), chosen.images)
     found = {change: [] for change in variants}

@@ -12,9 +12,12 @@ from __future__ import annotations
 import importlib
 
 _HOMES = {
-    "heatmaps": "explain.methods", "candidate_layers": "explain.layers", "METHODS": "explain.methods",
-    "explain_run": "explain.explaining", "explain_runs": "explain.explaining", "Explanation": "explain.artefact",
-    "inspect": "explain.inspector", "compare": "explain.inspector", "Inspection": "explain.inspection",
+    "heatmaps": "explain.attribution.methods", "METHODS": "explain.attribution.methods",
+    "candidate_layers": "explain.attribution.layers",
+    "explain_run": "explain.attribution.explaining", "explain_runs": "explain.attribution.explaining",
+    "Explanation": "explain.artefact",
+    "inspect": "explain.inspector.inspector", "compare": "explain.inspector.inspector",
+    "Inspection": "explain.inspector.inspection",
 }
 __all__ = sorted(_HOMES)
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from speedcore.console import console, device_of, run_app
+from speedcore.cli.console import console, device_of, run_app
 
 if TYPE_CHECKING:
-    from explain.explaining import Observer
+    from explain.attribution.explaining import Observer
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -38,8 +38,8 @@ def explain(
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
 ) -> None:
     """Show where trained networks look: maps of test images, beside the images and the answers."""
-    from explain.inspector import DEFAULT_METHODS, compare, inspect
-    from explain.methods import method_of
+    from explain.attribution.methods import method_of
+    from explain.inspector.inspector import DEFAULT_METHODS, compare, inspect
 
     for name in method or ():
         method_of(name)  # before anything is loaded

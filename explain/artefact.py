@@ -22,13 +22,14 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import JsonValue, ValidationError
 
-from explain.geometry import Extent
+from explain.attribution.geometry import Extent
 from explain.metrics import Score
 from explain.models import ExplainError
 from explain.selection import Gallery
+from speedcore import limits
 from speedcore.errors import Damaged, notice
 from speedcore.recipe import Frozen
-from speedcore.store import limits, reading
+from speedcore.store import reading
 from speedcore.store.fields import Count, Line, Name, Seed, Share
 from speedcore.store.folders import MANIFEST, Folder, set_aside, staged
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import importlib
 
 _HOMES = {
-    "render": "reports.rendering", "OutputError": "reports.rendering",
-    "Inputs": "reports.results", "Missing": "reports.results", "PdfUnavailable": "reports.pdf",
-    "PdfFailed": "reports.pdf",
+    "render": "reports.renderers.rendering", "OutputError": "reports.renderers.rendering",
+    "Inputs": "reports.results", "Missing": "reports.results", "PdfUnavailable": "reports.renderers.pdf",
+    "PdfFailed": "reports.renderers.pdf",
 }
 __all__ = sorted(_HOMES)
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from speedcore.checks import count_of, seconds_of
-from speedcore.console import complain, console, device_of, live, run_app
+from speedcore.cli.console import complain, console, device_of, live, run_app
 from speedcore.errors import DivergedError, UserError
 
 # HTML and JSON were written, the PDF was asked for and could not be made.
@@ -63,8 +63,10 @@ def build(
     from reports import stages
     from reports.faults import Faults
     from reports.results import Missing
-    from speedcore import courses, planning, provenance
-    from speedcore.runs import RunStore
+    from speedcore.machine import provenance
+    from speedcore.planning import plan as planning
+    from speedcore.planning import planned_runs
+    from speedcore.store.runs import RunStore
 
     for name in names:
         planning.candidates(planning.Request(recipe=recipe, data_mode=data_mode), name)  # a bad recipe fails here, at once
@@ -83,14 +85,14 @@ def build(
         show_plan(plan, request, store, screen)
         screen.print(f"estimate for everything, nothing reused: {planning.duration(plan.estimate)}\n")
     else:
-        plan = courses.Plan(request="", courses=())  # a report of chapters alone trains nothing
+        plan = planned_runs.Plan(request="", courses=())  # a report of chapters alone trains nothing
     explaining = sum(2 * c.seeds * c.explain_seconds for c in plan.courses)
 
     def left() -> float:
         return math.inf if limit is None else limit - watch.seconds() - planning.RENDERING - explaining
 
-    with live("all runs", 2 * sum(c.seeds for c in plan.courses), screen) as watcher:
-        outcome = stages.train(plan, request, loaded, store, watcher, left, faults)
+    with live("all runs", 2 * sum(c.seeds for c in plan.courses), screen) as callback:
+        outcome = stages.train(plan, request, loaded, store, callback, left, faults)
     for line in outcome.left_out:
         screen.print(line, markup=False)
     trained = {run.record.data.name for run in outcome.runs}
@@ -104,13 +106,14 @@ def build(
         explanations = stages.explain(outcome.runs, loaded, store, request.device, faults, status.update)
 
     import reports
-    from explain.studies import shortcuts, verdicts
-    from reports import rendering
+    from explain.claim import verdicts
+    from explain.studies import shortcuts
+    from reports.renderers import rendering
 
     plan = outcome.plan or plan
     absent += [Missing(name, *_told(why)) for name, why in plan.left_out.items()]
     status = "partial" if outcome.left_out or outcome.diverged or absent or faults.missing else "complete"
-    if any(course.epochs < course.recipe.min_epochs for course in plan.courses):
+    if any(planned.epochs < planned.recipe.min_epochs for planned in plan.courses):
         status = "smoke"
     command = _command(all_, datasets, **{"recipe": recipe, "budget": budget, "within": within, "seeds": seeds,
                                           "data-mode": data_mode, "chapters": chapters,

@@ -10,12 +10,13 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from reports import results_json
 from reports.faults import ReportWarning, reason, without_culprits
 from reports.model import Prose, ReportModel, Section
+from reports.renderers import results_json
 from reports.results import Results, slug
-from reports.sections import attention, chapters, claim, mistakes, network, outcome, pictures, shortcuts, summary, training, trust
+from reports.sections import attention, chapters, claim, mistakes, network, outcome, pictures, summary, training, trust
 from reports.sections.context import Context
+from reports.sections.studies import shortcuts
 
 _ALWAYS = (("summary", "Summary", summary.section),)
 _OF_RUNS = (("results", "Results", outcome.results), ("effects", "Paired effects", outcome.effects),

@@ -1,7 +1,7 @@
 """From numbers to verdicts: the claims that the report tests, fixed before any run, one pair of arms a seed.
 
-What is claimed of heatmaps, and the outcome that decides it, are those of `explain/preregistration.toml`; the test is
-`speedcore.procedure`.
+What is claimed of heatmaps, and the outcome that decides it, are those of `explain/claim/preregistration.toml`; the test is
+`speedcore.stats.claims`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from explain.outcomes import both_right, normalised_mass
-from explain.preregistration import preregistration
-from reports import formats as f
+from explain.claim.outcomes import both_right, normalised_mass
+from explain.claim.preregistration import preregistration
+from reports.renderers import formats as f
 from reports.results import DatasetResults, Pair, Results
-from speedcore import procedure, statistics
-from speedcore.procedure import Verdict
-from speedcore.statistics import Interval
+from speedcore.stats import claims as procedure
+from speedcore.stats import statistics
+from speedcore.stats.claims import Verdict
+from speedcore.stats.statistics import Interval
 
 if TYPE_CHECKING:
     from explain.artefact import Explanation

@@ -84,7 +84,7 @@ def of(given: Inputs) -> Gate:
     """A gate that knows the folders of `given`: a data set's by its last name, the others by what they are."""
     records = [run.record.data.name for run in given.runs]
     names = [*given.datasets, *(one.name for one in given.datasets.values()), *records,
-             *(missing.dataset for missing in given.missing), *(course.dataset for course in given.plan)]
+             *(missing.dataset for missing in given.missing), *(planned.dataset for planned in given.plan)]
     places: dict[str, str] = {}
     for name in dict.fromkeys(names):
         path = name.removeprefix(FOLDER)

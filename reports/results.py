@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Literal
 
 from reports import gate
 from speedcore.errors import RunError
-from speedcore.runs import DataRecord, Run
+from speedcore.store.runs import DataRecord, Run
 
 if TYPE_CHECKING:
     from explain.artefact import Explanation
+    from explain.claim.verdicts import ClaimRecord
     from explain.studies.shortcuts import StudyRecord
-    from explain.studies.verdicts import ClaimRecord
     from speedcore.data.dataset import Dataset
-    from speedcore.ladders.climbing import Climb
-    from speedcore.planning import Course
+    from speedcore.ladders.climbing import LadderResult
+    from speedcore.planning.plan import PlannedRuns
     from speedcore.studies.records import StudyRecord as Studied
 
 ARMS = ("without", "with")
@@ -64,14 +64,14 @@ class Inputs:
     runs: tuple[Run, ...]
     explanations: tuple[Explanation, ...] = ()
     missing: tuple[Missing, ...] = ()
-    plan: tuple[Course, ...] = ()
+    plan: tuple[PlannedRuns, ...] = ()
     notes: tuple[str, ...] = ()
     budget_seconds: float | None = 1000.0
     within_seconds: float | None = None
     status: Status = "complete"
     command: str = ""
     environment: Mapping[str, object] = field(default_factory=dict)
-    ladders: tuple[Climb, ...] = ()
+    ladders: tuple[LadderResult, ...] = ()
     studies: tuple[Studied, ...] = ()
     shortcuts: tuple[StudyRecord, ...] = ()
     registered: tuple[ClaimRecord, ...] = ()
@@ -140,7 +140,7 @@ class Results:
         return tuple(run for one in self.sets for run in one.runs)
 
     @property
-    def chapters(self) -> tuple[Climb | Studied, ...]:
+    def chapters(self) -> tuple[LadderResult | Studied, ...]:
         """What has a chapter of its own, in its order."""
         return (*self.inputs.ladders, *self.inputs.studies)
 

@@ -13,9 +13,9 @@ from speedcore.errors import BudgetError, DataError, UserError
 if TYPE_CHECKING:
     from explain.artefact import Explanation
     from speedcore.data.dataset import Dataset
-    from speedcore.executors import Outcome, Watcher
-    from speedcore.planning import Plan, Request
-    from speedcore.runs import Run, RunStore
+    from speedcore.planning.execute import Callback, Outcome
+    from speedcore.planning.plan import Plan, Request
+    from speedcore.store.runs import Run, RunStore
 
 
 def load(names: Iterable[str], data: Path | None, offline: bool, faults: Faults,
@@ -50,26 +50,26 @@ def _missing(name: str, message: str) -> Missing:
 def plan(datasets: dict[str, Dataset], request: Request, store: RunStore, spent: float, faults: Faults, say: Callable,
          anew: bool) -> Plan:
     """One plan for all data sets that can be planned; those that cannot leave `datasets`."""
-    from speedcore import planning
+    from speedcore.planning import plan as planning
 
     made, wrong = without_culprits(list(datasets), lambda names: planning.make_plan(
         [datasets[name] for name in names], request, store, spent, say, anew))
     for name, error in wrong.items():
         del datasets[name]
         faults.add(name, error)
-    for name in sorted(datasets.keys() - {course.dataset for course in made.courses}):
+    for name in sorted(datasets.keys() - {planned.dataset for planned in made.courses}):
         # The plan's notes say so too; but it is the set that is missing.
         del datasets[name]
         faults.add(name, BudgetError("every batch is larger than its training split; choose a recipe with a smaller batch_size."))
     return made
 
 
-def train(plan: Plan, request: Request, datasets: Mapping[str, Dataset], store: RunStore, watcher: Watcher,
+def train(plan: Plan, request: Request, datasets: Mapping[str, Dataset], store: RunStore, callback: Callback,
           seconds_left: Callable[[], float], faults: Faults) -> Outcome:
     """The runs of a plan. Where not one run could be had, there is nothing to report: the first error is raised."""
-    from speedcore import executors
+    from speedcore.planning import execute as executors
 
-    outcome = executors.execute(plan, request, datasets, store, watcher, seconds_left)
+    outcome = executors.execute(plan, request, datasets, store, callback, seconds_left)
     if outcome.failed and not outcome.runs:
         raise next(iter(outcome.failed.values()))
     for name, error in outcome.failed.items():

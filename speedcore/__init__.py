@@ -13,9 +13,9 @@ import importlib
 
 _HOMES = {
     "Dataset": "speedcore.data", "load": "speedcore.data",
-    "Recipe": "speedcore.recipe", "Run": "speedcore.runs", "RunStore": "speedcore.runs",
+    "Recipe": "speedcore.recipe", "Run": "speedcore.store.runs", "RunStore": "speedcore.store.runs",
     "UserError": "speedcore.errors", "Budget": "speedcore.clock", "POLICIES": "speedcore.clock",
-    "train": "speedcore.training", "Job": "speedcore.training", "run": "speedcore.executors",
+    "train": "speedcore.training.loop", "Job": "speedcore.training.loop", "run": "speedcore.planning.execute",
 }
 __all__ = sorted(_HOMES)
 __version__ = "0.1.0"

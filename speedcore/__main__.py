@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from speedcore.checks import ARMS, DATA_MODES, count_of, one_of, seconds_of
-from speedcore.console import beside, console, device_of, live, run_app
+from speedcore.cli.console import beside, console, device_of, live, run_app
+from speedcore.cli.options import BudgetText, DataDir, DatasetName, DeviceName, Offline, Policy, RecipeName, RunsDir, Seed
+from speedcore.cli.studies import app as studies
+from speedcore.cli.studies import climbed
 from speedcore.errors import UserError
-from speedcore.options import BudgetText, DataDir, DatasetName, DeviceName, Offline, Policy, RecipeName, RunsDir, Seed
-from speedcore.studies.commands import app as studies
-from speedcore.studies.commands import climbed
 
 app = typer.Typer(help="Train small image classifiers inside a wall-clock budget, reproducibly.",
                   add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -28,10 +28,11 @@ def train(dataset: DatasetName = "mnist", recipe: RecipeName = "auto", budget: B
           data_mode: Annotated[str | None, typer.Option(help="device or precomputed.")] = None,
           data: DataDir = None, runs: RunsDir = None, device: DeviceName = "auto", offline: Offline = False) -> None:
     """Train one run, or find it among the finished ones, and name its folder."""
-    from speedcore import executors, planning
     from speedcore.clock import POLICIES
     from speedcore.data import load
-    from speedcore.runs import RunStore
+    from speedcore.planning import execute
+    from speedcore.planning import plan as planning
+    from speedcore.store.runs import RunStore
 
     one_of("--policy", policy, POLICIES)
     one_of("--arm", arm, ARMS)
@@ -40,8 +41,8 @@ def train(dataset: DatasetName = "mnist", recipe: RecipeName = "auto", budget: B
     planning.candidates(planning.Request(recipe), dataset)  # a bad recipe fails here, before any data is fetched
     source, out = load(dataset, data, offline), console()
     out.print(source.summary, markup=False, soft_wrap=True)
-    with live(source.name, 1, out) as watcher:
-        run = executors.run(source, recipe, seconds, seed, arm, RunStore(runs), chosen, watcher, policy, data_mode)
+    with live(source.name, 1, out) as callback:
+        run = execute.run(source, recipe, seconds, seed, arm, RunStore(runs), chosen, callback, policy, data_mode)
     r = run.record
     tta = "" if r.metrics.tta_accuracy is None else f", {100 * r.metrics.tta_accuracy:.2f} % with test-time views"
     out.print(f"test accuracy {100 * r.metrics.test_accuracy:.2f} %{tta}{beside(run)}; {r.steps} steps, {r.epochs:.3g} epochs; "
@@ -61,9 +62,9 @@ def target(accuracy: Annotated[float, typer.Option(help="Test accuracy to be rea
            budget: BudgetText = "1000", as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
            data: DataDir = None, runs: RunsDir = None, device: DeviceName = "auto", offline: Offline = False) -> None:
     """How fast can this machine get there? Seconds over several seeds, and the share of runs that made it."""
-    from speedcore import target as finding
     from speedcore.data import load
-    from speedcore.runs import RunStore
+    from speedcore.planning import time_to_accuracy as finding
+    from speedcore.store.runs import RunStore
 
     finding.check_accuracy(accuracy)
     seconds, machine = seconds_of(budget, "--budget") or float("inf"), device_of(device)
@@ -71,8 +72,8 @@ def target(accuracy: Annotated[float, typer.Option(help="Test accuracy to be rea
     source, progress, out = load(dataset, data, offline), console(), console(stderr=False)
     finding.check_accuracy(accuracy, len(source.classes))
     progress.print(why, markup=False)
-    with live(dataset, seeds, progress) as watcher:
-        answer = finding.reach(source, accuracy, chosen, seeds, seconds, RunStore(runs), machine, watcher)
+    with live(dataset, seeds, progress) as callback:
+        answer = finding.reach(source, accuracy, chosen, seeds, seconds, RunStore(runs), machine, callback)
     if as_json:
         typer.echo(finding.as_line(answer))
     else:
@@ -87,9 +88,9 @@ def plan(all_: Annotated[bool, typer.Option("--all", help="Every known data set.
          seeds: Annotated[str, typer.Option(help="auto, or a number of pairs.")] = "auto",
          data: DataDir = None, runs: RunsDir = None, device: DeviceName = "auto", offline: Offline = False) -> None:
     """Show what `python -m reports.build` would train with the same options, and for how long. Trains nothing."""
-    from speedcore import planning
     from speedcore.errors import DataError
-    from speedcore.runs import RunStore
+    from speedcore.planning import plan as planning
+    from speedcore.store.runs import RunStore
 
     request = planning.Request(recipe, seconds_of(budget, "--budget") or float("inf"), "article",
                                seconds_of(within, "--within"), count_of(seeds, "--seeds"), device_of(device))
@@ -147,12 +148,12 @@ def precompute(dataset: DatasetName = "mnist", recipe: RecipeName = "article", e
                data: DataDir = None, offline: Offline = False) -> None:
     """Write augmented epochs to disk, stream them back, and say how fast both went."""
     from speedcore import recipes
-    from speedcore.augment import Normalise
     from speedcore.clock import Stopwatch
     from speedcore.data import load
     from speedcore.data.batches import Batches
     from speedcore.data.precompute import PrecomputedEpochs
-    from speedcore.training import hold_out
+    from speedcore.techniques.augment import Normalise
+    from speedcore.training.loop import hold_out
 
     if not 0 < epochs <= 10_000:
         raise UserError(f"--epochs {epochs:g}: write a number above 0.")
@@ -173,7 +174,7 @@ def precompute(dataset: DatasetName = "mnist", recipe: RecipeName = "article", e
 def verify(run: Annotated[Path, typer.Argument(help="A run folder.")], data: DataDir = None, offline: Offline = False) -> None:
     """Check a finished run: read and compare its files, train it again step for step, compare the weights bit for bit."""
     from speedcore.data import load
-    from speedcore.verifying import verify as verified
+    from speedcore.training.verify import verify as verified
 
     typer.echo(verified(run, lambda name: load(name, data, offline)))
 
@@ -224,12 +225,13 @@ def show_plan(plan, request, store, out) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from speedcore import courses, planning
+    from speedcore.planning import plan as planning
+    from speedcore.planning import planned_runs
 
     rows = planning.describe(plan)
     table = Table(*rows[0], "finished", box=None, header_style="bold", pad_edge=False)
-    for course, row in zip(plan.courses, rows, strict=True):
-        jobs = [job for pair in courses.jobs(course, request) for job in pair]
+    for planned, row in zip(plan.courses, rows, strict=True):
+        jobs = [job for pair in planned_runs.jobs(planned, request) for job in pair]
         table.add_row(*map(escape, row.values()), f"{sum(store.path_of(job.key).exists() for job in jobs)} of {len(jobs)}")
     out.print(table)
     for note in plan.notes:

@@ -13,7 +13,7 @@ from speedcore.errors import DataError, RecipeError, RunError, UserError
 if TYPE_CHECKING:
     from speedcore.data.dataset import Dataset
     from speedcore.recipe import Recipe
-    from speedcore.runs import RunStore
+    from speedcore.store.runs import RunStore
 
 ARMS = ("with", "without")
 DATA_MODES = ("device", "precomputed")
@@ -71,7 +71,7 @@ def seed_of(value: int) -> int:
 
 def store_of(value: RunStore | Path | str | None) -> RunStore:
     """The folder of runs, which may not exist yet. Raises RunError."""
-    from speedcore.runs import RunStore
+    from speedcore.store.runs import RunStore
 
     if value is not None and not isinstance(value, RunStore | Path | str):
         raise RunError(f"store {_shown(value)} is no folder of runs; give a path or a speedcore.RunStore.")

@@ -10,10 +10,10 @@ import torch
 
 from benchmarks import convolutions, data_path, loaders, memory, startup
 from benchmarks.loaders import Source, Task
-from speedcore.augment import Normalise
 from speedcore.data.dataset import Split
 from speedcore.kernels import winograd
-from speedcore.recipe import SGD, Augment
+from speedcore.recipe import Augment, SGDConfig
+from speedcore.techniques.augment import Normalise
 from tests.speedcore import toys
 
 NORMALISE = Normalise((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
@@ -72,7 +72,7 @@ def test_who_is_not_installed_is_left_out_by_name(monkeypatch) -> None:
 
 
 def test_what_a_step_must_hold_is_counted() -> None:
-    data, recipe = toys.dataset(), toys.recipe(optimizer=SGD(lr=0.1))
+    data, recipe = toys.dataset(), toys.recipe(optimizer=SGDConfig(lr=0.1))
     parts = memory.of_a_step(data, recipe, torch.device("cpu"))
     assert parts["parameters"] >= parts["gradients"]
     assert parts["optimiser state"] == parts["gradients"] > 0  # one momentum a trainable parameter

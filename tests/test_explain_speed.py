@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from benchmarks import explain_speed as speed
-from speedcore.recipe import DavidNet, RecordNet
+from speedcore.recipe import DavidNetConfig, RecordNetConfig
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(speed, "NETWORKS", {"DavidNet": DavidNet(width=0.06), "record": RecordNet(widths=(4, 6, 8))})
+    monkeypatch.setattr(speed, "NETWORKS", {"DavidNet": DavidNetConfig(width=0.06), "record": RecordNetConfig(widths=(4, 6, 8))})
 
 
 def absent(task):

@@ -24,7 +24,8 @@ NETWORK = Rule(
 PROCESSES = Rule(
     "programs are started for package mirrors, for the C compiler, for the revision of the checkout and for what the machine is, "
     "nowhere else",
-    allowed=("speedcore/data/sources.py", "speedcore/data/mirrors.py", "speedcore/kernels/build.py", "speedcore/provenance.py",
+    allowed=("speedcore/data/sources.py", "speedcore/data/mirrors.py", "speedcore/kernels/build.py",
+             "speedcore/machine/provenance.py",
              "speedcore/machine/processor.py"),
     forbidden=frozenset({"subprocess", "os.system", "os.popen"}),
 )
@@ -36,14 +37,14 @@ CLOCKS = Rule(
         for name in ("time", "perf_counter", "monotonic", "process_time", "thread_time", "clock_gettime")}),
 )
 DATES = Rule(
-    "a date is provenance, and only speedcore.provenance asks for it",
-    allowed=("speedcore/provenance.py",),
+    "a date is provenance, and only speedcore.machine.provenance asks for it",
+    allowed=("speedcore/machine/provenance.py",),
     forbidden=frozenset({"datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today",
                          "datetime.date.today", "time.strftime", "time.localtime", "time.gmtime", "time.ctime"}),
 )
 RUN_FOLDERS = Rule(
-    "only speedcore.runs knows the files of a run folder, so nothing else can write one",
-    allowed=("speedcore/runs.py",),
+    "only speedcore.store.runs knows the files of a run folder, so nothing else can write one",
+    allowed=("speedcore/store/runs.py",),
     literals=frozenset({"run.json", "steps.csv", "epochs.csv", "weights.safetensors", "predictions.npz"}),
 )
 PICKLES = Rule(

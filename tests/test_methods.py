@@ -13,17 +13,16 @@ from speedcore.errors import UserError
 from speedcore.ladders import Ladder, Rung
 from speedcore.ladders.climbing import climb, kept
 from speedcore.ladders.scale import Scale
-from speedcore.methods import Method, RungEffect, TrialEffect, _fits
-from speedcore.methods import methods as all_methods
-from speedcore.recipe import from_toml
-from speedcore.recipes import record_ladder
-from speedcore.runs import RunStore
+from speedcore.recipes import from_toml, record_ladder
+from speedcore.store.runs import RunStore
+from speedcore.techniques import Method, RungEffect, TrialEffect, _fits
+from speedcore.techniques import methods as all_methods
 from tests.speedcore import toys
 
 CARDS = Path(__file__).parents[1] / "docs" / "methods"
 METHODS = all_methods()
 WORDS = {"title": "A method", "summary": "in a line", "what": "What.", "why": "Why.", "cost": "Cost.", "source": "someone.",
-         "code": ("speedcore/augment.py",)}
+         "code": ("speedcore/techniques/augment.py",)}
 
 
 # --- what is committed -----------------------------------------------------------------------------------------------

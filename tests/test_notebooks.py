@@ -12,9 +12,9 @@ from nbclient import NotebookClient
 
 from speedcore.clock import Budget
 from speedcore.data import make_shapes
-from speedcore.recipe import SGD, Augment, Recipe, RecordNet
-from speedcore.runs import RunStore
-from speedcore.training import Job, train
+from speedcore.recipe import Augment, Recipe, RecordNetConfig, SGDConfig
+from speedcore.store.runs import RunStore
+from speedcore.training.loop import Job, train
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
@@ -40,7 +40,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both arms of two seeds, a few steps each."""
     store = RunStore(tmp_path_factory.mktemp(MARKER))
     dataset = make_shapes(train=300, test=100)
-    recipe = Recipe(name="tiny", network=RecordNet(widths=(8, 12, 16)), optimizer=SGD(lr=0.1), batch_size=100, epochs=2,
+    recipe = Recipe(name="tiny", network=RecordNetConfig(widths=(8, 12, 16)), optimizer=SGDConfig(lr=0.1), batch_size=100,
+                epochs=2,
                     augment=Augment(crop=2, flip="random"), validation=0)
     for seed in (0, 1):
         for arm, own in (("with", recipe), ("without", recipe.without_augmentation())):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import record, shortcuts
-from speedcore import statistics
+from speedcore.stats import statistics
 from tests.reports.making import shortcut_study
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from benchmarks import record
 from benchmarks import time_to_accuracy as bench
-from speedcore import pricing, recipes
+from speedcore import recipes
+from speedcore.planning import costs
 from speedcore.recipes.targets import TARGETS, Target
-from speedcore.runs import RunRecord
+from speedcore.store.runs import RunRecord
 from tests.speedcore import toys
 
 SHAPES = "shapes:train=200,test=40"
@@ -23,7 +24,7 @@ def results(monkeypatch, tmp_path: Path) -> Path:
     """A folder for result files, a race on a small set between two toys, and planning without delay."""
     monkeypatch.setattr(record, "HERE", tmp_path)
     monkeypatch.setattr(record, "FOLDER", tmp_path / "results")
-    monkeypatch.setattr(pricing, "_PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(costs, "_PROBE_SECONDS", 0.01)
     monkeypatch.setattr(bench.processor, "level", lambda: "avx512")
     monkeypatch.setitem(recipes.BUILT_IN, "toy", {"*": toys.recipe(name="toy", epochs=1)})
     monkeypatch.setitem(recipes.BUILT_IN, "rival", {"*": toys.recipe(name="rival", epochs=2)})

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Float64
 from scipy.stats import rankdata
 from torch import Tensor
 
-from explain.geometry import Extent, upsample
+from explain.attribution.geometry import Extent, upsample
 from explain.models import ExplainError
 from speedcore.recipe import Frozen
 

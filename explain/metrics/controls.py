@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
-from explain.geometry import Extent, extents
-from explain.methods import heatmaps, method_of
+from explain.attribution.geometry import Extent, extents
+from explain.attribution.methods import heatmaps, method_of
+from explain.attribution.targets import target_table
 from explain.metrics.randomisation import randomised
 from explain.models import check_images, raw_scores, undisturbed, unwrapped, usable
-from explain.targets import target_table
 
 Explainer = Callable[[Float[Tensor, "n c height width"], Int64[Tensor, " n"]], Float[Tensor, "n h w"]]
 GAUSSIAN_SIGMA = 5.0  # pixels

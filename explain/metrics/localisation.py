@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from explain.geometry import Extent, tables
+from explain.attribution.geometry import Extent, tables
 from explain.metrics.basics import drawn, is_dead, positive, rounded
 from explain.metrics.controls import GAUSSIAN_SIGMA, another_image, bell
 from explain.models import ExplainError

@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
-from explain.methods import heatmaps
+from explain.attribution.methods import heatmaps
 from explain.metrics.basics import is_dead, rank_correlation
 from explain.models import ExplainError, answer, undisturbed, unwrapped
-from speedcore.seeding import seeded
+from speedcore.training.seeding import seeded
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from captum.metrics import sensitivity_max
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from explain.geometry import Extent
+from explain.attribution.geometry import Extent
 from explain.metrics.basics import correlation, drawn, is_dead, rank_correlation
 from explain.metrics.controls import Explainer
-from speedcore.seeding import seeded
+from speedcore.training.seeding import seeded
 
 
 def seed_consistency(first: Float[Tensor, "n h w"], second: Float[Tensor, "n h w"]) -> Float64[Tensor, " n"]:

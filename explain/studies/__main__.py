@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 
 from speedcore.checks import seconds_of
-from speedcore.console import console, device_of, live, run_app
+from speedcore.cli.console import console, device_of, live, run_app
 from speedcore.errors import UserError
-from speedcore.numbers import signed
+from speedcore.stats.numbers import signed
 
 app = typer.Typer(help="Experiments that train networks in order to question their heatmaps.", add_completion=False,
                   no_args_is_help=True, pretty_exceptions_enable=False)
@@ -48,7 +48,7 @@ def shortcuts(
     from explain.studies import shortcuts as planted
     from speedcore import recipes
     from speedcore.data.shapes import TEST, TRAIN
-    from speedcore.runs import RunStore
+    from speedcore.store.runs import RunStore
 
     chosen = recipes.get(recipe, "shapes")
     if epochs is not None:
@@ -85,11 +85,11 @@ def claim(
     """
     left = _clock(within)
 
-    from explain.preregistration import preregistration
-    from explain.studies import claim as registered
-    from explain.studies.verdicts import verdicts
+    from explain.claim import claim as registered
+    from explain.claim.preregistration import preregistration
+    from explain.claim.verdicts import verdicts
     from speedcore.data import load
-    from speedcore.runs import RunStore
+    from speedcore.store.runs import RunStore
 
     plan, names = preregistration(), _names(datasets)
     if wrong := [name for name in names if name not in plan.datasets]:
@@ -150,7 +150,7 @@ def _epochs(text: str | None, names: Sequence[str]) -> float | dict[str, float] 
 def _show_claim(found, planned: bool, count: int, out) -> None:
     from rich.table import Table
 
-    from explain.studies.verdicts import rows
+    from explain.claim.verdicts import rows
 
     made = rows(found)
     table = Table(*made[0], box=None, header_style="bold", pad_edge=False)

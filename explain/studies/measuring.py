@@ -10,21 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from explain import metrics
-from explain.explaining import explain_run
-from explain.geometry import Extent, extents
-from explain.masks import foreground
-from explain.methods import heatmaps
+from explain.attribution.explaining import explain_run
+from explain.attribution.geometry import Extent, extents
+from explain.attribution.masks import foreground
+from explain.attribution.methods import heatmaps
+from explain.claim.outcomes import both_right, normalised_mass
+from explain.claim.preregistration import NORMALISED_MASS, Outcome
 from explain.metrics import Summary
 from explain.models import ExplainError
-from explain.outcomes import both_right, normalised_mass
-from explain.preregistration import NORMALISED_MASS, Outcome
 from explain.selection import first_of_each_class
-from speedcore.augment import Normalise
 from speedcore.data.dataset import Dataset
 from speedcore.recipe import Frozen
-from speedcore.runs import Run, RunStore
 from speedcore.store.fields import Name
+from speedcore.store.runs import Run, RunStore
 from speedcore.studies import records
+from speedcore.techniques.augment import Normalise
 
 # Images of each class, at most, for what takes many passes an image: fifty, and seventeen for the maps and for a control.
 _FEW = {"occlusion_agreement": 10, "deletion": 30, "insertion": 30}

@@ -20,23 +20,26 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from explain.geometry import extents
+from explain.attribution.geometry import extents
+from explain.claim.preregistration import preregistration
 from explain.metrics import Score, control_maps, scores
 from explain.models import ExplainError
-from explain.preregistration import preregistration
 from explain.selection import first_of_each_class
-from speedcore import evaluate, executors, provenance, statistics
-from speedcore.augment import Normalise
 from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset
 from speedcore.data.shapes import SHORTCUTS, TEST, TRAIN, Spec, make_shapes, shortcut_split, swap_shortcut
-from speedcore.executors import Watcher
+from speedcore.machine import provenance
 from speedcore.machine.device import resolve
+from speedcore.planning import execute
+from speedcore.planning.execute import Callback
 from speedcore.recipe import Frozen, Recipe
-from speedcore.runs import Run, RunStore
-from speedcore.statistics import Interval
+from speedcore.stats import statistics
+from speedcore.stats.statistics import Interval
 from speedcore.store.fields import Name, Seed, Share
+from speedcore.store.runs import Run, RunStore
 from speedcore.studies import records
+from speedcore.techniques.augment import Normalise
+from speedcore.training import evaluate
 
 VERSION = 1
 CORRELATIONS = (0.0, 0.5, 0.9, 1.0)
@@ -137,7 +140,7 @@ def following(reliance: Sequence[float], masses: Sequence[float | None]) -> tupl
 
 def study(recipe: Recipe, store: RunStore, device: str = "auto", shortcuts: Sequence[str] = SHORTCUTS,
           correlations: Sequence[float] = CORRELATIONS, seeds: int = 2, arms: Sequence[str] = ARMS, train: int = TRAIN,
-          test: int = TEST, images_per_class: int = 100, watcher: Watcher | None = None,
+          test: int = TEST, images_per_class: int = 100, callback: Callback | None = None,
           seconds_left: Callable[[], float] = lambda: math.inf) -> Study:
     """Train, swap, explain what is missing, and keep the result.
 
@@ -165,12 +168,12 @@ def study(recipe: Recipe, store: RunStore, device: str = "auto", shortcuts: Sequ
             datasets[shortcut, correlation] = data
             for arm in arms:
                 chosen = recipe if arm == "with" else recipe.without_augmentation()
-                fresh = store.find(executors.whole_key(data, chosen, arm, seed, device)) is None
+                fresh = store.find(execute.whole_key(data, chosen, arm, seed, device)) is None
                 if fresh and last and seconds_left() < last:
                     missing += 1
                     continue
                 watch = Stopwatch()
-                run = executors.whole_run(data, chosen, arm, seed, store, device, watcher)
+                run = execute.whole_run(data, chosen, arm, seed, store, device, callback)
                 models[seed, shortcut, correlation, arm] = measured(run, data, store, device, images_per_class, method)
                 last = watch.seconds() if fresh else last
         record = StudyRecord(recipe=recipe, train_images=train, test_images=test, images_per_class=images_per_class,

@@ -8,16 +8,16 @@ import numpy as np
 import torch
 
 from explain.artefact import Explanation
-from explain.overlay import COLOURS, Scale, overlay
-from reports import formats as f
+from explain.inspector.overlay import COLOURS, Scale, overlay
 from reports.figures.bars import MassBar, masses
 from reports.figures.grids import colour_scale
 from reports.figures.pixels import png
 from reports.model import Cell, Column, FigureSpec, Gallery, Group, Look, LookGroup, Picture, Prose, Section, Side, Table
+from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections import claim, meanmaps, sanity
 from reports.sections.context import ARM_LABELS, Context
-from speedcore import statistics
+from speedcore.stats import statistics
 
 LAYERS = ("middle", "last")
 _MOST_MISTAKES = 4

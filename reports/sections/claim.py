@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from explain.claim.preregistration import NORMALISED_MASS, Outcome
+from explain.claim.verdicts import NONE, WITH, ClaimRecord, Verdicts, entries, null_differences, verdicts
 from explain.metrics import METRICS
-from explain.preregistration import NORMALISED_MASS, Outcome
 from explain.studies.shortcuts import LAYERS, tracking
-from explain.studies.verdicts import NONE, WITH, ClaimRecord, Verdicts, entries, null_differences, verdicts
-from reports import formats as f
 from reports import model
 from reports.figures.forest import Block, Panel, Row, forest
 from reports.model import Bullets, Cell, Code, Column, FigureSpec, Group, Prose, Section, Table, Verdict
+from reports.renderers import formats as f
 from reports.results import title_of
-from reports.sections import shortcuts
 from reports.sections.context import Context
-from speedcore import procedure, statistics
-from speedcore.procedure import Tested
+from reports.sections.studies import shortcuts
+from speedcore.stats import claims, statistics
+from speedcore.stats.claims import Tested
 
 COMMAND = "python -m explain.studies claim"
 # Of what a difference is shown beside the same difference of maps that know nothing of it.
@@ -31,8 +31,8 @@ def section(context: Context) -> Section:
         Group(f"claim-{i}", f"Study {i}: {f.listing([title_of(name) for name in study.datasets])}", _blocks(study, i, context))
         for i, study in enumerate(studies, 1))
     lead = ("The article ends with a claim: with augmentation the network looks at a more logical section of the image. What "
-            "would count as showing it was written down before it was run (`explain/preregistration.toml`): the images, the "
-            "layer, the measure, the number of pairs, and how small a difference does not matter.")
+            "would count as showing it was written down before it was run (`explain/claim/preregistration.toml`): the images, "
+            "the layer, the measure, the number of pairs, and how small a difference does not matter.")
     return Section("claim", "", "The claim, as it was preregistered", lead, blocks)
 
 
@@ -88,7 +88,7 @@ def sentence(tested: Tested, dataset: str, outcome: Outcome) -> str:
     evidence.append(f"{sum(d > 0 for d in tested.differences)} of {tested.n} pairs in favour")
     if tested.p_holm is not None:
         evidence.append(f"{f.p_value(tested.p_holm)} after Holm’s correction")
-    why = procedure.reconciled(tested.verdict, tested.interval, tested.bound, tested.opposite)
+    why = claims.reconciled(tested.verdict, tested.interval, tested.bound, tested.opposite)
     return f"{seen} ({', '.join(evidence)}): {_conclusion(tested)} {why}".rstrip()
 
 

@@ -9,9 +9,10 @@ from functools import cached_property
 from reports import findings
 from reports.findings import Claim
 from reports.results import DatasetResults, Results
-from speedcore import health, statistics
 from speedcore.machine.arithmetic import together
-from speedcore.runs import Run
+from speedcore.stats import statistics
+from speedcore.store.runs import Run
+from speedcore.training import health
 
 ARM_LABELS = {"without": "without augmentation", "with": "with augmentation"}
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports import formats as f
 from reports.figures.climbs import MEASURED, REPORTED, Point, climb
 from reports.model import Bullets, Cell, Code, Column, FigureSpec, Prose, Section, Table
+from reports.renderers import formats as f
 from reports.results import slug, title_of
-from reports.sections.studies import unbroken
-from speedcore import statistics
+from reports.sections.studies.overview import unbroken
 from speedcore.ladders.changes import RULE, Change
-from speedcore.ladders.climbing import Climb
+from speedcore.ladders.climbing import LadderResult
 from speedcore.ladders.findings import REPRODUCTION, RungFinding, clocks_of, findings, remarks
+from speedcore.stats import statistics
 
 _PEEK = " †"
 
 
-def section(climbed: Climb, number: int) -> Section:
+def section(climbed: LadderResult, number: int) -> Section:
     """The chapter; `number` tells several climbs of one ladder apart."""
     ladder, found = climbed.ladder, findings(climbed)
     name = slug(f"ladder-{ladder.name}") + (f"-{number}" if number else "")
@@ -38,7 +38,7 @@ def section(climbed: Climb, number: int) -> Section:
     return Section(name, "", f"Ladder {ladder.name}{scale}", _lead(climbed), tuple(blocks))
 
 
-def headline(climbed: Climb) -> str:
+def headline(climbed: LadderResult) -> str:
     """From the lowest rung to the highest, in a sentence for the summary."""
     found = findings(climbed)
     first, last = found[0], found[-1]
@@ -51,12 +51,12 @@ def headline(climbed: Climb) -> str:
             f"(clock “{climbed.ladder.clock}”).{said}")
 
 
-def _lead(climbed: Climb) -> str:
+def _lead(climbed: LadderResult) -> str:
     words = climbed.ladder.describe or "rung by rung"
     return f"{words[:1].upper()}{words[1:]}: what each change does, reported beside measured."
 
 
-def _of_what(climbed: Climb) -> str:
+def _of_what(climbed: LadderResult) -> str:
     data, device = _data(climbed), next(run for runs in climbed.runs.values() for run in runs).record.device
     source = f" Source: {climbed.ladder.source}." if climbed.ladder.source else ""
     files = "" if data.official else ", not the official files"
@@ -66,11 +66,11 @@ def _of_what(climbed: Climb) -> str:
             "machine takes other seconds; what can be compared are the ratios from rung to rung.")
 
 
-def _data(climbed: Climb):
+def _data(climbed: LadderResult):
     return next(run for runs in climbed.runs.values() for run in runs).record.data
 
 
-def _table(name: str, climbed: Climb, found: tuple[RungFinding, ...]) -> Table:
+def _table(name: str, climbed: LadderResult, found: tuple[RungFinding, ...]) -> Table:
     clocks, rows = clocks_of(climbed), []
     compared = any(finding.reproduced is not None for finding in found)
     signs = _signs(found)
@@ -119,7 +119,7 @@ def _reported_seconds(finding: RungFinding) -> str:
     return f.seconds(finding.rung.reported.seconds)
 
 
-def _changes(name: str, climbed: Climb, found: tuple[RungFinding, ...]) -> Table:
+def _changes(name: str, climbed: LadderResult, found: tuple[RungFinding, ...]) -> Table:
     by_name = {finding.rung.name: finding for finding in found}
     rows = []
     for finding in found:
@@ -154,7 +154,7 @@ def _signs(found: tuple[RungFinding, ...]) -> dict[str, str]:
     return {name: name if max(map(len, names)) < 3 else str(i) for i, name in enumerate(names, 1)}
 
 
-def _on(climbed: Climb, finding: RungFinding, shown: Sequence[RungFinding]) -> str:
+def _on(climbed: LadderResult, finding: RungFinding, shown: Sequence[RungFinding]) -> str:
     """The nearest rung below that is shown; "" where there is none."""
     names, rungs = {x.rung.name for x in shown}, {rung.name: rung for rung in climbed.ladder.steps}
     below = climbed.ladder.below(finding.rung)
@@ -163,7 +163,7 @@ def _on(climbed: Climb, finding: RungFinding, shown: Sequence[RungFinding]) -> s
     return below or ""
 
 
-def _figure(name: str, climbed: Climb, found: tuple[RungFinding, ...]) -> FigureSpec:
+def _figure(name: str, climbed: LadderResult, found: tuple[RungFinding, ...]) -> FigureSpec:
     signs = _signs(found)
     told = [x for x in found if x.rung.reported.seconds and x.rung.reported.mean is not None]
     reported = [Point(x.rung.name, x.rung.reported.seconds, 100 * x.rung.reported.mean, hollow=x.peeked, sign=signs[x.rung.name],
@@ -191,7 +191,7 @@ def _figure(name: str, climbed: Climb, found: tuple[RungFinding, ...]) -> Figure
                       {label: [(p.name, p.seconds, p.accuracy) for p in points] for label, points in said.items()})
 
 
-def _command(climbed: Climb) -> str:
+def _command(climbed: LadderResult) -> str:
     scale = "" if climbed.scale.whole else " --scale " + ",".join(f"{part}={share:g}" for part, share in
                                                                   vars(climbed.scale).items())
     data = _data(climbed).name

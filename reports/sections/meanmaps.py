@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from explain.artefact import Explanation
-from explain.overlay import Scale, overlay
-from reports import formats as f
+from explain.inspector.overlay import Scale, overlay
 from reports.figures.pixels import png
 from reports.model import Picture, Pictures, Strip
+from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections.context import ARM_LABELS
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from reports.model import Cell, Column, Table
 from reports.sections.context import Context
-from speedcore.description import as_run
-from speedcore.methods import methods
 from speedcore.recipe import Recipe
+from speedcore.recipe.description import as_run
+from speedcore.techniques import methods
 
 
 def table(context: Context) -> Table | None:

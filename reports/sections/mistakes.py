@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int64
 
-from reports import formats as f
 from reports.figures.grids import confusion
 from reports.figures.pairs import ClassRow, per_class
 from reports.model import Cell, Column, FigureSpec, Group, Section, Table
+from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections.context import ARM_LABELS, Context
-from speedcore.runs import Run
+from speedcore.store.runs import Run
 
 _MOST_CLASSES = 16    # a larger matrix could not be read
 _MOST_PAIRS = 8

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from reports import formats as f
 from reports.model import Cell, Column, Section, Table
+from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections.context import Context
-from speedcore.description import NETWORKS, describe
 from speedcore.networks import build, parameter_counts
 from speedcore.recipe import Recipe
-from speedcore.runs import Run
+from speedcore.recipe.description import NETWORKS, describe
+from speedcore.store.runs import Run
 
 # (channels, classes, width) of DavidNet -> (trainable, running statistics) as derived by hand from its definition.
 _DAVIDNET = {(3, 10, 1.0): (6_573_120, 4_480), (1, 10, 1.0): (6_571_968, 4_480)}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from reports import findings
-from reports import formats as f
 from reports.figures.bars import LedgerRow, ledger
 from reports.figures.pairs import PairedData, paired
 from reports.findings import Claim
 from reports.model import Bullets, Cell, Column, FigureSpec, Group, Prose, Section, Table
+from reports.renderers import formats as f
 from reports.sections.context import Context, budget_share, files_word, mean_of, plain, remarks, with_views
-from speedcore import health, statistics
 from speedcore.clock import POLICIES
+from speedcore.stats import statistics
+from speedcore.training import health
 
 
 def results(context: Context) -> Section:

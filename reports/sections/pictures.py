@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from reports import formats as f
 from reports.figures.pixels import png
 from reports.model import Facts, Group, Picture, Pictures, Prose, Section, Strip
+from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections.context import Context, files_word
-from speedcore import augment
 from speedcore.data.dataset import Dataset
 from speedcore.recipe import Augment
+from speedcore.techniques import augment
 
 _SAMPLES = 5         # images a class
 _MOST_CLASSES = 12
@@ -109,7 +109,8 @@ def _strip(one: DatasetResults, chosen: Sequence[int], spec: Augment, label: str
     generator = torch.Generator().manual_seed(_SEED + draw)
     choices = augment.draw(spec, len(chosen), dataset.size, 0, generator)
     if mirror:
-        choices = augment.Choices(choices.top, choices.left, torch.ones(len(chosen), dtype=torch.bool), choices.cut_top,
+        choices = augment.AugmentationParameters(choices.top, choices.left, torch.ones(len(chosen), dtype=torch.bool),
+                                                choices.cut_top,
                                   choices.cut_left)
     changed = augment.Augmenter(spec, dataset.size, fill)(images, choices)
     names = [one.classes[int(dataset.train.labels[i])] for i in chosen]

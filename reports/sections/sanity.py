@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from explain.artefact import Explanation, LayerRecord
-from reports import formats as f
 from reports.figures.cascades import Layer, cascades
 from reports.model import Cell, Column, FigureSpec, Table
+from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections.context import ARM_LABELS
-from speedcore import statistics
+from speedcore.stats import statistics
 
 Arms = Mapping[str, Sequence[Explanation]]
 

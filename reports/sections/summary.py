@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from reports import findings
-from reports import formats as f
 from reports.figures.lines import Line, Panel, panels
 from reports.model import Bullets, FigureSpec, Outcome, Prose, Section, Tile, Tiles, Verdict
+from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections import chapters, claim
 from reports.sections.context import ARM_LABELS, Context, arithmetic, budget_share, mean_of, plain, remarks, with_views
-from speedcore import statistics
-from speedcore.runs import Run
+from speedcore.stats import statistics
+from speedcore.store.runs import Run
 
 
 def title(context: Context) -> str:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reports import formats as f
 from reports.figures.lines import Line, Panel, RatePanel, learning_rates, panels
 from reports.model import Bullets, FigureSpec, Group, Section
+from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections.context import ARM_LABELS, Context
-from speedcore.runs import Run
-from speedcore.schedule import interpolate
+from speedcore.store.runs import Run
+from speedcore.training.schedule import interpolate
 
 _MOST_POINTS = 200
 

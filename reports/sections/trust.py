@@ -6,12 +6,12 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from reports import formats as f
 from reports.model import Bullets, Cell, Code, Column, Facts, Group, Prose, Section, Table
+from reports.renderers import formats as f
 from reports.results import DatasetResults, title_of
 from reports.sections import methods
 from reports.sections.context import ARM_LABELS, Context, arithmetic
-from speedcore import statistics
+from speedcore.stats import statistics
 
 _PLACES = ("--data", "--runs", "--out")
 _CITATION = """\
@@ -207,12 +207,12 @@ def regenerate(context: Context) -> Section:
 
 def _plan(context: Context) -> Table:
     rows = []
-    for course in context.results.inputs.plan:
-        limit = f.NONE if course.limit is None else f.seconds(course.limit)
-        rows.append((Cell(title_of(course.dataset)), Cell(course.recipe.name), Cell(str(course.seeds)),
-                     Cell(f.count(course.steps)),
+    for planned in context.results.inputs.plan:
+        limit = f.NONE if planned.limit is None else f.seconds(planned.limit)
+        rows.append((Cell(title_of(planned.dataset)), Cell(planned.recipe.name), Cell(str(planned.seeds)),
+                     Cell(f.count(planned.steps)),
                      Cell(f"{f.number(course.epochs)} of {course.recipe.epochs:g}"), Cell(limit),
-                     Cell(f.duration(course.estimate))))
+                     Cell(f.duration(planned.estimate))))
     columns = (Column("Data set"), Column("Recipe"), Column("Pairs", True), Column("Steps", True),
                Column("Epochs", True),
                Column("Limit a run", True), Column("Estimate", True))

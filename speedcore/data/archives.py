@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from speedcore.data import limits
-from speedcore.data.limits import size_of, too_much
+from speedcore import limits
 from speedcore.data.tree import LOOP, LOST, NAMELESS, OUTSIDE, REPLACED, SPECIAL, Entry, Tree, check_members, shown
 from speedcore.errors import DataError
+from speedcore.limits import size_of, too_much
 
 # The longest suffix that fits decides.
 OPENERS: dict[str, Callable] = {

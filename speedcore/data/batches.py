@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from speedcore.augment import Augmenter, Normalise, draw
 from speedcore.data.dataset import Part, Split
 from speedcore.errors import DataError
 from speedcore.recipe import Augment, Loader, Recipe
+from speedcore.techniques.augment import Augmenter, Normalise, draw
 
 # Pixels that are augmented at once, as several batches where they are small: below that, calls cost as much as the work.
 _AT_ONCE = 512 * 32 * 32

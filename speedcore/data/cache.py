@@ -12,16 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from speedcore.data.dataset import Split
-from speedcore.data.found import Decoded
+from speedcore.data.found import RawDataset
 from speedcore.errors import DataError
+from speedcore.machine.cache import ENVIRONMENT, cache_folder
 
-ENVIRONMENT = "SPEEDCORE_CACHE"
 SOURCE_FILE = "source.txt"
 
 _log = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ class Cache:
     @classmethod
     def at(cls, root: Path | None = None) -> Cache:
         """The cache in `root`, else in SPEEDCORE_CACHE, else in the user's own cache folder."""
-        return cls(Path(root or os.environ.get(ENVIRONMENT) or platformdirs.user_cache_dir("speedcore")))
+        return cls(cache_folder(root))
 
     def keep(self, name: str, files: Mapping[str, bytes], source: str) -> Path:
         """Put the obtained `files` of data set `name` into the cache; returns their folder. Raises DataError."""
@@ -59,7 +58,7 @@ class Cache:
                             f"name a folder that can be written with {ENVIRONMENT}.") from error
         return target
 
-    def read(self, key: str) -> Decoded | None:
+    def read(self, key: str) -> RawDataset | None:
         """The decoded copy named `key`; None if there is none, or if it is not what was written."""
         path = self._decoded(key)
         try:
@@ -70,7 +69,7 @@ class Cache:
             about = json.loads(about)
             train, test = (Split(tensors[f"{split}.images"], tensors[f"{split}.labels"], tensors.get(f"{split}.masks"))
                            for split in ("train", "test"))
-            decoded = Decoded(tuple(about["classes"]), train, test, about["official"], about["note"])
+            decoded = RawDataset(tuple(about["classes"]), train, test, about["official"], about["note"])
         except FileNotFoundError:
             return None
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
@@ -80,7 +79,7 @@ class Cache:
             return None
         return decoded
 
-    def write(self, key: str, decoded: Decoded) -> None:
+    def write(self, key: str, decoded: RawDataset) -> None:
         """Keep a decoded copy. A cache that cannot be written costs time at the next call, nothing else."""
         path = self._decoded(key)
         tensors = {f"{name}.{part}": tensor.contiguous()

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speedcore.data import limits
+from speedcore import limits
 from speedcore.data.archives import of_archive
 from speedcore.data.dataset import Split
-from speedcore.data.found import Decoded
-from speedcore.data.published import CIFAR_FILES, Published
+from speedcore.data.found import RawDataset
+from speedcore.data.published import CIFAR_FILES, Manifest
 from speedcore.data.unpickle import load_arrays
 from speedcore.errors import DataError
 
@@ -29,7 +29,7 @@ def archive_key(path: Path) -> str:
     return digest.hexdigest()
 
 
-def decode(path: Path, known: Published) -> Decoded:
+def decode(path: Path, known: Manifest) -> RawDataset:
     """The data set in the archive, or the folder of extracted pickles, `path`. Raises DataError if not the published."""
     names = [name for split in CIFAR_FILES.values() for name in split]
     if path.is_dir():
@@ -44,7 +44,7 @@ def decode(path: Path, known: Published) -> Decoded:
     for name in names:
         _verify(hashlib.md5(contents[name]).hexdigest(), known.pickles[name], path / name)
     splits = {split: _split(contents, files, path) for split, files in CIFAR_FILES.items()}
-    return Decoded(known.classes, splits["train"], splits["test"], official=True)
+    return RawDataset(known.classes, splits["train"], splits["test"], official=True)
 
 
 def _read(path: Path) -> bytes:

@@ -14,15 +14,16 @@ import numpy as np
 import PIL
 import torch
 
-from speedcore.data import archives, layout, limits, pictures
+from speedcore import limits
+from speedcore.data import archives, layout, pictures
 from speedcore.data.dataset import Split
-from speedcore.data.found import Decoded
+from speedcore.data.found import RawDataset
 from speedcore.data.layout import Image, Reading, natural
-from speedcore.data.limits import size_of, too_much
 from speedcore.data.pictures import NoPicture, Picture
 from speedcore.data.splits import TEST, TRAIN
 from speedcore.data.tree import Tree, of_folder, shown
 from speedcore.errors import DataError
+from speedcore.limits import size_of, too_much
 
 # Named in the key of the decoded copy: another decoder may round a JPEG differently.
 DECODER = f"class-folders-2 pillow-{PIL.__version__}"
@@ -63,7 +64,7 @@ def content_key(path: Path) -> str:
     return digest.hexdigest()
 
 
-def decode(path: Path, canonical: Sequence[str] = (), note: str = "") -> Decoded:
+def decode(path: Path, canonical: Sequence[str] = (), note: str = "") -> RawDataset:
     """The data set in the class folders, or the archive of class folders, `path`. Raises DataError.
 
     canonical: the classes that must be there, in their order, under their names or their numbers; any, in natural order,
@@ -87,7 +88,7 @@ def decode(path: Path, canonical: Sequence[str] = (), note: str = "") -> Decoded
         notes.append(f"no test images of {', '.join(untested)}")
     notes.append(reading.counts)
     colour = any(picture.pixels.ndim == 3 for picture in decoded.values())
-    return Decoded(classes, _stack(train, decoded, order, colour), _stack(test, decoded, order, colour), official=False,
+    return RawDataset(classes, _stack(train, decoded, order, colour), _stack(test, decoded, order, colour), official=False,
                    note="; ".join(filter(None, notes)))
 
 

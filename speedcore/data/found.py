@@ -9,12 +9,12 @@ from pathlib import Path
 from speedcore.data.dataset import Split
 
 
-class NotHere(Exception):
+class NotFound(Exception):
     """This place does not hold the data set; the message is the reason. The search goes on."""
 
 
 @dataclass(frozen=True)
-class Decoded:
+class RawDataset:
     """A data set's content. official: True only if it matched the published checksums; note: why not, if not."""
 
     classes: tuple[str, ...]
@@ -25,7 +25,7 @@ class Decoded:
 
 
 @dataclass(frozen=True)
-class Found:
+class DatasetFiles:
     """Files that hold a data set.
 
     source: one line for people, without the machine's folders: reports are shared.
@@ -36,5 +36,5 @@ class Found:
 
     source: str
     path: Path | None
-    decode: Callable[[], Decoded]
+    decode: Callable[[], RawDataset]
     key: Callable[[], str] | None = None

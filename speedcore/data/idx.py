@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from speedcore.data import limits
+from speedcore import limits
 from speedcore.data.dataset import Split
-from speedcore.data.found import Decoded
-from speedcore.data.published import IDX_FILES, Published
+from speedcore.data.found import RawDataset
+from speedcore.data.published import IDX_FILES, Manifest
 from speedcore.errors import DataError
 
 UNSIGNED_BYTE = 0x08
@@ -56,19 +56,19 @@ def serialise(array: UInt8[np.ndarray, "..."]) -> bytes:
     return bytes((0, 0, UNSIGNED_BYTE, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
-def differing(contents: Mapping[str, bytes], known: Published) -> list[str]:
+def differing(contents: Mapping[str, bytes], known: Manifest) -> list[str]:
     """The names of those IDX files whose content is not the published one."""
     return [name for name, md5 in known.idx.items() if hashlib.md5(contents[name]).hexdigest() != md5]
 
 
-def decode(paths: Mapping[str, Path], known: Published) -> Decoded:
+def decode(paths: Mapping[str, Path], known: Manifest) -> RawDataset:
     """The data set in the four files `paths` (published name -> where it lies). Raises DataError."""
     contents = {name: read_bytes(path) for name, path in paths.items()}
     splits = {split: _split(*((parse(contents[name], paths[name]), paths[name]) for name in names))
               for split, names in IDX_FILES.items()}
     changed = differing(contents, known)
     note = f"not the official files: {', '.join(changed)} differ{'s' if len(changed) == 1 else ''}" if changed else ""
-    return Decoded(known.classes, splits["train"], splits["test"], official=not changed, note=note)
+    return RawDataset(known.classes, splits["train"], splits["test"], official=not changed, note=note)
 
 
 def _split(images: tuple[np.ndarray, Path], labels: tuple[np.ndarray, Path]) -> Split:

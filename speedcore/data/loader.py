@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from speedcore.augment import Augmenter, Choices, Normalise, draw
 from speedcore.data.batches import choice_seed, count, fixed_permutation
 from speedcore.data.dataset import Part, Split
 from speedcore.errors import DataError
 from speedcore.recipe import Augment, Loader
+from speedcore.techniques.augment import AugmentationParameters, Augmenter, Normalise, draw
 
 _PLAIN = Loader()
 
@@ -91,7 +91,7 @@ class _Images(TorchDataset):
             # looks at the lower half of a seed alone.
             self._generator.manual_seed((1_000_003 * (self._seed + 1) + epoch) % 2**32)
 
-    def _chosen(self, index: int) -> Choices:
+    def _chosen(self, index: int) -> AugmentationParameters:
         """The choices of one image."""
         if self._bulk:
             return self._choices.take(torch.tensor([index]))

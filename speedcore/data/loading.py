@@ -14,7 +14,7 @@ from speedcore.data import folders, local, shapes, sources
 from speedcore.data.archives import ARCHIVE_SUFFIXES, is_archive
 from speedcore.data.cache import Cache
 from speedcore.data.dataset import Dataset, Provenance
-from speedcore.data.found import Decoded, Found, NotHere
+from speedcore.data.found import DatasetFiles, NotFound, RawDataset
 from speedcore.data.published import PUBLISHED
 from speedcore.data.tree import shown
 from speedcore.errors import DataError
@@ -122,17 +122,17 @@ def own_name(name: str) -> str:
     return FOLDER + shown(Path(os.path.abspath(name.removeprefix(FOLDER))).name or "root")
 
 
-def _find(name: str, data: Path | str | None, store: Cache) -> Found | None:
+def _find(name: str, data: Path | str | None, store: Cache) -> DatasetFiles | None:
     """The set on this machine, None if it is not there. Raises DataError for files that are there but unusable."""
     if name.startswith(FOLDER):
         return _folder(name.removeprefix(FOLDER), data or os.environ.get(ENVIRONMENT))
     if name.partition(":")[0] == "shapes":
         spec = shapes.Spec.parse(name)
-        return Found(shapes.SOURCE, None, partial(shapes.render, spec), partial(shapes.content_key, spec))
+        return DatasetFiles(shapes.SOURCE, None, partial(shapes.render, spec), partial(shapes.content_key, spec))
     for place in _places(data, store):
         try:
             return local.find(place, name)
-        except NotHere:
+        except NotFound:
             continue
     return None
 
@@ -165,7 +165,7 @@ def _exists(path: Path, option: str) -> bool:
     return True
 
 
-def _folder(text: str, data: Path | str | None) -> Found:
+def _folder(text: str, data: Path | str | None) -> DatasetFiles:
     path = _path(text, "folder:")
     places = [path]
     if data and not path.parts[1:]:  # a bare name, as records have it
@@ -179,15 +179,15 @@ def _folder(text: str, data: Path | str | None) -> Found:
         raise DataError(f"folder:{text} is neither a folder nor an archive ({', '.join(ARCHIVE_SUFFIXES)}). Name the folder that "
                         "holds the class folders.")
     source = f"class folders in {own_name(f'{FOLDER}{path}').removeprefix(FOLDER)}"
-    return Found(source, path, partial(folders.decode, path), partial(folders.content_key, path))
+    return DatasetFiles(source, path, partial(folders.decode, path), partial(folders.content_key, path))
 
 
-def _obtain(name: str, data: Path | str | None, store: Cache, offline: bool) -> Found:
+def _obtain(name: str, data: Path | str | None, store: Cache, offline: bool) -> DatasetFiles:
     reasons = []
     for source in sources.SOURCES[name]:
         try:
             files = sources.obtain(name, source, offline)
-        except NotHere as reason:
+        except NotFound as reason:
             reasons.append(f"{source.title}: {reason}")
             continue
         return local.find(store.keep(name, files, source.title).parent, name)
@@ -202,7 +202,7 @@ def _local_reasons(name: str, data: Path | str | None, store: Cache) -> Iterator
     for place in _places(data, store):
         try:
             local.find(place, name)
-        except NotHere as reason:
+        except NotFound as reason:
             yield f"{'the user cache: ' if place == store.root else ''}{reason}"
 
 
@@ -215,7 +215,7 @@ def _advice(name: str, offline: bool) -> str:
             "without this data set.")
 
 
-def _decoded(found: Found, store: Cache) -> Decoded:
+def _decoded(found: DatasetFiles, store: Cache) -> RawDataset:
     if found.key is None:
         return found.decode()
     key = found.key()

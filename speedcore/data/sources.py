@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speedcore.data import idx, mirrors
-from speedcore.data.found import NotHere
+from speedcore.data.found import NotFound
 from speedcore.data.published import PUBLISHED
 
 CONNECT_SECONDS = 5      # for a host to answer at all
@@ -47,7 +47,7 @@ def obtain(name: str, source: Source, offline: bool) -> dict[str, bytes]:
     changed = idx.differing(files, known) if known.idx else [
         file for file, content in files.items() if hashlib.md5(content).hexdigest() != known.archive_md5]
     if changed:
-        raise NotHere(f"it gave other bytes than the official ones ({', '.join(changed)})")
+        raise NotFound(f"it gave other bytes than the official ones ({', '.join(changed)})")
     return files
 
 
@@ -55,7 +55,7 @@ def obtain(name: str, source: Source, offline: bool) -> dict[str, bytes]:
 
 def _torchvision(name: str, offline: bool) -> dict[str, bytes]:
     if offline:
-        raise NotHere("not tried offline")
+        raise NotFound("not tried offline")
     from torchvision import datasets
 
     if name == "cifar10":
@@ -86,7 +86,7 @@ def _first_of(urls: Sequence[str], file: str, md5: str, mirrors: list[str] | Non
             reasons.append(f"{host}: {getattr(error, 'reason', None) or error}")
             if mirrors and url.removesuffix(file) in mirrors:
                 mirrors.remove(url.removesuffix(file))
-    raise NotHere("; ".join(reasons) or "no mirror answers")
+    raise NotFound("; ".join(reasons) or "no mirror answers")
 
 
 def _check_answers(url: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from speedcore.data import limits
+from speedcore import limits
 from speedcore.errors import DataError
 
 # Why a file that is there cannot be read.

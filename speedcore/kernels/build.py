@@ -24,8 +24,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from speedcore.data.cache import Cache
 from speedcore.machine import processor
+from speedcore.machine.cache import cache_folder
 
 _FLAGS = ("-O3", "-fopenmp", "-shared", "-fPIC")
 # All that the processor has, as far as SPEEDCORE_ISA allows.
@@ -99,7 +99,7 @@ def _library(source: Path, command: list[str], flags: tuple[str, ...]) -> Path:
     headers = [file.read_bytes() for file in sorted(source.parent.glob("*.h"))]
     made_of = b"\0".join([source.read_bytes(), *headers,
                           *(text.encode(errors="surrogateescape") for text in (*command, version, *all_flags, _instructions()))])
-    file = Cache.at().root / "compiled" / f"{source.stem}-{hashlib.sha256(made_of).hexdigest()[:16]}.so"
+    file = cache_folder() / "compiled" / f"{source.stem}-{hashlib.sha256(made_of).hexdigest()[:16]}.so"
     if not _whole(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent) as folder:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from speedcore.errors import RecipeError
-from speedcore.ladders.model import Ladder, Reported, Rung
-from speedcore.recipe import names_a_file
+from speedcore.recipe.ladder import Ladder, Reported, Rung
+from speedcore.recipe.toml import names_a_file
 
 
 def built_in() -> dict[str, Ladder]:

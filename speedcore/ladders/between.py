@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from speedcore.ladders.model import Rung
 from speedcore.recipe import Recipe, merged
+from speedcore.recipe.ladder import Rung
 
 _NOT_TRAINED_WITH = ("name", "describe")
 # Decides what a plan may cut, not how a run trains: no rung of its own.

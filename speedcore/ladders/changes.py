@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from speedcore import statistics
-from speedcore.statistics import Interval
+from speedcore.stats import statistics
+from speedcore.stats.statistics import Interval
 
 Verdict = Literal["helps", "hurts", "cannot tell"]
 RULE = ("helps: the 95 % interval of the paired change lies wholly on the better side of no change; hurts: wholly on the "

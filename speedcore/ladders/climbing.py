@@ -10,15 +10,15 @@ from typing import Literal
 
 from speedcore.data.dataset import Dataset
 from speedcore.errors import RecipeError
-from speedcore.executors import Watcher
-from speedcore.ladders.model import Ladder, Rung
 from speedcore.ladders.scale import Scale, ScaleTable
 from speedcore.machine.device import resolve
+from speedcore.planning.execute import Callback
+from speedcore.planning.rounds import Training, in_rounds, too_short
 from speedcore.recipe import Frozen, Recipe
-from speedcore.rounds import Training, in_rounds, too_short
-from speedcore.runs import Run, RunStore
+from speedcore.recipe.ladder import Ladder, Rung
 from speedcore.store import records
 from speedcore.store.fields import Name
+from speedcore.store.runs import Run, RunStore
 
 WHOLE = Scale()
 FILE = "climb.json"
@@ -35,7 +35,7 @@ class ClimbRecord(Frozen):
 
 
 @dataclass(frozen=True)
-class Climb:
+class LadderResult:
     """A climbed ladder: rung by rung its runs, seeds 0, 1, ...; left_out: what had to wait, in sentences."""
 
     ladder: Ladder
@@ -50,7 +50,7 @@ class Climb:
 
 
 def climb(ladder: Ladder, dataset: Dataset, store: RunStore, device: str, scale: Scale = WHOLE, names: str | None = None,
-          seeds: int | None = None, within: float | None = None, watcher: Watcher | None = None) -> Climb:
+          seeds: int | None = None, within: float | None = None, callback: Callback | None = None) -> LadderResult:
     """Train what is missing of `ladder` on `dataset` (as loaded, whole) and keep the result.
 
     names: comma-separated rungs, all where None. seeds: runs a rung; where None, as many as fit into `within` seconds,
@@ -60,15 +60,15 @@ def climb(ladder: Ladder, dataset: Dataset, store: RunStore, device: str, scale:
     rungs = ladder.chosen(names)
     small = scale.dataset(dataset)
     recipes = scaled_recipes(ladder, scale, small)
-    climbed = Climb(ladder, scale, {})
+    climbed = LadderResult(ladder, scale, {})
 
     def keep(found: dict[str, list], left_out: tuple[str, ...]) -> None:
         nonlocal climbed
         runs = {rung.name: tuple(of_rung) for rung, of_rung in zip(rungs, found.values(), strict=True)}
-        climbed = Climb(ladder, scale, runs, left_out)
+        climbed = LadderResult(ladder, scale, runs, left_out)
         _keep(climbed, small, device, store)  # after each round: what was climbed before Ctrl-C is on record
 
-    in_rounds({f"rung '{rung.name}'": Training(small, recipes[rung.name], store, device, watcher) for rung in rungs},
+    in_rounds({f"rung '{rung.name}'": Training(small, recipes[rung.name], store, device, callback) for rung in rungs},
               seeds, within, keep)
     return climbed
 
@@ -88,7 +88,7 @@ def scaled_recipes(ladder: Ladder, scale: Scale, small: Dataset) -> dict[str, Re
     return found
 
 
-def _keep(climbed: Climb, dataset: Dataset, device: str, store: RunStore) -> None:
+def _keep(climbed: LadderResult, dataset: Dataset, device: str, store: RunStore) -> None:
     ladder = climbed.ladder
     content = json.dumps([ladder.model_dump(mode="json"), vars(climbed.scale), dataset.fingerprint, resolve(device).type])
     name = f"{ladder.name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
@@ -103,11 +103,11 @@ def _keep(climbed: Climb, dataset: Dataset, device: str, store: RunStore) -> Non
     records.write(path / FILE, record)
 
 
-def kept(store: RunStore, name: str | None = None) -> Iterator[Climb]:
+def kept(store: RunStore, name: str | None = None) -> Iterator[LadderResult]:
     """The climbs beside the runs, of the ladder `name` or of all; runs that are gone are left out, as are climbs
     whose record is damaged, which are named."""
     for path in sorted((store.root / "ladders").glob(f"*/{FILE}")):
         record = records.look(path, ClimbRecord)
         if record is not None and name in (None, record.ladder.name):
             runs = {rung: tuple(run for key in keys if (run := store.look(key))) for rung, keys in record.runs.items()}
-            yield Climb(record.ladder, Scale(**record.scale), runs, record.left_out)
+            yield LadderResult(record.ladder, Scale(**record.scale), runs, record.left_out)

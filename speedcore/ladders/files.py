@@ -8,8 +8,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from speedcore.errors import DataError, RecipeError
-from speedcore.ladders.model import Ladder, RungError
-from speedcore.recipe import Recipe, toml_content
+from speedcore.recipe import Recipe
+from speedcore.recipe.ladder import Ladder, RungError
+from speedcore.recipe.toml import toml_content
 
 _OF_THE_FILE = {*Ladder.model_fields, "base", "rung"} - {"rungs"}
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from speedcore import health, statistics
 from speedcore.clock import POLICIES, SOURCE_POLICIES, ClockPolicy
 from speedcore.ladders.changes import Change, of_accuracy, of_time
-from speedcore.ladders.climbing import Climb
-from speedcore.ladders.model import Reported, Rung
-from speedcore.numbers import signed
-from speedcore.runs import Run
-from speedcore.statistics import Interval
+from speedcore.ladders.climbing import LadderResult
+from speedcore.recipe.ladder import Reported, Rung
+from speedcore.stats import statistics
+from speedcore.stats.numbers import signed
+from speedcore.stats.statistics import Interval
+from speedcore.store.runs import Run
+from speedcore.training import health
 
 REPRODUCTION = ("reproduced: the mean lies within two of the source's standard deviations of the source's mean (where it states "
                 "none, within two of those within our rungs), or reaches what the source claims to reach where that is no figure")
@@ -55,14 +56,14 @@ class RungFinding:
         return statistics.mean_interval(self.accuracies, (0.0, 1.0))
 
 
-def clocks_of(climb: Climb) -> dict[str, ClockPolicy]:
+def clocks_of(climb: LadderResult) -> dict[str, ClockPolicy]:
     """The rules that a table of this ladder shows, the ladder's own first."""
     known = POLICIES | SOURCE_POLICIES
     own = climb.ladder.clock
     return {own: known[own]} | {name: policy for name, policy in POLICIES.items() if name != own}
 
 
-def findings(climb: Climb) -> tuple[RungFinding, ...]:
+def findings(climb: LadderResult) -> tuple[RungFinding, ...]:
     """One finding a rung that has runs, from the base up."""
     clocks, found, by_name = clocks_of(climb), [], {}
     for rung in climb.rungs:
@@ -87,7 +88,7 @@ def findings(climb: Climb) -> tuple[RungFinding, ...]:
     return tuple(found)
 
 
-def remarks(climb: Climb) -> tuple[str, ...]:
+def remarks(climb: LadderResult) -> tuple[str, ...]:
     """Runs that did no better than a constant answer, or that lie apart from the others of their rung, as sentences."""
     return tuple(f"Rung {rung.name}: {said}." for rung in climb.rungs
                  for said in health.remarks(climb.runs[rung.name], [run.record.accuracy for run in climb.runs[rung.name]]))
@@ -98,7 +99,7 @@ def _pairs(below: Sequence[Run], runs: Sequence[Run]) -> list[tuple[Run, Run]]:
     return [(by_seed[run.record.seed], run) for run in runs if run.record.seed in by_seed]
 
 
-def _reproduced(reported: Reported, accuracies: Sequence[float], climb: Climb) -> tuple[bool | None, str]:
+def _reproduced(reported: Reported, accuracies: Sequence[float], climb: LadderResult) -> tuple[bool | None, str]:
     data = next(run for runs in climb.runs.values() for run in runs).record.data
     if not climb.scale.whole:
         return None, "not compared: the source's scale is another"

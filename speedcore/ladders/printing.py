@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from speedcore import statistics
 from speedcore.ladders.changes import RULE, Change
-from speedcore.ladders.climbing import Climb
+from speedcore.ladders.climbing import LadderResult
 from speedcore.ladders.findings import REPRODUCTION, RungFinding, clocks_of, findings, remarks
-from speedcore.ladders.model import Ladder, Reported
-from speedcore.numbers import signed
+from speedcore.recipe.ladder import Ladder, Reported
+from speedcore.stats import statistics
+from speedcore.stats.numbers import signed
 
 
 def reported_accuracy(reported: Reported) -> str:
@@ -56,7 +56,7 @@ def seconds(value: float | None, sd: float | None = None) -> str:
     return f"{value:.{digits}f}" + ("" if sd is None else f" ± {sd:.3g}")
 
 
-def caption(climb: Climb) -> str:
+def caption(climb: LadderResult) -> str:
     """What the table is of: ladder, data, scale, device."""
     record = next(run for runs in climb.runs.values() for run in runs).record
     official = "" if record.data.official else " (not the official files)"
@@ -64,7 +64,7 @@ def caption(climb: Climb) -> str:
             f"training images, {record.device}. Seconds of the clock “{climb.ladder.clock}” unless said otherwise.")
 
 
-def show(climb: Climb, out) -> None:
+def show(climb: LadderResult, out) -> None:
     """Print the table, the rules, one sentence a rung, and what was left out."""
     from rich.table import Table
 

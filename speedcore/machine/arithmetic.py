@@ -18,8 +18,8 @@ from pathlib import Path
 
 import torch
 
-from speedcore.data.cache import Cache
 from speedcore.machine import processor
+from speedcore.machine.cache import cache_folder
 
 # Whatever takes this many times the quickest one's lap is out after that lap.
 FAR_BEHIND = 3.0
@@ -148,7 +148,7 @@ def signature(device: torch.device) -> str:
 
 
 def _home(device: torch.device) -> Path:
-    return Cache.at().root / "arithmetic" / _digest(signature(device))
+    return cache_folder() / "arithmetic" / _digest(signature(device))
 
 
 def _digest(text: str) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+
 from torch import nn
 
-from speedcore.networks.davidnet import DavidNet
-from speedcore.networks.digitnet import DigitNet
-from speedcore.networks.pagenet import PageNet
-from speedcore.networks.preactnet import PreactNet
-from speedcore.networks.recordnet import RecordNet
 from speedcore.recipe import Network
 
-_BUILDERS = {"davidnet": DavidNet, "recordnet": RecordNet, "digitnet": DigitNet, "pagenet": PageNet, "preactnet": PreactNet}
+# kind -> where its module class is; loaded when one is built. Those of published systems are in `speedcore.replicas`.
+NETWORKS = {
+    "recordnet": "speedcore.networks.recordnet:RecordNet",
+    "davidnet": "speedcore.replicas.davidnet:DavidNet",
+    "digitnet": "speedcore.replicas.digitnet:DigitNet",
+    "pagenet": "speedcore.replicas.pagenet:PageNet",
+    "preactnet": "speedcore.replicas.preactnet:PreactNet",
+}
 
 
 def build(spec: Network, channels: int, size: tuple[int, int], classes: int) -> nn.Module:
@@ -21,8 +25,8 @@ def build(spec: Network, channels: int, size: tuple[int, int], classes: int) -> 
     `explain_layers` the layers worth explaining: {"middle": ..., "last": ...} as module paths.
     Draws from torch's global generator: seed it before, or use `speedcore.training`, which does.
     """
-    fields = spec.model_dump(exclude={"kind"})
-    return _BUILDERS[spec.kind](channels, size, classes, **fields)
+    module, _, name = NETWORKS[spec.kind].partition(":")
+    return getattr(importlib.import_module(module), name)(channels, size, classes, **spec.model_dump(exclude={"kind"}))
 
 
 def parameter_counts(network: nn.Module) -> dict[str, int]:
@@ -34,4 +38,4 @@ def parameter_counts(network: nn.Module) -> dict[str, int]:
     }
 
 
-__all__ = ["DavidNet", "DigitNet", "PageNet", "PreactNet", "RecordNet", "build", "parameter_counts"]
+__all__ = ["NETWORKS", "build", "parameter_counts"]

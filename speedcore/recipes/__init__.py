@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from speedcore.errors import RecipeError
-from speedcore.recipe import Recipe, from_toml, names_a_file
+from speedcore.recipe import Recipe, merged, validated
+from speedcore.recipe.toml import names_a_file, toml_content
 from speedcore.recipes import airbench, article, mnist_fast, page_architecture, page_baseline, page_tricks, record
 
 
@@ -48,3 +49,20 @@ def get(name: str, dataset: str, beside: Path = Path(), above: tuple[Path, ...] 
         raise RecipeError(f"recipe file {above[-1]}: its base '{name}' leads back to itself.")
     return from_toml(path, dataset, above)
 
+
+def from_toml(path: Path, dataset: str, above: tuple[Path, ...] = ()) -> Recipe:
+    """Read a recipe file. `base = "NAME"` takes another recipe's fields first: those for `dataset`, unless the file names
+    another data set. A base that is a file lies beside this one.
+
+    above: the files whose base this one is. Raises RecipeError.
+    """
+    path = Path(path)
+    content = toml_content(path, "recipe file")
+    content.setdefault("name", path.stem)
+    base, dataset = content.pop("base", None), content.pop("dataset", dataset)
+    if not (isinstance(base, str | None) and isinstance(dataset, str)):
+        raise RecipeError(f"recipe file {path}: base and dataset must be names in quotes.")
+    if base is not None:
+        above = (*above, Path(os.path.realpath(path)))
+        content = merged(get(base, dataset, path.parent, above).model_dump(), content)
+    return validated(content, f"recipe file {path}")

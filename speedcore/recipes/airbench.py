@@ -18,18 +18,28 @@ held-out images (9.5 %), airbench94-muon at 98.65 %. As base recipes both are th
 
 from __future__ import annotations
 
-from speedcore.recipe import SGD, Augment, Lookahead, Muon, Recipe, RecordNet, Schedule, Views, WhitenBias
-from speedcore.schedule import interpolate
+from speedcore.recipe import (
+    Augment,
+    LookaheadConfig,
+    MuonConfig,
+    Recipe,
+    RecordNetConfig,
+    Schedule,
+    SGDConfig,
+    TTAConfig,
+    WhitenBias,
+)
+from speedcore.training.schedule import interpolate
 
 _WIDTHS = (64, 256, 256)
-_NETWORK = RecordNet(widths=_WIDTHS, whiten_kernel=2, norm_momentum=0.4, norm_eps=1e-12)
+_NETWORK = RecordNetConfig(widths=_WIDTHS, whiten_kernel=2, norm_momentum=0.4, norm_eps=1e-12)
 # A linear layer's default is uniform within ±1/√inputs, whose standard deviation is 1/√(3·inputs).
 _DEFAULT_HEAD = _NETWORK.model_copy(update={"logit_scale": 1 / 9, "head_std": (3 * _WIDTHS[-1]) ** -0.5})
 _UNIT_HEAD = _NETWORK.model_copy(update={"logit_scale": 1 / _WIDTHS[-1], "head_std": 1.0})
 _WHITEN_EPOCHS = 3
 
 
-def _sgd(batch_size: int, epochs: float, schedule: Schedule) -> SGD:
+def _sgd(batch_size: int, epochs: float, schedule: Schedule) -> SGDConfig:
     """airbench94's rate (11.5) and decay (0.0153), published for 1024 images and for steps as if without momentum.
 
     Under a constant gradient, Nesterov momentum m makes a step 1 + 1/(1 − m) times as long: both are divided by that.
@@ -41,14 +51,14 @@ def _sgd(batch_size: int, epochs: float, schedule: Schedule) -> SGD:
     stop = _WHITEN_EPOCHS / epochs
     before = tuple(knot for knot in schedule.knots if knot[0] < stop)
     own = Schedule(knots=(*before, (stop, interpolate(schedule.knots, stop)), (stop, 0.0), (1.0, 0.0)))
-    return SGD(lr=lr, momentum=momentum, weight_decay=decay / lr, nesterov=True, lr_in_buffer=False, bias_lr=64.0,
+    return SGDConfig(lr=lr, momentum=momentum, weight_decay=decay / lr, nesterov=True, lr_in_buffer=False, bias_lr=64.0,
                whiten_bias=WhitenBias(lr=lr, schedule=own))
 
 
-def _muon(batch_size: int, epochs: float) -> Muon:
+def _muon(batch_size: int, epochs: float) -> MuonConfig:
     """airbench94_muon's rates: 0.24 for filters, 0.67 and 0.053 an image for head and biases, decay 2e-6 an image."""
     own = Schedule(knots=((0.0, 1.0), (_WHITEN_EPOCHS / epochs, 0.0), (1.0, 0.0)))
-    return Muon(lr=0.24, momentum=0.6, newton_schulz_steps=3, head_lr=0.67 * batch_size, bias_lr=0.053 * batch_size,
+    return MuonConfig(lr=0.24, momentum=0.6, newton_schulz_steps=3, head_lr=0.67 * batch_size, bias_lr=0.053 * batch_size,
                 sgd_momentum=0.85, decay=2e-6 * batch_size,
                 whiten_bias=WhitenBias(lr=0.053 * batch_size, schedule=own))
 
@@ -57,7 +67,7 @@ def _recipe(name: str, describe: str, batch_size: int, mirror: bool = True, **fi
     """What both methods share. Shifted views count half, the image and its mirror the other half."""
     return Recipe(name=name, describe=describe, augment=Augment(crop=2, flip="alternating" if mirror else "none"),
                   batch_size=batch_size, min_epochs=3, label_smoothing=0.2,
-                  test_time=Views(mirror=mirror, shifts=True, shift_share=0.5), precision="auto", channels_last=True,
+                  test_time=TTAConfig(mirror=mirror, shifts=True, shift_share=0.5), precision="auto", channels_last=True,
                   validation=0, **fields)
 
 
@@ -65,7 +75,7 @@ def _airbench94(batch_size: int, mirror: bool = True) -> Recipe:
     epochs, schedule = 9.9, Schedule(knots=((0.0, 0.2), (0.23, 1.0), (1.0, 0.07)))
     return _recipe("airbench94", "airbench94 as published: Nesterov SGD with lookahead, 6 views", batch_size, mirror,
                    network=_DEFAULT_HEAD, optimizer=_sgd(batch_size, epochs, schedule), schedule=schedule, epochs=epochs,
-                   lookahead=Lookahead(decay=0.95, every=5, power=3.0))
+                   lookahead=LookaheadConfig(decay=0.95, every=5, power=3.0))
 
 
 def airbench94_muon(batch_size: int, mirror: bool = True, epochs: float = 8) -> Recipe:

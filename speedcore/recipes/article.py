@@ -7,13 +7,13 @@ padding, cutout of 8 pixels.
 
 from __future__ import annotations
 
-from speedcore.recipe import SGD, Augment, DavidNet, Recipe, Schedule
+from speedcore.recipe import Augment, DavidNetConfig, Recipe, Schedule, SGDConfig
 
 _PICTURES = Recipe(
     name="article",
     describe="DavidNet, 25 epochs, one-cycle, precomputable crop, flip and cutout",
-    network=DavidNet(),
-    optimizer=SGD(lr=0.4, momentum=0.9, weight_decay=5e-4),
+    network=DavidNetConfig(),
+    optimizer=SGDConfig(lr=0.4, momentum=0.9, weight_decay=5e-4),
     schedule=Schedule(knots=((0.0, 0.0), (0.2, 1.0), (1.0, 0.0))),
     augment=Augment(crop=4, flip="random", cutout=8),
     batch_size=512,

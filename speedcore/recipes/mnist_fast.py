@@ -23,8 +23,8 @@ Steps 0 to 2 load image by image through torch's DataLoader here as there; their
 
 from __future__ import annotations
 
-from speedcore.ladders.model import Ladder, Reported, Rung
-from speedcore.recipe import Adadelta, DigitNet, Peek, Recipe, Schedule
+from speedcore.recipe import AdadeltaConfig, DigitNetConfig, Peek, Recipe, Schedule
+from speedcore.recipe.ladder import Ladder, Reported, Rung
 
 # × 0.7 after each of 14 epochs.
 _STEPPED = Schedule(knots=(*((epoch / 14, 0.7**epoch) for epoch in range(14)), (1.0, 0.7**13)), shape="steps")
@@ -33,8 +33,8 @@ _ONE_CYCLE = Schedule(knots=((0.0, 1 / 25), (0.3, 1.0), (1.0, 1e-4 / 25)), shape
 
 _BASE = Recipe(
     name="mnist-fast-0",
-    network=DigitNet(first_pool=False, second_relu=False, dropout=(0.25, 0.5)),
-    optimizer=Adadelta(lr=1.0),
+    network=DigitNetConfig(first_pool=False, second_relu=False, dropout=(0.25, 0.5)),
+    optimizer=AdadeltaConfig(lr=1.0),
     schedule=_STEPPED,
     batch_size=64,
     epochs=14,

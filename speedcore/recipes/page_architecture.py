@@ -21,8 +21,8 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from speedcore.ladders.model import Ladder, Reported, Rung
-from speedcore.recipe import SGD, Augment, Loader, PageNet, Peek, PreactNet, Recipe, Schedule
+from speedcore.recipe import Augment, Loader, PageNetConfig, Peek, PreactNetConfig, Recipe, Schedule, SGDConfig
+from speedcore.recipe.ladder import Ladder, Reported, Rung
 
 
 def _knots(warm: float, epochs: float) -> dict:
@@ -32,8 +32,8 @@ def _knots(warm: float, epochs: float) -> dict:
 
 _BASE = Recipe(
     name="page-architecture-backbone",
-    network=PreactNet(branches=False, norm_scales="uniform"),
-    optimizer=SGD(lr=0.4, momentum=0.9, weight_decay=5e-4),
+    network=PreactNetConfig(branches=False, norm_scales="uniform"),
+    optimizer=SGDConfig(lr=0.4, momentum=0.9, weight_decay=5e-4),
     schedule=Schedule(**_knots(4, 20)),
     augment=Augment(crop=4, flip="random", cutout=8),
     batch_size=512,
@@ -47,7 +47,8 @@ _BASE = Recipe(
     peek=Peek(),
 )
 
-_SHORT = PageNet(widths=(64, 128, 256, 256), kernel=1, downsample="stride", residual=(), norm_scales="uniform", head="concat",
+_SHORT = PageNetConfig(widths=(64, 128, 256, 256), kernel=1, downsample="stride", residual=(), norm_scales="uniform",
+                       head="concat",
                  head_bias=True, logit_scale=1.0)
 
 LADDER = Ladder(
@@ -87,14 +88,14 @@ LADDER = Ladder(
 )
 
 
-def _networks() -> dict[str, PageNet]:
+def _networks() -> dict[str, PageNetConfig]:
     """The backbone, then seven with extra blocks and seven with residual branches, by the stages that have them."""
     sets = [stages for count in (1, 2, 3) for stages in combinations((1, 2, 3), count)]
-    found = {"backbone": PageNet(residual=())}
+    found = {"backbone": PageNetConfig(residual=())}
     for stages in sets:
-        found["extra:" + "+".join(f"L{stage}" for stage in stages)] = PageNet(residual=(), extra=stages)
+        found["extra:" + "+".join(f"L{stage}" for stage in stages)] = PageNetConfig(residual=(), extra=stages)
     for stages in sets:
-        found["residual:" + "+".join(f"L{stage}" for stage in stages)] = PageNet(residual=stages)
+        found["residual:" + "+".join(f"L{stage}" for stage in stages)] = PageNetConfig(residual=stages)
     return found
 
 

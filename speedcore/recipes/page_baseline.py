@@ -18,8 +18,8 @@ fp16, which took a slow path; here that is bf16, with three bits less. Images ar
 
 from __future__ import annotations
 
-from speedcore.ladders.model import Ladder, Reported, Rung
-from speedcore.recipe import SGD, Augment, Loader, Peek, PreactNet, Recipe, Schedule
+from speedcore.recipe import Augment, Loader, Peek, PreactNetConfig, Recipe, Schedule, SGDConfig
+from speedcore.recipe.ladder import Ladder, Reported, Rung
 
 
 def _knots(peak: float) -> dict:
@@ -29,8 +29,8 @@ def _knots(peak: float) -> dict:
 
 _BASE = Recipe(
     name="page-baseline-start",
-    network=PreactNet(prep_norm=True, norm_scales="uniform"),
-    optimizer=SGD(lr=0.1, momentum=0.9, weight_decay=5e-4),
+    network=PreactNetConfig(prep_norm=True, norm_scales="uniform"),
+    optimizer=SGDConfig(lr=0.1, momentum=0.9, weight_decay=5e-4),
     schedule=Schedule(**_knots(0.1)),
     augment=Augment(crop=4, flip="random"),
     batch_size=128,

@@ -24,8 +24,8 @@ to a grey level.
 
 from __future__ import annotations
 
-from speedcore.ladders.model import Ladder, Reported, Rung
-from speedcore.recipe import SGD, Augment, Loader, PageNet, Recipe, Schedule
+from speedcore.recipe import Augment, Loader, PageNetConfig, Recipe, Schedule, SGDConfig
+from speedcore.recipe.ladder import Ladder, Reported, Rung
 
 _RUNS = {"sd": 0.0015, "n": 50}
 
@@ -39,8 +39,8 @@ def _knots(epochs: float, warm: float, floor: float | None = None) -> dict:
 
 _BASE = Recipe(
     name="page-tricks-start",
-    network=PageNet(residual=(1, 3)),
-    optimizer=SGD(lr=0.4, momentum=0.9, weight_decay=5e-4),
+    network=PageNetConfig(residual=(1, 3)),
+    optimizer=SGDConfig(lr=0.4, momentum=0.9, weight_decay=5e-4),
     schedule=Schedule(**_knots(24, 5)),
     augment=Augment(crop=4, flip="random", cutout=8),
     batch_size=512,

@@ -7,19 +7,19 @@ images, never on the test set.
 
 from __future__ import annotations
 
-from speedcore.recipe import Augment, Average, Muon, Recipe, RecordNet, Schedule, Views, WhitenBias
+from speedcore.recipe import Augment, AverageConfig, MuonConfig, Recipe, RecordNetConfig, Schedule, TTAConfig, WhitenBias
 from speedcore.recipes.airbench import airbench94_muon
 
 # Per-image rates of head and biases follow the airbench networks' proportions (0.67 : 0.053), an eighth as high:
 # batches here are an eighth as large, and at the full rate the first steps diverge.
 # The rate of the filters: on the half-wide network, 0.24 did best over 1.5 epochs (80.5 % against 78.9 at 0.1 and 78.1
 # at 0.4) and 0.12 over three (84.8 % against 83.1 at 0.24; one seed each): the longer, the lower.
-_MUON = Muon(lr=0.12, momentum=0.6, bias_lr=1.66, head_lr=20.9, decay=5e-4)
+_MUON = MuonConfig(lr=0.12, momentum=0.6, bias_lr=1.66, head_lr=20.9, decay=5e-4)
 
 _WIDE = Recipe(
     name="record",
     describe="whitened network of 2 M parameters, Muon, label smoothing, mirror and shift views",
-    network=RecordNet(widths=(64, 256, 256), whiten_kernel=2),
+    network=RecordNetConfig(widths=(64, 256, 256), whiten_kernel=2),
     optimizer=_MUON.model_copy(update={"lr": 0.1}),
     schedule=Schedule(knots=((0.0, 0.1), (0.1, 1.0), (1.0, 0.0))),
     augment=Augment(crop=2, flip="alternating"),
@@ -27,7 +27,7 @@ _WIDE = Recipe(
     epochs=7,
     min_epochs=3,
     label_smoothing=0.2,
-    test_time=Views(mirror=True, shifts=True),
+    test_time=TTAConfig(mirror=True, shifts=True),
     precision="auto",
     channels_last=True,
     convolutions="quickest",
@@ -62,8 +62,8 @@ _PICTURES = _MUON_94.changed(
     augment=_MUON_94.augment.model_copy(update={"cutout": 10}), convolutions="quickest")
 
 # 28×28 images: a padded 3×3 whitening keeps 14 cells a side for the first stage. Digits and clothes are grey.
-_GREY = RecordNet(widths=(64, 256, 256), whiten_kernel=3)
-_HALF = RecordNet(widths=(32, 128, 128), whiten_kernel=3)
+_GREY = RecordNetConfig(widths=(64, 256, 256), whiten_kernel=3)
+_HALF = RecordNetConfig(widths=(32, 128, 128), whiten_kernel=3)
 # Clothes, on 50,000 images, judged by the 10,000 others (one seed each). Five epochs in batches of 500, mirrored, no crops, come
 # to 95.2 %; twelve of them to 95.0, for by then every training image is known by heart (99.7 %). What twelve epochs come to with
 #   crops of two pixels, six views at test time: 95.3; with half the label smoothing: 95.0
@@ -76,14 +76,14 @@ _CLOTHES = _WIDE.changed(
     describe="whitened network of 2 M parameters, Muon, crops and mirror images, averaged weights, six views",
     network=_GREY, batch_size=500, epochs=30, min_epochs=12, augment=Augment(crop=2, flip="alternating"),
     schedule=Schedule(knots=((0.0, 0.1), (0.1, 1.0), (0.5, 0.2), (1.0, 0.2))),
-    average=Average(power=0, every=20, start=0.6), precise_norms=10_000,
+    average=AverageConfig(power=0, every=20, start=0.6), precise_norms=10_000,
     optimizer=_MUON.model_copy(update={
         "lr": 0.14, "bias_lr": 2 * _MUON.bias_lr, "head_lr": 2 * _MUON.head_lr, "decay": 2 * _MUON.decay,
         # The largest map needs no gradient once the whitening's bias rests: a step is a twentieth shorter then.
         "whiten_bias": WhitenBias(lr=2 * _MUON.bias_lr,
                                   schedule=Schedule(knots=((0.0, 0.1), (0.1, 1.0), (0.35, 0.0), (1.0, 0.0))))}))
 # The mirror image of a 2 is no digit.
-_DIGITS = _WIDE.changed(network=_HALF, epochs=8, augment=Augment(crop=2), test_time=Views(shifts=True))
+_DIGITS = _WIDE.changed(network=_HALF, epochs=8, augment=Augment(crop=2), test_time=TTAConfig(shifts=True))
 
 # Ten thousand images make short epochs: cut to three of them, the wide network had learned nothing yet (65.7 % after
 # 60 s, where the narrow one reached 99.5 % in 20 s; one seed each).
@@ -97,13 +97,13 @@ def _narrow(recipe: Recipe, widths: tuple[int, int, int], epochs: float, batch_s
     network = recipe.network.model_copy(update={"widths": widths})
     return recipe.changed(name="sprint", describe="the record recipe on a narrower network, for short runs",
                           min_steps=min_steps, network=network, epochs=epochs, min_epochs=min(1.0, epochs), batch_size=batch_size,
-                          optimizer=_MUON, test_time=Views(mirror=recipe.test_time.mirror),
+                          optimizer=_MUON, test_time=TTAConfig(mirror=recipe.test_time.mirror),
                           convolutions="amx")  # layers so narrow gain nothing by Winograd: 0.98 of the time
 
 
 SPRINT = {
     "*": _narrow(_WIDE, (32, 64, 128), 8, 125),
-    "fashion-mnist": _narrow(_WIDE.changed(network=_GREY, test_time=Views(mirror=True)), (32, 64, 128), 10, 125),
+    "fashion-mnist": _narrow(_WIDE.changed(network=_GREY, test_time=TTAConfig(mirror=True)), (32, 64, 128), 10, 125),
     "mnist": _narrow(_DIGITS, (24, 32, 64), 4, 125),
     "shapes": _narrow(_SHAPES, (32, 64, 128), 12, 125, min_steps=160),
 }
@@ -115,23 +115,24 @@ SPRINT = {
 # Shorter is less: 98.8 % after 0.42 epochs, 98.6 after 0.36 and 0.32, 98.5 after 0.28. There, half the label smoothing, a quicker
 # warm-up, two Newton-Schulz steps and bf16 weights changed nothing that shows, 48 filters cost 0.1 points (five to eight seeds).
 _DASH = _narrow(_WIDE, (32, 64, 128), 8, 125).changed(
-    name="dash", describe="a short run for a first good accuracy, without augmentation", augment=Augment(), test_time=Views(),
+    name="dash", describe="a short run for a first good accuracy, without augmentation", augment=Augment(), test_time=TTAConfig(),
     epochs=2, min_epochs=0.2)
 
 DASH = {
     "*": _DASH,
     "fashion-mnist": _DASH.changed(network=SPRINT["fashion-mnist"].network),
-    "mnist": _DASH.changed(network=RecordNet(widths=(16, 64), whiten_kernel=4, whiten_stride=2), batch_size=128, epochs=0.45),
+    "mnist": _DASH.changed(network=RecordNetConfig(widths=(16, 64), whiten_kernel=4, whiten_stride=2), batch_size=128,
+                           epochs=0.45),
 }
 
 
 # For builds, whose two arms differ in augmentation and nothing else: small networks that see half of the sides from the first
 # layer on, at a quarter to a half of `sprint`'s price (on two AVX2 cores 30 ms a step for 112 on Fashion-MNIST, 57 for 120 on
 # CIFAR-10).
-_SMALL = RecordNet(widths=(32, 64), whiten_kernel=4, whiten_stride=2)
+_SMALL = RecordNetConfig(widths=(32, 64), whiten_kernel=4, whiten_stride=2)
 
 
-def _augmented(name: str, network: RecordNet, **fields) -> Recipe:
+def _augmented(name: str, network: RecordNetConfig, **fields) -> Recipe:
     """`dash` on that network, with the augmentation and the views of `sprint`."""
     sprint = SPRINT[name]
     return DASH.get(name, _DASH).changed(

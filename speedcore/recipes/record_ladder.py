@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from speedcore import recipes
 from speedcore.ladders.between import Step, rungs_between
-from speedcore.ladders.model import Ladder, Reported, Rung
+from speedcore.recipe.ladder import Ladder, Reported, Rung
 
 _OF_A_BATCH = ("optimizer.head_lr", "optimizer.bias_lr", "optimizer.decay", "optimizer.whiten_bias.lr")
 

@@ -13,8 +13,9 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from speedcore import limits
 from speedcore.errors import Damaged, RunError, UserError
-from speedcore.store import limits, reading
+from speedcore.store import reading
 
 MANIFEST = "manifest.sha256"
 SET_ASIDE = "set-aside"

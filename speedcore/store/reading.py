@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from speedcore.store import limits
+from speedcore import limits
 
 # What numpy writes before an array of numbers. Nothing else needs to be understood; numpy's own reader evaluates it as Python.
 _HEADER = re.compile(rb"\{'descr': '([<|][biuf][1248])', 'fortran_order': (True|False), "

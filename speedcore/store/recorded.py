@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64
 from speedcore.clock import POLICIES
 
 if TYPE_CHECKING:
-    from speedcore.runs import RunRecord
+    from speedcore.store.runs import RunRecord
 
 # Losses are sums in fp32, in another order on every machine; accuracies are counts.
 _RELATIVE, _ABSOLUTE = 1e-4, 1e-6

@@ -15,8 +15,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from speedcore import limits
 from speedcore.errors import Damaged, notice
-from speedcore.store import limits, reading
+from speedcore.store import reading
 from speedcore.store.folders import scratch, set_aside, synced, unwritable
 
 Record = TypeVar("Record", bound=BaseModel)

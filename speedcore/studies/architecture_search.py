@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from speedcore import statistics
 from speedcore.errors import RecipeError
-from speedcore.ladders.climbing import Climb
+from speedcore.ladders.climbing import LadderResult
 from speedcore.ladders.findings import clocks_of
-from speedcore.ladders.model import Ladder, Rung
+from speedcore.recipe.ladder import Ladder, Rung
 from speedcore.recipes import page_architecture
+from speedcore.stats import statistics
 
 NAME, SHORT, LONG = "architecture-search", 20, 22
 
@@ -61,7 +61,7 @@ def rungs_of(networks: str) -> str:
     return ",".join(_rung(name, epochs) for name in wanted for epochs in (SHORT, LONG))
 
 
-def lines(climbed: Climb) -> tuple[Line, ...]:
+def lines(climbed: LadderResult) -> tuple[Line, ...]:
     """The networks that were trained for both, the best after 20 epochs first."""
     own, found = clocks_of(climbed)[climbed.ladder.clock], []
     for name in page_architecture.NETWORKS:
@@ -72,7 +72,7 @@ def lines(climbed: Climb) -> tuple[Line, ...]:
     return tuple(sorted(found, key=lambda line: -statistics.mean(line.short)))
 
 
-def show(climbed: Climb, out) -> None:
+def show(climbed: LadderResult, out) -> None:
     """Print one row a network, and what was left out."""
     from rich.table import Table
 

@@ -21,8 +21,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from speedcore import statistics, training
-from speedcore.augment import Normalise
 from speedcore.clock import POLICIES, Budget, Ledger
 from speedcore.data import batches as data_path
 from speedcore.data.dataset import Dataset
@@ -30,14 +28,17 @@ from speedcore.errors import RecipeError
 from speedcore.ladders.scale import Scale
 from speedcore.machine.device import resolve
 from speedcore.machine.queue import synchroniser
-from speedcore.recipe import SGD, Frozen, Recipe
-from speedcore.rounds import check_steps, in_rounds
-from speedcore.runs import RunStore
-from speedcore.settling import settled
+from speedcore.planning.rounds import check_steps, in_rounds
+from speedcore.planning.settle import settled
+from speedcore.recipe import Frozen, Recipe, SGDConfig
+from speedcore.stats import statistics
+from speedcore.store.runs import RunStore
 from speedcore.studies import records
 from speedcore.studies.findings import RULE, Finding, Question, answer
 from speedcore.studies.records import StudyRecord
-from speedcore.trainee import Trainee
+from speedcore.techniques.augment import Normalise
+from speedcore.training import loop
+from speedcore.training.state import TrainState
 
 NAME, RECIPE, DATASET = "batch-norm-scales", "page-tricks-ghost", "cifar10"
 SAMPLES = 60
@@ -48,7 +49,7 @@ SOURCE = "How to train your ResNet, part 8: bag of tricks"
 Say = Callable[[str], None]
 
 
-class Course(Frozen):
+class PlannedRuns(Frozen):
     """A layer's values over the sampled steps: mean over its channels, and quantiles (10, 50 and 90 %), each (samples,)."""
 
     mean: tuple[float, ...]
@@ -67,8 +68,8 @@ class Watched(Frozen):
     steps: tuple[int, ...]
     epochs: tuple[float, ...]
     decay: tuple[float, ...]
-    scales: dict[str, Course]
-    biases: dict[str, Course]
+    scales: dict[str, PlannedRuns]
+    biases: dict[str, PlannedRuns]
     loss: float
     seconds: float
 
@@ -117,9 +118,9 @@ class Samples:
                 reading = [values.mean().item(), *torch.quantile(values, torch.tensor(QUANTILES, device=values.device)).tolist()]
                 self._seen.setdefault(f"{kind} {name}", []).append(reading)
 
-    def courses(self, kind: str) -> dict[str, Course]:
+    def courses(self, kind: str) -> dict[str, PlannedRuns]:
         """kind: "scale" or "bias"."""
-        return {name: Course(**dict(zip(("mean", "low", "median", "high"), map(tuple, zip(*self._seen[f"{kind} {name}"],
+        return {name: PlannedRuns(**dict(zip(("mean", "low", "median", "high"), map(tuple, zip(*self._seen[f"{kind} {name}"],
                                                                                         strict=True)), strict=True)))
                 for name in self._layers}
 
@@ -130,32 +131,32 @@ def watch(dataset: Dataset, recipe: Recipe, seed: int, device: str, say: Say = l
     Raises RecipeError for recipes whose scales are not trained, or not by SGD with the rate inside the momentum buffer.
     """
     spec = recipe.optimizer
-    if not isinstance(spec, SGD) or not spec.lr_in_buffer:
+    if not isinstance(spec, SGDConfig) or not spec.lr_in_buffer:
         raise RecipeError(f"study '{NAME}' knows what weight decay alone does under SGD with the rate inside the momentum "
                           f"buffer; recipe '{recipe.name}' has another optimiser, choose for example {RECIPE}.")
     on = resolve(device)
     recipe = settled(recipe, dataset, on)
     ledger = Ledger(synchroniser(on))
-    train, _ = training.hold_out(dataset.train, recipe.validation)
+    train, _ = loop.hold_out(dataset.train, recipe.validation)
     batches = data_path.of_recipe(recipe, train.to(on), seed, Normalise.of(dataset))
-    trainee = Trainee(dataset, recipe, seed, on)
+    trainee = TrainState(dataset, recipe, seed, on)
     samples = Samples(trainee.network)
     if not samples:
         raise RecipeError(f"recipe '{recipe.name}' trains no batch-norm scales, so there is nothing to watch; choose for example "
                           f"{RECIPE}.")
     trainee.whiten(train)
-    steps = training.full_steps(dataset, recipe)
+    steps = loop.full_steps(dataset, recipe)
     every = max(1, steps // SAMPLES)
 
-    def look(moment: training.Moment) -> None:
+    def look(moment: loop.ProgressEvent) -> None:
         # On a GPU an observer is told of some steps only.
         if moment.step >= samples.steps[-1] + every or moment.step == steps:
             samples.take(moment.step)
             say(f"seed {seed}: step {moment.step} of {steps}, loss {moment.loss:.3f}")
 
     samples.take(0)
-    job = training.Job(f"{NAME}-s{seed}", recipe, "with", seed, Budget(math.inf, POLICIES["article"]), math.inf, steps, steps)
-    _, history = training.fit(trainee, batches, train, None, job, ledger, look)
+    job = loop.Job(f"{NAME}-s{seed}", recipe, "with", seed, Budget(math.inf, POLICIES["article"]), math.inf, steps, steps)
+    _, history = loop.fit(trainee, batches, train, None, job, ledger, look)
     alone = (1.0, *decay_alone(history.lr, spec))
     losses = history.steps(batches.steps_per_epoch)["loss"]
     last = losses[-max(1, len(losses) // 20):]
@@ -164,7 +165,7 @@ def watch(dataset: Dataset, recipe: Recipe, seed: int, device: str, say: Say = l
                    biases=samples.courses("bias"), loss=statistics.mean(last), seconds=sum(ledger.seconds().values()))
 
 
-def decay_alone(rates: Sequence[float], spec: SGD) -> list[float]:
+def decay_alone(rates: Sequence[float], spec: SGDConfig) -> list[float]:
     """A value that starts at 1, after each step at these rates, if weight decay were all that moves it.
 
     With the rate inside the buffer: v = m·v + lr·d·w, and w loses v, or lr·d·w + m·v with Nesterov's momentum. A rate that is

@@ -3,7 +3,8 @@
     python -m speedcore study compute-bound --data DIR --recipe page-baseline-no-repeat,page-tricks-no-cutout
 
 The series begins with it: 2.8e9 operations for an image forward and backward, 35 epochs and 125e12 operations a second make 40
-seconds, where its first training took 341. Here the operations are counted (`speedcore.flops`), and the peak is the best rate of
+seconds, where its first training took 341. Here the operations are counted (`speedcore.planning.flops`), and the peak is the
+best rate of
 large matrix multiplications that this device was seen to reach in the recipe's precision, with as many threads as torch uses. The
 highest one of all calls stands, since whatever else runs only slows them down.
 
@@ -19,20 +20,23 @@ from pathlib import Path
 
 import torch
 
-from speedcore import flops, pricing, provenance, statistics, training
 from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset
 from speedcore.errors import RecipeError
 from speedcore.ladders.scale import Scale
+from speedcore.machine import provenance
 from speedcore.machine.device import resolve
 from speedcore.machine.queue import synchroniser
 from speedcore.networks import build, parameter_counts
+from speedcore.planning import costs, flops
+from speedcore.planning.settle import settled
 from speedcore.recipe import Frozen, Recipe
-from speedcore.runs import Run, RunStore
-from speedcore.settling import settled
+from speedcore.stats import statistics
 from speedcore.store.fields import Name
+from speedcore.store.runs import Run, RunStore
 from speedcore.studies import records
 from speedcore.studies.records import StudyRecord
+from speedcore.training import loop
 
 NAME, DATASET = "compute-bound", "cifar10"
 RECIPES = ("page-baseline-no-repeat", "page-tricks-no-cutout")
@@ -144,12 +148,12 @@ def study(dataset: Dataset, recipes: Iterable[Recipe], store: RunStore, device: 
 def timed(small: Dataset, recipe: Recipe, device: torch.device) -> Bound:
     """A recipe at the pace of a few steps. Raises RecipeError if a batch is larger than the training split."""
     recipe = settled(recipe, small, device)
-    steps = training.steps_per_epoch(small, recipe)
+    steps = loop.steps_per_epoch(small, recipe)
     if steps < 1:
         raise RecipeError(f"recipe '{recipe.name}': a batch of {recipe.batch_size} is larger than the training split of "
                           f"{len(small.train)} images; choose a larger --scale or another recipe.")
-    seconds = training.full_steps(small, recipe) * pricing.measure(small, recipe, device).step_seconds
-    train, _ = training.hold_out(small.train, recipe.validation)
+    seconds = loop.full_steps(small, recipe) * costs.measure(small, recipe, device).step_seconds
+    train, _ = loop.hold_out(small.train, recipe.validation)
     images = recipe.epochs * (len(train) if recipe.last_batch == "keep" else steps * recipe.batch_size)
     return _bound(recipe, small.name, small.channels, small.size, len(small.classes), images, recipe.epochs, (seconds,))
 
@@ -221,7 +225,7 @@ def amount(operations: float) -> str:
 
 
 def _seconds(seconds: float) -> str:
-    return pricing.duration(seconds)
+    return costs.duration(seconds)
 
 
 def show(record: BoundRecord, out) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from speedcore.errors import RecipeError
-from speedcore.recipe import Recipe, Schedule, Views
+from speedcore.recipe import Recipe, Schedule, TTAConfig
 
 WARM, EPOCHS = 5, 30
 
@@ -19,4 +19,4 @@ def at_constant_rate(recipe: Recipe, factor: float = 1.0) -> Recipe:
     knots = ((0.0, 0.0), (WARM / EPOCHS, factor), (1.0, factor))
     return recipe.changed(epochs=EPOCHS, min_epochs=1.0, schedule=Schedule(knots=knots).model_dump(), average=None,
                           lookahead=None, peek=None, data="device", loader=None, validation=0,
-                          test_time=Views().model_dump(), norm_precision="fp32")
+                          test_time=TTAConfig().model_dump(), norm_precision="fp32")

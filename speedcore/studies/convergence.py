@@ -16,14 +16,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from speedcore import statistics
 from speedcore.errors import RecipeError
-from speedcore.ladders.climbing import Climb
+from speedcore.ladders.climbing import LadderResult
 from speedcore.ladders.findings import clocks_of
-from speedcore.ladders.model import Ladder, Reported, Rung
-from speedcore.recipe import Schedule, Views
+from speedcore.recipe import Schedule, TTAConfig
+from speedcore.recipe.ladder import Ladder, Reported, Rung
 from speedcore.recipes import page_tricks
-from speedcore.runs import Run
+from speedcore.stats import statistics
+from speedcore.store.runs import Run
 from speedcore.studies.findings import RULE, Finding, Question, answer
 
 NAME, DATASET = "convergence", "cifar10"
@@ -51,7 +51,7 @@ def ladder() -> Ladder:
     """Ten trainings. A rung is "NETWORK EPOCHS"; the final network stands on the baseline, a longer training on a shorter."""
     rungs = page_tricks.LADDER.recipes
     common = {"augment": rungs["gpu-data"].augment.model_copy(update={"cutout": CUTOUT}).model_dump(),
-              "test_time": Views(mirror=True).model_dump(), "min_epochs": 1.0}
+              "test_time": TTAConfig(mirror=True).model_dump(), "min_epochs": 1.0}
     start = rungs["gpu-data"].changed(**common, epochs=LENGTHS[0], schedule=_schedule(BASELINE, LENGTHS[0]))
     last = rungs["no-cutout"]
     final = {"network": last.network.model_dump(), "optimizer": {**last.optimizer.model_dump(), "lr": RATE},
@@ -78,21 +78,21 @@ def rungs_of(epochs: str) -> str:
     return ",".join(_rung(network, int(part)) for part in wanted for network in (BASELINE, FINAL))
 
 
-def lengths(climbed: Climb) -> tuple[Length, ...]:
+def lengths(climbed: LadderResult) -> tuple[Length, ...]:
     """The lengths that either network was trained for, the shortest first."""
     found = (Length(epochs, *(tuple(climbed.runs.get(_rung(network, epochs), ())) for network in (BASELINE, FINAL)))
              for epochs in LENGTHS)
     return tuple(length for length in found if length.baseline or length.final)
 
 
-def findings(climbed: Climb) -> tuple[Finding, ...]:
+def findings(climbed: LadderResult) -> tuple[Finding, ...]:
     """Whether the final network is ahead at each length, over pairs of seeds."""
     return answer([Question(f"after {length.epochs * climbed.scale.epochs:g} epochs the final network is ahead of the baseline",
                             "final less baseline, points", tuple(100 * lead for lead in length.leads), digits=2)
                    for length in lengths(climbed)])
 
 
-def headline(climbed: Climb) -> str:
+def headline(climbed: LadderResult) -> str:
     """Whether the lead lasts, in a sentence."""
     found = findings(climbed)
     ahead = [finding for finding in found if finding.verdict == "seen"]
@@ -113,13 +113,13 @@ def viewed(runs: Sequence[Run]) -> tuple[float, ...]:
     return tuple(run.record.accuracy for run in runs)
 
 
-def seconds(climbed: Climb, runs: Sequence[Run]) -> float:
+def seconds(climbed: LadderResult, runs: Sequence[Run]) -> float:
     """Mean seconds of the ladder's clock."""
     own = clocks_of(climbed)[climbed.ladder.clock]
     return statistics.mean([own.seconds(run.record.ledger) for run in runs])
 
 
-def show(climbed: Climb, out) -> None:
+def show(climbed: LadderResult, out) -> None:
     """Print one row a length and network, and what was found."""
     from rich.table import Table
 

@@ -2,7 +2,7 @@
 
 *seen* where the 95 % interval over seeds lies wholly where the source's finding has it, *contradicted* where it lies wholly where
 the finding does not, *cannot tell* otherwise, and always with a single seed. From six seeds on the exact sign-flip test of
-`speedcore.procedure` stands beside it, corrected by Holm for the findings of one study.
+`speedcore.stats.claims` stands beside it, corrected by Holm for the findings of one study.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from speedcore import procedure, statistics
-from speedcore.numbers import signed
-from speedcore.procedure import Tested
+from speedcore.stats import claims, statistics
+from speedcore.stats.claims import Tested
+from speedcore.stats.numbers import signed
 
 Verdict = Literal["seen", "contradicted", "cannot tell"]
 RULE = ("seen: the 95 % interval over seeds lies wholly where the source’s finding has it; contradicted: wholly where it does "
@@ -81,6 +81,6 @@ def answer(questions: Sequence[Question]) -> tuple[Finding, ...]:
     for family in ([q for q in questions if q.bound is None], [q for q in questions if q.bound is not None]):
         if family:
             bounds = None if family[0].bound is None else {str(i): q.bound for i, q in enumerate(family)}
-            judged = procedure.judge({str(i): q.numbers for i, q in enumerate(family)}, bounds)
+            judged = claims.judge({str(i): q.numbers for i, q in enumerate(family)}, bounds)
             tested |= {q: judged[str(i)] for i, q in enumerate(family)}
     return tuple(Finding(q, tested[q]) for q in questions)

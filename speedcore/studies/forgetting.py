@@ -24,23 +24,24 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from speedcore import evaluate, statistics
 from speedcore.data import batches as data_path
 from speedcore.data.dataset import Dataset
-from speedcore.executors import Watcher
 from speedcore.ladders.printing import spread
 from speedcore.ladders.scale import Scale
 from speedcore.machine.device import resolve
+from speedcore.planning.execute import Callback
+from speedcore.planning.rounds import Training, check_steps, in_rounds
 from speedcore.recipe import Frozen, Recipe
-from speedcore.rounds import Training, check_steps, in_rounds
-from speedcore.runs import Run, RunStore
+from speedcore.stats import statistics
 from speedcore.store.fields import Count, Name, Seed, Share, Some
+from speedcore.store.runs import Run, RunStore
 from speedcore.studies import records
 from speedcore.studies.constant_rate import at_constant_rate
 from speedcore.studies.findings import RULE, Finding, Question, answer
 from speedcore.studies.records import StudyRecord
-from speedcore.trainee import Trainee
-from speedcore.training import hold_out
+from speedcore.training import evaluate
+from speedcore.training.loop import hold_out
+from speedcore.training.state import TrainState
 
 NAME, RECIPE, DATASET = "forgetting", "page-baseline-main-thread", "cifar10"
 HIGH, LOW = 4.0, 1.0
@@ -147,7 +148,7 @@ def losses_again(run: Run, dataset: Dataset, device: str, epochs: int = WINDOW) 
     """
     record, recipe = run.record, run.record.recipe
     train, _ = hold_out(dataset.train, recipe.validation)
-    trainee = Trainee(dataset, recipe, record.seed, resolve(device))
+    trainee = TrainState(dataset, recipe, record.seed, resolve(device))
     trainee.network.load_state_dict(run.weights())
     trainee.network.train()
     batches = data_path.of_recipe(recipe, train.to(device), record.seed, trainee.normalise)
@@ -161,7 +162,7 @@ def losses_again(run: Run, dataset: Dataset, device: str, epochs: int = WINDOW) 
 
 
 def study(dataset: Dataset, recipe: Recipe, store: RunStore, device: str, scale: Scale, seeds: int | None = None,
-          within: float | None = None, watcher: Watcher | None = None) -> tuple[ForgettingRecord, Path]:
+          within: float | None = None, callback: Callback | None = None) -> tuple[ForgettingRecord, Path]:
     """Train what is missing, show the last batches again, and keep the result; returns it and where it lies.
 
     dataset: as loaded, whole. recipe: as it is known, whole. Raises RecipeError for a scale that leaves nothing to train.
@@ -169,7 +170,7 @@ def study(dataset: Dataset, recipe: Recipe, store: RunStore, device: str, scale:
     whole, half = scale.dataset(dataset), Scale(data=scale.data / 2).dataset(dataset)
     high, low = (scale.recipe(at_constant_rate(recipe, factor)) for factor in (HIGH, LOW))
     check_steps(NAME, half, high)
-    words = {"store": store, "device": device, "watcher": watcher}
+    words = {"store": store, "device": device, "watcher": callback}
     tasks = {HALF: Remembering(Training(half, high.without_augmentation(), arm="without", **words), HALF, HIGH),
              ALL: Remembering(Training(whole, high, **words), ALL, HIGH),
              ALL_LOW: Remembering(Training(whole, low, **words), ALL_LOW, LOW)}

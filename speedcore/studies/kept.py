@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from speedcore.runs import RunStore
+from speedcore.store.runs import RunStore
 from speedcore.studies import batch_norm_scales, compute_bound, forgetting, lr_by_dataset_size, lr_finder
 from speedcore.studies.records import StudyRecord, stored
 

@@ -22,17 +22,17 @@ from typing import Literal
 
 import numpy as np
 
-from speedcore import statistics
 from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset
 from speedcore.errors import DivergedError
-from speedcore.executors import Watcher
 from speedcore.ladders.scale import Scale
 from speedcore.machine.device import resolve
+from speedcore.planning.execute import Callback
+from speedcore.planning.rounds import Training, check_steps, in_rounds
 from speedcore.recipe import Frozen, Recipe
-from speedcore.rounds import Training, check_steps, in_rounds
-from speedcore.runs import RunStore
+from speedcore.stats import statistics
 from speedcore.store.fields import Count, Name, Seed, Share
+from speedcore.store.runs import RunStore
 from speedcore.studies import records
 from speedcore.studies.constant_rate import at_constant_rate
 from speedcore.studies.findings import RULE, Finding, Question, answer
@@ -102,7 +102,7 @@ class SizeRecord(StudyRecord):
 
 
 def study(dataset: Dataset, recipe: Recipe, store: RunStore, device: str, scale: Scale, seeds: int | None = None,
-          within: float | None = None, watcher: Watcher | None = None, factors: Sequence[float] = FACTORS,
+          within: float | None = None, callback: Callback | None = None, factors: Sequence[float] = FACTORS,
           shares: Sequence[float] = SHARES) -> tuple[SizeRecord, Path]:
     """Train what is missing and keep the result; returns it and where it lies.
 
@@ -114,7 +114,7 @@ def study(dataset: Dataset, recipe: Recipe, store: RunStore, device: str, scale:
     recipes = {factor: scale.recipe(at_constant_rate(recipe, factor)) for factor in factors}
     check_steps(NAME, sets[shares[0]], recipes[factors[0]])
     tasks = {f"{len(small.train)} images at {factor:g} times the rate":
-             Trial(Training(small, recipes[factor], store, device, watcher), factor)
+             Trial(Training(small, recipes[factor], store, device, callback), factor)
              for small in sets.values() for factor in factors}
     whole = sets[shares[-1]]
     asked = [recipe.hash, vars(scale), whole.fingerprint, resolve(device).type, factors, shares]

@@ -17,13 +17,13 @@ from speedcore.data.dataset import Dataset
 from speedcore.errors import RecipeError
 from speedcore.ladders.scale import Scale
 from speedcore.machine.device import resolve
+from speedcore.planning.settle import settled
 from speedcore.recipe import Recipe
-from speedcore.runs import RunStore
-from speedcore.settling import settled
+from speedcore.store.runs import RunStore
 from speedcore.studies import records
 from speedcore.studies.records import StudyRecord
-from speedcore.trainee import Trainee
-from speedcore.training import hold_out
+from speedcore.training.loop import hold_out
+from speedcore.training.state import TrainState
 
 NAME = "lr-finder"
 
@@ -53,7 +53,7 @@ def range_test(dataset: Dataset, recipe: Recipe, seed: int = 0, device: torch.de
     device = resolve(device)
     recipe = settled(recipe, dataset, device)
     train, _ = hold_out(dataset.train, recipe.validation)
-    trainee = Trainee(dataset, recipe, seed, device)
+    trainee = TrainState(dataset, recipe, seed, device)
     trainee.whiten(train)
     trainee.network.train()
     batches = iter(data_path.of_recipe(recipe, train.to(device), seed, trainee.normalise))

@@ -11,14 +11,14 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, JsonValue
 
-from speedcore import provenance
 from speedcore.data.dataset import Dataset
 from speedcore.ladders.scale import Scale, ScaleTable
+from speedcore.machine import provenance
 from speedcore.machine.device import resolve
 from speedcore.recipe import Frozen, Recipe
-from speedcore.runs import RunStore
 from speedcore.store import records
 from speedcore.store.fields import Count, Line, Name
+from speedcore.store.runs import RunStore
 from speedcore.studies.findings import Finding
 
 Record = TypeVar("Record", bound=Frozen)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from speedcore.data import limits, load
+from speedcore import limits
+from speedcore.data import load
 from speedcore.data.archives import of_archive
 from speedcore.data.folders import survey
 from speedcore.data.tree import of_folder

@@ -10,17 +10,17 @@ import torch
 from speedcore.data import load, pictures
 from speedcore.data.cache import Cache
 from speedcore.data.dataset import Split
-from speedcore.data.found import Decoded
+from speedcore.data.found import RawDataset
 from tests.data.making import class_folders, image, tar, write
 
 
-def _decoded() -> Decoded:
+def _decoded() -> RawDataset:
     splits = (Split(torch.randint(0, 256, (n, 3, 4, 5), dtype=torch.uint8), torch.arange(n) % 2, torch.rand(n, 4, 5) < 0.5)
               for n in (6, 3))
-    return Decoded(("a", "b"), *splits, official=False, note="a note")
+    return RawDataset(("a", "b"), *splits, official=False, note="a note")
 
 
-def _same(one: Decoded, two: Decoded) -> bool:
+def _same(one: RawDataset, two: RawDataset) -> bool:
     tensors = [[getattr(split, part) for split in (it.train, it.test) for part in ("images", "labels", "masks")]
                for it in (one, two)]
     return all(map(torch.equal, *tensors)) and (one.classes, one.official, one.note) == (two.classes, two.official, two.note)

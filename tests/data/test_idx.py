@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from speedcore.data import idx, limits, load
+from speedcore import limits
+from speedcore.data import idx, load
 from speedcore.data.published import PUBLISHED
 from speedcore.errors import DataError
 from tests.data.making import idx_files, publish_idx, write

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from speedcore.data import cifar, idx, load, mirrors
-from speedcore.data.found import NotHere
+from speedcore.data.found import NotFound
 from speedcore.data.unpickle import load_arrays
 from speedcore.errors import DataError
 from tests.data.making import cifar_files, publish_cifar, tar, write
@@ -115,7 +115,7 @@ def test_mnist_member_becomes_idx_files() -> None:
 
 def test_other_mnist_member_is_not_opened(tmp_path: Path) -> None:
     member = gzip.compress(pickle.dumps(Trap(tmp_path / "sprung")))
-    with pytest.raises(NotHere, match="it was not opened"):
+    with pytest.raises(NotFound, match="it was not opened"):
         mirrors.mnist_from_pickle(member)
     with pytest.raises(DataError, match="not a pickle of arrays"):
         mirrors.mnist_from_pickle(member, hashlib.sha256(member).hexdigest())

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from speedcore.data import limits, load, pictures
+from speedcore import limits
+from speedcore.data import load, pictures
 from speedcore.data.pictures import NoPicture, decode
 from speedcore.errors import DataError
 from tests.data.making import image, write

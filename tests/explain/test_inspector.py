@@ -18,10 +18,10 @@ import pytest
 from PIL import Image
 
 import explain
-from explain import inspector
+from explain.inspector import inspector
+from explain.inspector.overlay import heat
 from explain.metrics import METRICS
 from explain.models import ExplainError
-from explain.overlay import heat
 from speedcore.errors import RunError
 
 

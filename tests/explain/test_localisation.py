@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explain import metrics
-from explain.geometry import Extent, upsample
+from explain.attribution.geometry import Extent, upsample
 from explain.metrics import Score, Shares, relevance_mass
 
 WHOLE = Extent(0, 0, 4, 4)

@@ -12,13 +12,13 @@ from torch import nn
 from torch.nn import functional as F
 
 import explain
-from explain import gradients
-from explain.methods import METHODS, heatmaps
+from explain.attribution import gradients
+from explain.attribution.methods import METHODS, heatmaps
+from explain.attribution.perturbation import window_of
 from explain.metrics import is_dead
 from explain.models import ExplainError
-from explain.perturbation import window_of
 from speedcore.networks import build
-from speedcore.recipe import DavidNet, RecordNet
+from speedcore.recipe import DavidNetConfig, RecordNetConfig
 
 LAYERS, INPUTS = ([name for name, method in METHODS.items() if method.layers == which] for which in (True, False))
 
@@ -150,8 +150,8 @@ def plainly(method: str, model: nn.Module, name: str, images: torch.Tensor, targ
 @pytest.mark.filterwarnings("ignore:Setting backward hooks")
 @pytest.mark.parametrize("method", ["hirescam", "guided-grad-cam", "saliency", "integrated-gradients", "occlusion"])
 @pytest.mark.parametrize(("spec", "channels", "side", "layout"), [
-    (RecordNet(widths=(4, 5, 6), whiten_kernel=3, activation="relu"), 1, 28, torch.contiguous_format),
-    (DavidNet(width=0.05), 3, 32, torch.channels_last)])
+    (RecordNetConfig(widths=(4, 5, 6), whiten_kernel=3, activation="relu"), 1, 28, torch.contiguous_format),
+    (DavidNetConfig(width=0.05), 3, 32, torch.channels_last)])
 def test_equals_captum(method, spec, channels, side, layout):
     torch.manual_seed(side)
     model = build(spec, channels, (side, side), 10).to(memory_format=layout).eval()

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from scipy.stats import pearsonr, spearmanr
 from torch import nn
 
-from explain import metrics, reference
-from explain.geometry import Extent
-from explain.methods import METHODS, heatmaps
+from explain import metrics
+from explain.attribution import reference
+from explain.attribution.geometry import Extent
+from explain.attribution.methods import METHODS, heatmaps
 from explain.metrics import CONTROLS, METRICS
 from explain.models import ExplainError
 
@@ -434,7 +435,7 @@ def test_every_metric_says_all_there_is_to_say():
 
 def test_document_is_what_the_tables_say(checkout: Path):
     text = (checkout / "docs" / "metrics.md").read_text(encoding="utf-8")
-    assert text == reference.document(), "run: python -m explain.reference > docs/metrics.md"
+    assert text == reference.document(), "run: python -m explain.attribution.reference > docs/metrics.md"
     for entry in (*METRICS.values(), *METHODS.values()):
         assert entry.criticism in text and entry.source in text
     assert not re.search(r"\| *\|", text)  # no empty cell

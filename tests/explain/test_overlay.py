@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from explain.geometry import Extent
-from explain.overlay import Scale, brightness, heat, overlay, pixels
+from explain.attribution.geometry import Extent
+from explain.inspector.overlay import Scale, brightness, heat, overlay, pixels
 
 GREY = np.full((2, 1, 4, 4), 128, np.uint8)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis.extra import numpy as arrays
 
-from explain.packing import LEVELS, NONE, REACH, levels, packed, predicted, steps
+from explain.inspector.packing import LEVELS, NONE, REACH, levels, packed, predicted, steps
 
 
 @given(arrays.arrays(np.uint8, (2, 3, 4, 5)))

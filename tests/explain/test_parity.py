@@ -18,10 +18,10 @@ from captum.attr import (
 from torch import Tensor, nn
 from torchvision import models
 
-from explain import gradients
-from explain.methods import BATCH, METHODS, heatmaps
+from explain.attribution import gradients
+from explain.attribution.methods import BATCH, METHODS, heatmaps
+from explain.attribution.perturbation import window_of
 from explain.models import ExplainError
-from explain.perturbation import window_of
 
 SIDE = 32
 TARGETS = torch.tensor([3, 7])

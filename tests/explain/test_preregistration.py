@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from explain import explain_runs
+from explain.claim.outcomes import both_right, normalised_mass
+from explain.claim.preregistration import PATH, WITH_MASKS, Outcome, preregistration, read
 from explain.models import ExplainError
-from explain.outcomes import both_right, normalised_mass
-from explain.preregistration import PATH, WITH_MASKS, Outcome, preregistration, read
-from speedcore import statistics
 from speedcore.recipe import Augment
+from speedcore.stats import statistics
 
 TEXT = PATH.read_text()
 

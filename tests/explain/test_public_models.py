@@ -11,8 +11,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from explain import metrics
-from explain.layers import candidate_layers
-from explain.methods import METHODS, heatmaps
+from explain.attribution.layers import candidate_layers
+from explain.attribution.methods import METHODS, heatmaps
 from explain.models import ExplainError, undisturbed
 
 IMAGES = torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from explain.masks import foreground
+from explain.attribution.masks import foreground
 from explain.selection import Answers, first_of_each_class, gallery
 from speedcore.data.dataset import Dataset, Provenance, Split
 

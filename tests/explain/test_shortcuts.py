@@ -16,20 +16,20 @@ from explain.models import ExplainError
 from explain.studies import shortcuts
 from explain.studies.__main__ import app
 from explain.studies.shortcuts import LayerRecord, ModelRecord, kept, measured, study, tracking
-from speedcore import executors
-from speedcore.augment import Normalise
 from speedcore.data import make_shapes, swap_shortcut
 from speedcore.data.shapes import CORNER, PALETTE
 from speedcore.errors import Notice
-from speedcore.executors import Watcher
-from speedcore.runs import Run, RunStore
+from speedcore.planning import execute
+from speedcore.planning.execute import Callback
+from speedcore.store.runs import Run, RunStore
+from speedcore.techniques.augment import Normalise
 from tests.explain.conftest import RECIPE
 
 TINY = RECIPE.changed(epochs=1.0)
 SIZE = {"train": 200, "test": 60, "images_per_class": 2}
 
 
-class Counting(Watcher):
+class Counting(Callback):
     def __init__(self):
         self.trained, self.reused = 0, 0
 
@@ -40,16 +40,16 @@ class Counting(Watcher):
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    store, watcher = RunStore(tmp_path_factory.mktemp("study")), Counting()
+    store, callback = RunStore(tmp_path_factory.mktemp("study")), Counting()
     found = study(TINY, store, correlations=(1, 0), arms=("with", "without"), shortcuts=("corner",), seeds=1,
-                  watcher=watcher, **SIZE)
+                  callback=callback, **SIZE)
     assert found.left_out == ()
-    return store, found.record, found.path, watcher
+    return store, found.record, found.path, callback
 
 
 def test_a_study_is_whole_and_kept(done) -> None:
-    store, record, path, watcher = done
-    assert (watcher.trained, watcher.reused) == (4, 0)
+    store, record, path, callback = done
+    assert (callback.trained, callback.reused) == (4, 0)
     assert [(m.shortcut, m.correlation, m.arm, m.seed) for m in record.models] == [
         ("corner", 0.0, "with", 0), ("corner", 0.0, "without", 0), ("corner", 1.0, "with", 0), ("corner", 1.0, "without", 0)]
     assert list(kept(store)) == [record] and json.loads(path.read_text())["version"] == 1
@@ -74,12 +74,12 @@ def test_accuracies_are_those_of_right_and_of_swapped_shortcuts(done) -> None:
 
 def test_nothing_is_trained_or_measured_twice_and_more_seeds_stay(done, monkeypatch) -> None:
     store, record, path, _ = done
-    watcher = Counting()
+    callback = Counting()
     # First without any time: the first network that is missing is trained, the others are left out and said to be.
     some = study(TINY, store, correlations=(0, 1), shortcuts=("corner",), seeds=2, seconds_left=lambda: 0.0, **SIZE)
     assert len(some.record.models) == 5 and some.left_out[0].startswith("3 of 8 networks were left out")
-    more, same, _ = study(TINY, store, correlations=(0, 1), shortcuts=("corner",), seeds=2, watcher=watcher, **SIZE)
-    assert (watcher.trained, watcher.reused, same, len(more.models)) == (3, 5, path, 8)
+    more, same, _ = study(TINY, store, correlations=(0, 1), shortcuts=("corner",), seeds=2, callback=callback, **SIZE)
+    assert (callback.trained, callback.reused, same, len(more.models)) == (3, 5, path, 8)
     monkeypatch.setattr(shortcuts, "control_maps", None)  # measuring anything again would fail
     again, *_ = study(TINY, store, correlations=(0.0, 1.0), shortcuts=("corner",), seeds=1, **SIZE)
     assert again.models == more.models  # of which the first seed is this study
@@ -116,7 +116,7 @@ class Eye(nn.Module):
 
 def test_a_network_that_reads_the_shortcut_alone_relies_on_nothing_else(done, tmp_path, monkeypatch) -> None:
     dataset = make_shapes(200, 60, shortcut="corner", correlation=1.0, test_correlation=1.0)
-    run = executors.whole_run(dataset, TINY, "with", 0, done[0])
+    run = execute.whole_run(dataset, TINY, "with", 0, done[0])
     monkeypatch.setattr(Run, "network", lambda self: Eye(dataset.mean, dataset.std).eval())
     m = measured(run, dataset, RunStore(tmp_path), "cpu", 2, "grad-cam")
     assert (m.accuracy_right, m.accuracy_swapped, m.reliance) == (1, 0, 1)

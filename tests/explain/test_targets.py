@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from explain import metrics
-from explain.methods import METHODS, heatmaps
+from explain.attribution.methods import METHODS, heatmaps
+from explain.attribution.targets import target_table
 from explain.metrics import control_explainers, control_maps
 from explain.models import ExplainError, probabilities
-from explain.targets import target_table
 
 IMAGES = torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(3))
 

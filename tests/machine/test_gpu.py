@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from speedcore import provenance
 from speedcore.errors import UserError
-from speedcore.machine import gpu
+from speedcore.machine import gpu, provenance
 from speedcore.machine.device import resolve
-from speedcore.runs import RunStore
-from speedcore.training import train
+from speedcore.store.runs import RunStore
+from speedcore.training.loop import train
 from tests.simulated import simulated
 from tests.speedcore import toys
 

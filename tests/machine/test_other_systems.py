@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import psutil
 import torch
 
-from speedcore import allocator, memory
-from speedcore.memory import PeakMemory
+from speedcore.machine import allocator, memory
+from speedcore.machine.memory import PeakMemory
 
 
 def test_peak_memory_without_proc_is_that_of_the_process(monkeypatch, tmp_path) -> None:

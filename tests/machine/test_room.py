@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from speedcore import evaluate
-from speedcore.augment import Normalise
 from speedcore.machine.room import images_at_once, in_parts, ran_out
-from speedcore.networks import RecordNet
-from speedcore.recipe import RecordNet as Spec
+from speedcore.networks.recordnet import RecordNet
+from speedcore.recipe import RecordNetConfig
+from speedcore.techniques.augment import Normalise
+from speedcore.training import evaluate
 from tests.simulated import simulated
 
 
@@ -52,11 +52,11 @@ def test_a_gpu_takes_what_half_of_its_free_memory_holds() -> None:
 
 @pytest.mark.parametrize("shifts", [False, True])
 def test_an_evaluation_is_the_same_in_smaller_parts_and_leaves_the_network_as_it_came(shifts: bool) -> None:
-    from speedcore.recipe import Views
+    from speedcore.recipe import TTAConfig
 
-    network = RecordNet(1, (16, 16), 3, **Spec(widths=(8, 8)).model_dump(exclude={"kind"}))
+    network = RecordNet(1, (16, 16), 3, **RecordNetConfig(widths=(8, 8)).model_dump(exclude={"kind"}))
     images = torch.randint(0, 256, (10, 1, 16, 16), dtype=torch.uint8)
-    views = Views(mirror=True, shifts=True) if shifts else None
+    views = TTAConfig(mirror=True, shifts=True) if shifts else None
     expected = evaluate.logits(network, images, Normalise((0.5,), (0.25,)), batch_size=10, views=views)
     calls = []
 

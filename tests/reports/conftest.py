@@ -13,8 +13,8 @@ from explain import explain_runs
 from reports.compose import compose
 from reports.model import ReportModel
 from reports.results import Inputs, load
-from speedcore.planning import Course
-from speedcore.runs import ReplanRecord, RunStore
+from speedcore.planning.plan import PlannedRuns
+from speedcore.store.runs import ReplanRecord, RunStore
 from tests.reports import making
 
 WITHOUT, AUGMENTED = (20, 21, 22, 20, 21, 22), (24, 24, 27, 26, 25, 24)
@@ -55,12 +55,12 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
                 for arm in ("with", "without")]
         for arm in explain_runs(*arms, data, store.root, images_per_class=3):
             explanations += arm
-    course = Course(dataset="mnist", fingerprint=mnist.fingerprint, recipe=making.RECIPE, reason="asked for", seeds=6,
+    planned = PlannedRuns(dataset="mnist", fingerprint=mnist.fingerprint, recipe=making.RECIPE, reason="asked for", seeds=6,
                     steps=8, wanted=8, steps_per_epoch=4, step_seconds=5.0, limit=1000.0, run_seconds=46.0,
                     explain_seconds=1.0)
     return Inputs(
         datasets={"mnist": mnist, folder.name: folder}, runs=tuple(runs), explanations=tuple(explanations),
-        missing=(reports.Missing("cifar10", "no file was found", "Give it with `--data DIR`"),), plan=(course,),
+        missing=(reports.Missing("cifar10", "no file was found", "Give it with `--data DIR`"),), plan=(planned,),
         notes=("With an hour more all would be better: `make report`.",), budget_seconds=1000.0, within_seconds=900.0,
         status="partial", command="python -m reports.build --all", environment=ENVIRONMENT,
         shortcuts=(making.shortcut_study(),), registered=(making.claim_study(),))

@@ -8,25 +8,25 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from explain.claim.preregistration import preregistration
+from explain.claim.verdicts import ClaimRecord, DatasetRecord
 from explain.metrics import Score
-from explain.preregistration import preregistration
 from explain.studies.shortcuts import LayerRecord, ModelRecord, StudyRecord
-from explain.studies.verdicts import ClaimRecord, DatasetRecord
 from speedcore.clock import POLICIES
 from speedcore.data.dataset import Dataset, Provenance, Split
 from speedcore.networks import build, parameter_counts
-from speedcore.recipe import SGD, Augment, Recipe, RecordNet, Views
-from speedcore.runs import Metrics, ReplanRecord, Run, RunRecord, RunStore
-from speedcore.schedule import interpolate
+from speedcore.recipe import Augment, Recipe, RecordNetConfig, SGDConfig, TTAConfig
 from speedcore.store import names
 from speedcore.store.recorded import score
-from speedcore.training import data_record, digest
+from speedcore.store.runs import Metrics, ReplanRecord, Run, RunRecord, RunStore
+from speedcore.training.loop import data_record, digest
+from speedcore.training.schedule import interpolate
 
 CLASSES = ("zero", "one", "two & <three>")
-RECIPE = Recipe(name="tiny", describe="for tests", network=RecordNet(widths=(4, 6, 8), whiten_kernel=3,
+RECIPE = Recipe(name="tiny", describe="for tests", network=RecordNetConfig(widths=(4, 6, 8), whiten_kernel=3,
                                                                      activation="relu"),
-                optimizer=SGD(lr=0.5), augment=Augment(crop=2, flip="random", cutout=4), batch_size=10, epochs=2,
-                test_time=Views(mirror=True), validation=10)
+                optimizer=SGDConfig(lr=0.5), augment=Augment(crop=2, flip="random", cutout=4), batch_size=10, epochs=2,
+                test_time=TTAConfig(mirror=True), validation=10)
 STEPS, PER_EPOCH = 8, 4
 FINISHED = "2031-05-06T07:08:09+00:00"
 

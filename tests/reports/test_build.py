@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from explain.models import ExplainError
-from reports import build, faults, stages, stamp
+from reports import build, faults, stages
+from reports.renderers import stamp
 from reports.sections import pictures
-from speedcore import planning
-from speedcore.console import run_app
+from speedcore.cli.console import run_app
 from speedcore.errors import BudgetError
+from speedcore.planning import plan as planning
 
 MARKER = "xyzzy"
 RECIPE = """\
@@ -281,7 +282,7 @@ def test_a_pdf_that_fails_leaves_the_page(built: Path, place: Path, monkeypatch,
 def test_what_weasyprint_complains_of_is_a_warning(whole, monkeypatch) -> None:
     import warnings
 
-    from reports import pdf
+    from reports.renderers import pdf
 
     monkeypatch.setattr(pdf, "paper", lambda model: "<html lang='en'><title>t</title><style>p {no-such: 1}</style><p>x</p>")
     with pytest.raises(faults.ReportWarning, match="no-such"):

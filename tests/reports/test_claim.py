@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from reports import stamp
 from reports.compose import compose
 from reports.model import Bullets, Code, FigureSpec, Pictures, Prose, Table, Verdict
+from reports.renderers import stamp
 from reports.results import load
 from reports.sections import claim
 from tests.reports import making

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reports import formats as f
 from reports.figures import bars, grids, lines, pairs
 from reports.figures.lines import Line, Panel, mean_line
 from reports.figures.pixels import png
+from reports.renderers import formats as f
 
 CURVES = {"without": (Line((0, 1, 2), (0.1, 0.5, 0.6)), Line((0, 1, 2), (0.2, 0.4, 0.8))),
           "with": (Line((0, 2), (0.1, 0.9)),)}

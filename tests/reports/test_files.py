@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 import reports
-from reports import rendering
 from reports.compose import compose
+from reports.renderers import rendering
 from reports.results import Inputs, load, slug, title_of
 from speedcore.errors import RunError, UserError
-from speedcore.runs import Run, RunStore
+from speedcore.store.runs import Run, RunStore
 from tests.reports import making
 from tests.reports.conftest import AUGMENTED, WITHOUT
 

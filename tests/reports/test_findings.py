@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from explain.preregistration import preregistration
+from explain.claim.preregistration import preregistration
 from reports import findings
 from reports.results import Inputs, load
-from speedcore import statistics
-from speedcore.runs import RunStore
+from speedcore.stats import statistics
+from speedcore.store.runs import RunStore
 from tests.reports import making
 
 

@@ -23,9 +23,9 @@ from reports import gate
 from reports.compose import compose
 from reports.figures import grids
 from reports.figures.svg import compact
-from reports.html import prose
+from reports.renderers.html import prose
 from reports.results import Inputs, load
-from speedcore.runs import RunStore
+from speedcore.store.runs import RunStore
 from tests.reports import making
 
 NASTY = ("$5 and $6", ' id="y"', "<script>alert(1)</script>", "a & b", r"\frac{1}{2}", "back`tick and `", "**bold** and **",

@@ -13,11 +13,12 @@ import reports
 from reports import stages
 from reports.findings import Claim, sentence
 from reports.results import Inputs
-from speedcore import planning, training
 from speedcore.errors import DivergedError
-from speedcore.planning import Course, Plan
-from speedcore.runs import RunStore
-from speedcore.statistics import Interval
+from speedcore.planning import plan
+from speedcore.planning.plan import Plan, PlannedRuns
+from speedcore.stats.statistics import Interval
+from speedcore.store.runs import RunStore
+from speedcore.training import loop
 from tests.reports import making
 from tests.speedcore import toys
 
@@ -80,10 +81,10 @@ def test_verdict_and_interval_never_stand_side_by_side_unexplained(verdict, low,
 def build(tmp_path: Path, monkeypatch, capsys):
     """Runs a build of the toy data sets "good" and "bad"; runs of the latter whose arm and seed are in `wild` diverge."""
     from reports import build as building
-    from speedcore.console import run_app
+    from speedcore.cli.console import run_app
 
     def run(names: tuple[str, ...], wild: set[tuple[str, int]]) -> tuple[int, str, Path]:
-        data, inner = {name: toys.dataset(name=name) for name in names}, training.train
+        data, inner = {name: toys.dataset(name=name) for name in names}, loop.train
 
         def trained(dataset, job, *rest):
             if dataset.name == "bad" and (job.arm, job.seed) in wild:
@@ -92,13 +93,14 @@ def build(tmp_path: Path, monkeypatch, capsys):
 
         def planned(*_, **__) -> Plan:
             return Plan(request="toy", courses=tuple(
-                Course(dataset=name, fingerprint=one.fingerprint, recipe=toys.recipe(), reason="", seeds=2, steps=4, wanted=12,
+                PlannedRuns(dataset=name, fingerprint=one.fingerprint, recipe=toys.recipe(), reason="", seeds=2, steps=4,
+                            wanted=12,
                        steps_per_epoch=4, step_seconds=0.01, limit=None, run_seconds=1.0, explain_seconds=0.0)
                 for name, one in data.items()))
 
-        monkeypatch.setattr(training, "train", trained)
-        monkeypatch.setattr(planning, "make_plan", planned)
-        monkeypatch.setattr(planning, "candidates", lambda *_: ())
+        monkeypatch.setattr(loop, "train", trained)
+        monkeypatch.setattr(plan, "make_plan", planned)
+        monkeypatch.setattr(plan, "candidates", lambda *_: ())
         monkeypatch.setattr("speedcore.__main__.dataset_names", lambda *_: list(names))
         monkeypatch.setattr(stages, "load", lambda *_: (dict(data), []))
         monkeypatch.setattr(stages, "explain", lambda *_: ())

@@ -19,17 +19,17 @@ from reports.model import Bullets, FigureSpec, Prose, Table
 from reports.results import Inputs, load
 from speedcore.errors import UserError
 from speedcore.ladders import Ladder, Reported, Rung
-from speedcore.ladders.climbing import Climb, climb
+from speedcore.ladders.climbing import LadderResult, climb
 from speedcore.ladders.findings import findings, remarks
 from speedcore.ladders.scale import Scale
 from speedcore.recipe import Peek
-from speedcore.runs import RunStore
+from speedcore.store.runs import RunStore
 from speedcore.studies import STUDIES
 from tests.speedcore import toys
 
 
 @pytest.fixture(scope="module")
-def climbed(tmp_path_factory) -> tuple[Climb, RunStore]:
+def climbed(tmp_path_factory) -> tuple[LadderResult, RunStore]:
     ladder = Ladder(
         name="toy-steps", describe="toys, step by step", dataset="toy", base=toys.recipe(),
         start=Rung(name="start", reported=Reported(accuracy=0.001, sd=0.001, n=3, seconds=10)),
@@ -40,7 +40,7 @@ def climbed(tmp_path_factory) -> tuple[Climb, RunStore]:
     return climb(ladder, toys.dataset(official=True), store, "cpu", seeds=2), store
 
 
-def chapter(climbs: Climb):
+def chapter(climbs: LadderResult):
     model = compose(load(Inputs({}, (), ladders=(climbs,))))
     (section,) = [section for section in model.sections if section.id.startswith("ladder-")]
     return model, section

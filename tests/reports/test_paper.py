@@ -9,9 +9,9 @@ import pikepdf
 import pytest
 
 import reports
-from reports import pdf
 from reports.faults import ReportWarning
 from reports.model import FigureSpec, Prose
+from reports.renderers import pdf
 from tests.reports import making
 
 LIMIT = 2_000_000

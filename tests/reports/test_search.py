@@ -9,16 +9,16 @@ import pytest
 from reports.compose import compose
 from reports.model import Code, FigureSpec, Table
 from reports.results import Inputs, load
-from speedcore import statistics
-from speedcore.ladders.climbing import Climb, climb
+from speedcore.ladders.climbing import LadderResult, climb
 from speedcore.ladders.scale import Scale
-from speedcore.runs import RunStore
+from speedcore.stats import statistics
+from speedcore.store.runs import RunStore
 from speedcore.studies.architecture_search import ladder, rungs_of
 from tests.speedcore import toys
 
 
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory) -> Climb:
+def searched(tmp_path_factory) -> LadderResult:
     store = RunStore(tmp_path_factory.mktemp("search"))
     return climb(ladder(), toys.dataset(train=700, test=40, channels=3), store, "cpu", Scale(1, 0.1, 0.02),
                  rungs_of("backbone,residual:L1+L3"), seeds=2)

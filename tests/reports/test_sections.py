@@ -14,9 +14,9 @@ from reports.compose import compose
 from reports.model import Group, Table
 from reports.results import Inputs, load
 from reports.sections.mistakes import confusion_counts
-from speedcore.description import describe
-from speedcore.recipe import DavidNet
-from speedcore.runs import Run, RunStore
+from speedcore.recipe import DavidNetConfig
+from speedcore.recipe.description import describe
+from speedcore.store.runs import Run, RunStore
 from tests.reports import making
 from tests.reports.conftest import AUGMENTED, WITHOUT
 
@@ -178,7 +178,7 @@ def test_parameters_are_counted_and_checked(whole) -> None:
 
 
 def test_davidnet_is_checked_against_the_article(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(making, "RECIPE", making.RECIPE.changed(network=DavidNet()))
+    monkeypatch.setattr(making, "RECIPE", making.RECIPE.changed(network=DavidNetConfig()))
     monkeypatch.setattr(making, "CLASSES", tuple("abcdefghij"))
     data = making.dataset("cifar10", channels=3)
     model = compose(load(Inputs({"cifar10": data}, (making.save(RunStore(tmp_path), data, "with", 0, 20),))))

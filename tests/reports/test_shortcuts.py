@@ -6,9 +6,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from reports import stamp
 from reports.compose import compose
 from reports.model import Bullets, Code, FigureSpec, Prose, Table
+from reports.renderers import stamp
 from reports.results import Inputs, load
 from tests.reports import making
 

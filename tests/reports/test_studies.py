@@ -16,11 +16,12 @@ from reports.compose import compose
 from reports.figures.curves import Curve, Plot, plots
 from reports.figures.shares import Share, shares
 from reports.model import Bullets, Code, FigureSpec, Section, Table
+from reports.renderers import formats
 from reports.results import Inputs, load
-from speedcore.ladders.climbing import Climb, climb
+from speedcore.ladders.climbing import LadderResult, climb
 from speedcore.ladders.scale import Scale
-from speedcore.recipe import SGD, PageNet
-from speedcore.runs import RunStore
+from speedcore.recipe import PageNetConfig, SGDConfig
+from speedcore.store.runs import RunStore
 from speedcore.studies import batch_norm_scales, compute_bound, convergence, forgetting, lr_by_dataset_size, lr_finder
 from speedcore.studies.kept import kept
 from speedcore.studies.records import StudyRecord
@@ -28,16 +29,16 @@ from tests.speedcore import toys
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> tuple[dict[str, StudyRecord], Climb]:
+def made(tmp_path_factory) -> tuple[dict[str, StudyRecord], LadderResult]:
     """Each study once, on toys: (results by name, the climb of convergence)."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compute_bound, "peak", lambda *_: compute_bound.Peak(throughput=1e11, side=64))
-        patch.setattr("speedcore.pricing._PROBE_SECONDS", 0.01)
+        patch.setattr("speedcore.planning.costs._PROBE_SECONDS", 0.01)
         store, small = RunStore(tmp_path_factory.mktemp("studies")), Scale(epochs=0.1)
         data, recipe = toys.dataset(), toys.recipe()
         lr_by_dataset_size.study(data, recipe, store, "cpu", small, 2, factors=(0.5, 1.0, 1e6), shares=(0.5, 1.0))
         forgetting.study(data, recipe, store, "cpu", small, 2)
-        norms = toys.recipe(network=PageNet(widths=(4, 4, 4, 4)), optimizer=SGD(lr=0.5, weight_decay=0.05))
+        norms = toys.recipe(network=PageNetConfig(widths=(4, 4, 4, 4)), optimizer=SGDConfig(lr=0.5, weight_decay=0.05))
         batch_norm_scales.study(data, norms, store, "cpu", Scale(), 1)
         compute_bound.study(data, [recipe], store, "cpu", Scale())
         lr_finder.save(lr_finder.range_test(data, recipe, steps=12), data, recipe, store)
@@ -46,8 +47,8 @@ def made(tmp_path_factory) -> tuple[dict[str, StudyRecord], Climb]:
     return {record.study: record for record in kept(store)}, climbed
 
 
-def chapter(found: StudyRecord | Climb) -> Section:
-    climbed = isinstance(found, Climb)
+def chapter(found: StudyRecord | LadderResult) -> Section:
+    climbed = isinstance(found, LadderResult)
     model = compose(load(Inputs({}, (), ladders=(found,) * climbed, studies=() if climbed else (found,))))
     (section,) = [section for section in model.sections if section.id.startswith("study-")]
     summary = next(section for section in model.sections if section.id == "summary")
@@ -127,7 +128,7 @@ def test_bound(made) -> None:
     wild = [point for point in made[0]["lr-by-dataset-size"].points if point.factor == 1e6]
     assert len(wild) == 4 and {(point.run, point.test_loss, point.failed(4)) for point in wild} == {("", math.inf, True)}
     timed = record.bounds[0]
-    assert cells(table)[0][6] == plain(reports.formats.seconds(timed.operations / 1e11)) and cells(table)[0][-1] == "timed"
+    assert cells(table)[0][6] == plain(formats.seconds(timed.operations / 1e11)) and cells(table)[0][-1] == "timed"
     assert f"{100 * timed.share(record.peaks):.3g} %" in figure.alt
     assert "The source’s own bound is 39.2 s" in bullets(section)
     assert command(section) == "python -m speedcore study compute-bound --dataset toy --recipe toy"
@@ -175,7 +176,7 @@ def test_a_report_of_studies_alone(made, tmp_path: Path, checkout: Path) -> None
 
 def test_a_build_of_chapters_alone_trains_nothing(tmp_path: Path, monkeypatch, capsys) -> None:
     from reports.build import app
-    from speedcore.console import run_app
+    from speedcore.cli.console import run_app
 
     store, data, recipe = RunStore(tmp_path / "runs"), toys.dataset(), toys.recipe()
     lr_finder.save(lr_finder.range_test(data, recipe, steps=10), data, recipe, store)

@@ -33,7 +33,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from speedcore import augment
+from speedcore.techniques import augment
 
 _ROOT = Path(__file__).parents[2]
 _OURS = tuple(str(_ROOT / name) + "/" for name in ("speedcore", "explain", "reports", "benchmarks"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from speedcore.runs import RunStore
+from speedcore.store.runs import RunStore
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from speedcore import evaluate, recipes
-from speedcore.augment import Normalise, draw
+from speedcore import recipes
 from speedcore.data import batches as data_path
 from speedcore.data.precompute import PrecomputedEpochs
 from speedcore.machine.queue import synchroniser
 from speedcore.networks.layers import whitening_filters
-from speedcore.recipe import SGD, Augment, Average, Lookahead, Muon, Peek, Recipe, Views
-from speedcore.runs import Run, RunStore
-from speedcore.seeding import seeded
-from speedcore.trainee import Trainee
-from speedcore.training import train
+from speedcore.recipe import Augment, AverageConfig, LookaheadConfig, MuonConfig, Peek, Recipe, SGDConfig, TTAConfig
+from speedcore.store.runs import Run, RunStore
+from speedcore.techniques.augment import Normalise, draw
+from speedcore.training import evaluate
+from speedcore.training.loop import train
+from speedcore.training.seeding import seeded
+from speedcore.training.state import TrainState
 from tests.simulated import simulated
 from tests.simulated.accelerator import lines
 from tests.speedcore import toys
@@ -93,10 +94,10 @@ def test_a_built_in_recipe_trains_there_as_on_the_processor(tmp_path, name: str,
 
 # Everything a run may do beside its steps, in as few recipes as hold it.
 OPTIONS = {
-    "average, views, looks": {"average": Average(decay=0.9, every=2), "test_time": Views(mirror=True, shifts=True),
+    "average, views, looks": {"average": AverageConfig(decay=0.9, every=2), "test_time": TTAConfig(mirror=True, shifts=True),
                               "validation": 16},
-    "lookahead, precise norms, muon in bf16": {"lookahead": Lookahead(decay=0.9, every=2), "precise_norms": 40,
-                                               "optimizer": Muon(bias_lr=0.2, head_lr=2.0), "precision": "bf16",
+    "lookahead, precise norms, muon in bf16": {"lookahead": LookaheadConfig(decay=0.9, every=2), "precise_norms": 40,
+                                               "optimizer": MuonConfig(bias_lr=0.2, head_lr=2.0), "precision": "bf16",
                                                "channels_last": True},
     "peeks, bf16 weights": {"peek": Peek(), "precision": "bf16-weights"},
 }
@@ -119,7 +120,7 @@ def test_every_way_of_data_serves_every_option(tmp_path, options: str, mode: str
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("mode", ["device", "precomputed", "loader"])
-@pytest.mark.parametrize("optimizer", [Muon(bias_lr=0.2, head_lr=2.0), SGD(lr=0.05)], ids=["muon", "sgd"])
+@pytest.mark.parametrize("optimizer", [MuonConfig(bias_lr=0.2, head_lr=2.0), SGDConfig(lr=0.05)], ids=["muon", "sgd"])
 def test_a_step_waits_for_nothing(tmp_path, mode: str, kind: str, optimizer) -> None:
     """Neither the making of a batch, across the turn of an epoch, nor forward, backward and update."""
     recipe = toys.recipe(data=mode, optimizer=optimizer, batch_size=16, precision="bf16", channels_last=True,
@@ -127,7 +128,7 @@ def test_a_step_waits_for_nothing(tmp_path, mode: str, kind: str, optimizer) -> 
                          augment=Augment(crop=2, flip="alternating", cutout=4, groups=0 if mode == "loader" else 5))
     data = toys.dataset(train=40)  # two batches an epoch
     with simulated(kind) as gpu:
-        trainee = Trainee(data, recipe, 0, torch.device(kind))
+        trainee = TrainState(data, recipe, 0, torch.device(kind))
         batches = data_path.of_recipe(recipe, data.train.to(kind), 0, Normalise.of(data))
         if mode == "precomputed":
             batches = PrecomputedEpochs(batches, 7, tmp_path)
@@ -143,7 +144,7 @@ def test_a_step_waits_for_nothing(tmp_path, mode: str, kind: str, optimizer) -> 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_images_that_are_looked_at_again_travel_once(tmp_path, kind: str) -> None:
-    recipe = toys.recipe(validation=16, peek=Peek(), test_time=Views(mirror=True), batch_size=14)
+    recipe = toys.recipe(validation=16, peek=Peek(), test_time=TTAConfig(mirror=True), batch_size=14)
 
     def travelled(steps: int) -> int:
         with simulated(kind) as gpu:

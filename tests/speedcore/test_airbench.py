@@ -6,16 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from speedcore import optimizers, recipes
+from speedcore import recipes
 from speedcore.clock import Ledger
 from speedcore.data.batches import Batches
 from speedcore.errors import RecipeError
-from speedcore.muon import orthogonalise
 from speedcore.networks import build, parameter_counts
-from speedcore.recipe import SGD, Augment, DavidNet, Recipe, RecordNet, Schedule, WhitenBias
-from speedcore.schedule import interpolate
-from speedcore.trainee import Trainee
-from speedcore.training import fit
+from speedcore.recipe import Augment, DavidNetConfig, Recipe, RecordNetConfig, Schedule, SGDConfig, WhitenBias
+from speedcore.techniques.muon import orthogonalise
+from speedcore.training import optimizers
+from speedcore.training.loop import fit
+from speedcore.training.schedule import interpolate
+from speedcore.training.state import TrainState
 from tests.speedcore import toys
 
 DATASETS = ("cifar10", "fashion-mnist", "mnist")
@@ -24,7 +25,7 @@ DATASETS = ("cifar10", "fashion-mnist", "mnist")
 def first_step(recipe: Recipe) -> tuple[dict, dict, dict]:
     """(weights, gradients of a mean loss, weights after one step at the peak) of a small network, in fp64."""
     torch.manual_seed(0)
-    network = build(RecordNet(widths=(4, 4, 4)), 1, (16, 16), 3).double()
+    network = build(RecordNetConfig(widths=(4, 4, 4)), 1, (16, 16), 3).double()
     optimizer = optimizers.make(recipe.optimizer, network)
     trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
     for p in trained.values():
@@ -119,8 +120,9 @@ OWN = WhitenBias(lr=0.3, schedule=Schedule(knots=((0, 1), (0.5, 0.5), (0.5, 0), 
 
 @pytest.mark.parametrize(("progress", "rate"), [(None, 0.3 * 0.1), (0.25, 0.3 * 0.75), (0.6, 0)])
 def test_the_own_schedule_is_followed_where_progress_is_known(progress: float | None, rate: float) -> None:
-    network = build(RecordNet(widths=(4, 4, 4)), 1, (16, 16), 3).double()
-    optimizer = optimizers.make(SGD(lr=0.1, momentum=0, weight_decay=0.0, nesterov=False, bias_lr=8, whiten_bias=OWN), network)
+    network = build(RecordNetConfig(widths=(4, 4, 4)), 1, (16, 16), 3).double()
+    optimizer = optimizers.make(SGDConfig(lr=0.1, momentum=0, weight_decay=0.0, nesterov=False, bias_lr=8,
+                                           whiten_bias=OWN), network)
     for p in network.parameters():
         p.grad = torch.ones_like(p) if p.requires_grad else None
     before = network.whiten.bias.detach().clone()
@@ -130,10 +132,10 @@ def test_the_own_schedule_is_followed_where_progress_is_known(progress: float | 
 
 
 def test_its_decay_takes_the_same_share_as_of_other_weights() -> None:
-    network = build(RecordNet(widths=(4, 4, 4)), 1, (16, 16), 3).double()
+    network = build(RecordNetConfig(widths=(4, 4, 4)), 1, (16, 16), 3).double()
     with torch.no_grad():
         network.whiten.bias.fill_(1.0)
-    optimizer = optimizers.make(SGD(lr=0.1, momentum=0, weight_decay=0.2, nesterov=False, whiten_bias=OWN), network)
+    optimizer = optimizers.make(SGDConfig(lr=0.1, momentum=0, weight_decay=0.2, nesterov=False, whiten_bias=OWN), network)
     for p in network.parameters():
         p.grad = torch.zeros_like(p) if p.requires_grad else None
     optimizer.step(1.0, 0.0)
@@ -142,8 +144,8 @@ def test_its_decay_takes_the_same_share_as_of_other_weights() -> None:
 
 def test_a_bias_at_rest_is_frozen_and_counted_all_the_same(store) -> None:
     dataset = toys.dataset()
-    recipe = toys.recipe(optimizer=SGD(lr=0.05, whiten_bias=OWN), epochs=2)
-    trainee = Trainee(dataset, recipe, 0, torch.device("cpu"))
+    recipe = toys.recipe(optimizer=SGDConfig(lr=0.05, whiten_bias=OWN), epochs=2)
+    trainee = TrainState(dataset, recipe, 0, torch.device("cpu"))
     trainee.whiten(dataset.train)
     counted, seen = parameter_counts(trainee.network), []
     step = trainee.step
@@ -163,6 +165,6 @@ def test_a_bias_at_rest_is_frozen_and_counted_all_the_same(store) -> None:
 
 
 def test_a_network_without_whitening_cannot_have_it() -> None:
-    network = build(DavidNet(width=1 / 16), 1, (32, 32), 10)
+    network = build(DavidNetConfig(width=1 / 16), 1, (32, 32), 10)
     with pytest.raises(RecipeError, match="whiten_bias.*davidnet.*recordnet"):
-        optimizers.make(SGD(lr=0.1, whiten_bias=OWN), network)
+        optimizers.make(SGDConfig(lr=0.1, whiten_bias=OWN), network)

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from speedcore.kernels import amx, build, select
 from speedcore.machine import processor
-from speedcore.recipe import RecordNet
-from speedcore.runs import RunStore
-from speedcore.training import replay, train
+from speedcore.recipe import RecordNetConfig
+from speedcore.store.runs import RunStore
+from speedcore.training.loop import replay, train
 from tests.speedcore import toys
 from tests.speedcore.test_winograd import WIDE, relative_error
 from tests.speedcore.test_winograd8 import all_three, leaves
@@ -112,7 +112,7 @@ def test_without_the_unit_it_compiles_and_says_so(monkeypatch: pytest.MonkeyPatc
 
 @unit
 def test_a_run_says_that_it_went_this_way_and_is_replayed_to_the_bit(store: RunStore, tmp_path: Path) -> None:
-    data, tiles = toys.dataset(), WIDE.changed(convolutions="amx", network=RecordNet(widths=(32, 32, 32)).model_dump())
+    data, tiles = toys.dataset(), WIDE.changed(convolutions="amx", network=RecordNetConfig(widths=(32, 32, 32)).model_dump())
     run = train(data, toys.job(tiles, steps=8), store)
     assert run.record.provenance["convolutions"] == "amx"
     assert replay(run, data, RunStore(tmp_path / "again")).record.weights_sha256 == run.record.weights_sha256

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from speedcore import statistics
-from speedcore.console import run_app
+from speedcore.cli.console import run_app
 from speedcore.recipes.page_architecture import NETWORKS
+from speedcore.stats import statistics
 from speedcore.studies.architecture_search import ladder, lines
 
 
@@ -27,7 +27,7 @@ def test_a_search_end_to_end(monkeypatch, capsys, tmp_path) -> None:
     """Three of the networks, on the made images, at next to no width."""
     from speedcore.__main__ import app
     from speedcore.ladders.climbing import kept
-    from speedcore.runs import RunStore
+    from speedcore.store.runs import RunStore
 
     words = ("study", "architecture-search", "--dataset", "shapes:train=700,test=40", "--scale",
              "epochs=0.1,width=0.02", "--networks", "backbone,residual:L1+L3,extra:L2", "--seeds", "1", "--runs", str(tmp_path))

@@ -7,23 +7,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speedcore.augment import Augmenter, Choices, Normalise, draw
 from speedcore.recipe import Augment
+from speedcore.techniques.augment import AugmentationParameters, Augmenter, Normalise, draw
 from tests.speedcore import toys
 
 IMAGE = torch.arange(1, 10, dtype=torch.uint8).view(1, 1, 3, 3)  # 1 2 3 / 4 5 6 / 7 8 9
 
 
-def choices(top=None, left=None, mirrored=None, cut=None) -> Choices:
+def choices(top=None, left=None, mirrored=None, cut=None) -> AugmentationParameters:
     """Choices for one image."""
     def one(value, dtype=torch.int64):
         return None if value is None else torch.tensor([value], dtype=dtype)
 
     cut_top, cut_left = cut or (None, None)
-    return Choices(one(top), one(left), one(mirrored, torch.bool), one(cut_top), one(cut_left))
+    return AugmentationParameters(one(top), one(left), one(mirrored, torch.bool), one(cut_top), one(cut_left))
 
 
-def augmented(augment: Augment, chosen: Choices, image=IMAGE, fill=(99,)) -> list:
+def augmented(augment: Augment, chosen: AugmentationParameters, image=IMAGE, fill=(99,)) -> list:
     out = Augmenter(augment, tuple(image.shape[2:]), fill)(image, chosen)
     assert out.shape == image.shape and out.dtype == torch.uint8
     return out[0, 0].tolist()
@@ -131,7 +131,7 @@ def test_cutout_hides_the_same_place_whether_flipped_or_not() -> None:
 
 def test_each_picked_image_has_its_own_choices() -> None:
     images = torch.stack([IMAGE[0], IMAGE[0] + 10, IMAGE[0] + 20])
-    chosen = Choices(None, None, torch.tensor([True, False, False]), None, None)
+    chosen = AugmentationParameters(None, None, torch.tensor([True, False, False]), None, None)
     index = torch.tensor([2, 0])
     out = Augmenter(Augment(flip="random"), (3, 3), (0,))(images[index], chosen.take(index))
     assert out[:, 0, 0].tolist() == [[21, 22, 23], [3, 2, 1]]
@@ -152,7 +152,7 @@ def test_choices_are_uniform_over_what_is_possible() -> None:
 
 
 def test_what_is_off_is_not_drawn() -> None:
-    assert draw(Augment(), 5, (8, 8), 0, torch.Generator()) == Choices(None, None, None, None, None)
+    assert draw(Augment(), 5, (8, 8), 0, torch.Generator()) == AugmentationParameters(None, None, None, None, None)
 
 
 @given(st.integers(0, 2**31), st.integers(1, 20))

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from speedcore import averaging, evaluate
-from speedcore.augment import Normalise
-from speedcore.averaging import SlowWeights, WeightAverage
-from speedcore.recipe import Average, Lookahead, Views
+from speedcore.recipe import AverageConfig, LookaheadConfig, TTAConfig
+from speedcore.techniques import averaging
+from speedcore.techniques.augment import Normalise
+from speedcore.techniques.averaging import Lookahead, WeightAverage
+from speedcore.training import evaluate
 from tests.speedcore import toys
 
 PLAIN = Normalise((0.0,), (1.0,))
@@ -25,7 +26,7 @@ def set_to(network: nn.Module, value: float) -> None:
 
 def test_average_by_hand_with_buffers() -> None:
     network = nn.BatchNorm2d(1)
-    average = WeightAverage(network, Average(decay=0.5, every=2))
+    average = WeightAverage(network, AverageConfig(decay=0.5, every=2))
     for step, value in enumerate((1.0, 2.0, 30.0, 4.0, 50.0, 8.0), start=1):
         set_to(network, value)
         average.update(step, step / 6)
@@ -40,7 +41,7 @@ def test_average_by_hand_with_buffers() -> None:
 
 def test_average_begins_at_its_start() -> None:
     network = nn.Linear(1, 1, bias=False)
-    average = WeightAverage(network, Average(decay=0.5, every=1, start=0.5))
+    average = WeightAverage(network, AverageConfig(decay=0.5, every=1, start=0.5))
     for step, value in enumerate((100.0, 4.0, 2.0), start=1):
         set_to(network, value)
         average.update(step, step / 4)
@@ -51,14 +52,14 @@ def test_average_begins_at_its_start() -> None:
 def test_no_update_leaves_the_network_alone() -> None:
     network = nn.Linear(1, 1, bias=False)
     set_to(network, 3.0)
-    WeightAverage(network, Average()).install()
+    WeightAverage(network, AverageConfig()).install()
     assert network.weight.item() == 3.0
 
 
 def test_lookahead_by_hand_with_buffers() -> None:
     network = nn.BatchNorm2d(1)
     set_to(network, 10.0)
-    slow = SlowWeights(network, Lookahead(decay=0.5, every=2, power=1.0))
+    slow = Lookahead(network, LookaheadConfig(decay=0.5, every=2, power=1.0))
     seen = []
     for step, value in enumerate((1.0, 2.0, 30.0, 4.0, 50.0), start=1):
         set_to(network, value)
@@ -78,7 +79,7 @@ def test_lookahead_by_hand_with_buffers() -> None:
 def test_lookahead_without_an_update_leaves_the_network_alone() -> None:
     network = nn.Linear(1, 1, bias=False)
     set_to(network, 3.0)
-    slow = SlowWeights(network, Lookahead(every=5))
+    slow = Lookahead(network, LookaheadConfig(every=5))
     set_to(network, 4.0)
     slow.update(4, 0.5)
     slow.install()
@@ -86,7 +87,7 @@ def test_lookahead_without_an_update_leaves_the_network_alone() -> None:
 
 
 def test_an_average_is_taken_of_what_lookahead_leaves() -> None:
-    recipe = toys.recipe(average=Average(every=1), lookahead=Lookahead(decay=0.5, every=1, power=0.0))
+    recipe = toys.recipe(average=AverageConfig(every=1), lookahead=LookaheadConfig(decay=0.5, every=1, power=0.0))
     network = nn.Linear(1, 1, bias=False)
     set_to(network, 8.0)
     both = averaging.make(network, recipe)
@@ -160,8 +161,9 @@ IMAGE = torch.tensor([[10, 20, 30], [40, 50, 60], [70, 80, 90]], dtype=torch.uin
 @pytest.mark.parametrize(("views", "corners"), [
     # The image shows 10. Its mirror shows 30. Shifted down-right with a mirrored border, the image shows what lies
     # diagonally inside: 50; shifted up-left it shows 50 as well. So do both shifts of the mirror image.
-    (Views(mirror=True), [30]), (Views(shifts=True), [50, 50]), (Views(mirror=True, shifts=True), [30, 50, 50, 50, 50])])
-def test_views_by_hand(views: Views, corners: list[int]) -> None:
+    (TTAConfig(mirror=True), [30]), (TTAConfig(shifts=True), [50, 50]),
+    (TTAConfig(mirror=True, shifts=True), [30, 50, 50, 50, 50])])
+def test_views_by_hand(views: TTAConfig, corners: list[int]) -> None:
     network = Corner()
     seen = [network(x)[0, 0].item() * 255 for x in evaluate.further_views(PLAIN(IMAGE), views)]
     assert seen == pytest.approx(corners)
@@ -173,7 +175,7 @@ def test_views_by_hand(views: Views, corners: list[int]) -> None:
 
 
 def test_shifted_views_may_have_a_share_of_their_own() -> None:
-    network, views = Corner(), Views(mirror=True, shifts=True, shift_share=0.5)
+    network, views = Corner(), TTAConfig(mirror=True, shifts=True, shift_share=0.5)
     plain, further = evaluate.logits(network, IMAGE, PLAIN), evaluate.logits(network, IMAGE, PLAIN, views=views)
     # Upright views show 10 and 30 (a quarter each), the four shifted ones 50 (an eighth each).
     assert evaluate.with_views(plain, further, views)[0, 0].item() * 255 == pytest.approx((10 + 30) / 4 + 4 * 50 / 8)
@@ -181,7 +183,7 @@ def test_shifted_views_may_have_a_share_of_their_own() -> None:
 
 def test_shifts_move_the_whole_image() -> None:
     x = PLAIN(IMAGE) * 255
-    down_right, up_left = evaluate.further_views(x, Views(shifts=True))
+    down_right, up_left = evaluate.further_views(x, TTAConfig(shifts=True))
     torch.testing.assert_close(down_right[0, 0], torch.tensor([[50.0, 40, 50], [20, 10, 20], [50, 40, 50]]))
     torch.testing.assert_close(up_left[0, 0], torch.tensor([[50.0, 60, 50], [80, 90, 80], [50, 60, 50]]))
 

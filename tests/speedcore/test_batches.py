@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from speedcore.augment import Normalise
 from speedcore.data import batches as batching
 from speedcore.data import precompute
 from speedcore.data.batches import Batches
 from speedcore.data.dataset import Part, Split
 from speedcore.data.precompute import PrecomputedEpochs
 from speedcore.errors import DataError
-from speedcore.recipe import Augment, Average
-from speedcore.runs import RunStore
-from speedcore.training import train
+from speedcore.recipe import Augment, AverageConfig
+from speedcore.store.runs import RunStore
+from speedcore.techniques.augment import Normalise
+from speedcore.training.loop import train
 from tests.speedcore import toys
 
 PLAIN = Augment()
@@ -129,7 +129,7 @@ def test_stored_epochs_are_to_the_bit_what_the_device_makes(tmp_path: Path) -> N
     assert not (tmp_path / "epochs").exists()
 
 
-@pytest.mark.parametrize("changes", [{}, {"channels_last": True, "precision": "bf16", "average": Average(every=2)}])
+@pytest.mark.parametrize("changes", [{}, {"channels_last": True, "precision": "bf16", "average": AverageConfig(every=2)}])
 def test_both_data_modes_train_the_same_weights(store: RunStore, changes: dict) -> None:
     recipe = toys.recipe(**changes)
     device, stored = (train(toys.dataset(), toys.job(recipe.changed(data=mode), 9, key=mode), store)

@@ -12,12 +12,15 @@ import torch
 
 import explain
 import speedcore
-from explain.studies import claim, shortcuts
-from speedcore import UserError, executors, pricing, recipes, training
+from explain.claim import claim
+from explain.studies import shortcuts
+from speedcore import UserError, recipes
 from speedcore.__main__ import app
-from speedcore.console import run_app
-from speedcore.pricing import Request
+from speedcore.cli.console import run_app
+from speedcore.planning import costs, execute
+from speedcore.planning.costs import Request
 from speedcore.studies import lr_finder
+from speedcore.training import loop
 from tests.simulated import simulated
 from tests.speedcore import toys
 
@@ -62,8 +65,8 @@ def nothing_is_done(monkeypatch, tmp_path) -> None:
 
     monkeypatch.chdir(tmp_path)
     Path("taken").write_text("")
-    monkeypatch.setattr(training, "train", worked)
-    monkeypatch.setattr(pricing, "options", worked)
+    monkeypatch.setattr(loop, "train", worked)
+    monkeypatch.setattr(costs, "options", worked)
 
 
 @pytest.mark.usefixtures("nothing_is_done")
@@ -91,7 +94,7 @@ def test_what_only_python_can_get_wrong(argument: str, value: object, says: str)
 
 
 def test_right_values_are_taken_in_each_form(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(pricing, "_PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(costs, "_PROBE_SECONDS", 0.01)
     data, recipe = toys.dataset(), toys.recipe(epochs=1)
     first = speedcore.run(data, recipe, budget=60, store=str(tmp_path), device="cpu")
     for same in ({"budget": "1m"}, {"budget": "60s", "store": tmp_path}, {"budget": 60.0, "device": torch.device("cpu")},
@@ -105,7 +108,7 @@ def test_right_values_are_taken_in_each_form(monkeypatch, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("function", [
-    speedcore.run, speedcore.train, executors.whole_run, executors.whole_key, explain.explain_run, explain.explain_runs,
+    speedcore.run, speedcore.train, execute.whole_run, execute.whole_key, explain.explain_run, explain.explain_runs,
     explain.inspect, explain.compare, claim.study, shortcuts.study, lr_finder.range_test, lr_finder.save, Request])
 def test_the_device_is_chosen_by_itself_unless_it_is_named(function) -> None:
     assert inspect.signature(function).parameters["device"].default == "auto"
@@ -113,7 +116,7 @@ def test_the_device_is_chosen_by_itself_unless_it_is_named(function) -> None:
 
 @pytest.mark.parametrize("kind", ["cuda", "mps"])
 def test_runs_and_maps_are_made_on_the_device_that_there_is(monkeypatch, tmp_path, kind: str) -> None:
-    monkeypatch.setattr(pricing, "_PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(costs, "_PROBE_SECONDS", 0.01)
     monkeypatch.setitem(recipes.BUILT_IN, "toy", {"*": toys.recipe(name="toy", epochs=1)})
     data = toys.dataset(train=80, test=8, size=32)
     with simulated(kind):

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from speedcore import planning, pricing, recipes
+from speedcore import recipes
 from speedcore.__main__ import app, dataset_names
 from speedcore.checks import count_of, seconds_of
-from speedcore.console import console, device_of, run_app
+from speedcore.cli.console import console, device_of, run_app
 from speedcore.errors import UserError
-from speedcore.runs import RunStore
+from speedcore.planning import costs
+from speedcore.planning import plan as planning
+from speedcore.store.runs import RunStore
 from tests.data.making import class_folders, write
 from tests.speedcore import toys
 
@@ -24,7 +26,7 @@ SHAPES = "shapes:train=200,test=40"
 def cli(monkeypatch, capsys, tmp_path):
     """cli("train", "--seed", "1") -> (exit status, stdout, stderr), in this process."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pricing, "_PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(costs, "_PROBE_SECONDS", 0.01)
 
     def call(*words: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["speedcore", *map(str, words)])
@@ -188,7 +190,7 @@ def test_verify_reads_the_files_before_it_trains(cli, toy_recipe, monkeypatch) -
     harmed = bytearray(weights.read_bytes())
     harmed[-1] ^= 1
     weights.write_bytes(harmed)
-    monkeypatch.setattr("speedcore.training.train", None)
+    monkeypatch.setattr("speedcore.training.loop.train", None)
     status, _, err = cli("verify", run.path)
     one_message(status, err, "weights.safetensors is damaged: it is not the file that was written")
     assert weights.read_bytes() == harmed  # what is looked at stays where it is
@@ -264,10 +266,10 @@ def test_a_folder_that_moved_or_was_renamed_trains_nothing_again(cli, toy_recipe
 
 
 def test_runs_that_are_found_under_another_name_bear_the_new_one(toy_recipe, pets, tmp_path, monkeypatch) -> None:
-    from speedcore import executors
     from speedcore.data import load
+    from speedcore.planning import execute as executors
 
-    monkeypatch.setattr(pricing, "_PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(costs, "_PROBE_SECONDS", 0.01)
     store, request = RunStore(tmp_path / "runs"), planning.Request("toy", within=None, seeds=1)
     first = load(f"folder:{pets}")
     executors.execute(planning.make_plan([first], request, store), request, {first.name: first}, store)
@@ -318,9 +320,9 @@ def test_names_of_data_sets_may_hold_commas_of_their_own() -> None:
     "import speedcore",
     "import speedcore; dir(speedcore); speedcore.__version__",
     "import sys; sys.argv = ['speedcore', '--help']\nfrom speedcore.__main__ import app\n"
-    "from speedcore.console import run_app\nrun_app(app)",
+    "from speedcore.cli.console import run_app\nrun_app(app)",
     "import sys; sys.argv = ['speedcore', 'train', '--help']\nfrom speedcore.__main__ import app\n"
-    "from speedcore.console import run_app\nrun_app(app)",
+    "from speedcore.cli.console import run_app\nrun_app(app)",
 ])
 def test_nobody_waits_for_torch_who_does_not_need_it(checkout: Path, code: str) -> None:
     ending = "\nimport sys; print(); print(sorted({'torch', 'numpy', 'scipy', 'matplotlib'} & set(sys.modules)))"

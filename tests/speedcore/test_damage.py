@@ -13,13 +13,14 @@ import pytest
 from safetensors.torch import load, save
 from torch.nn import functional as F
 
-from speedcore import executors, training
 from speedcore.errors import Damaged, Notice, RunError, UserError
-from speedcore.recipe import Views
-from speedcore.runs import Run, RunStore
+from speedcore.planning import execute
+from speedcore.recipe import TTAConfig
 from speedcore.store.recorded import score
-from speedcore.training import replay, train
-from speedcore.verifying import verify
+from speedcore.store.runs import Run, RunStore
+from speedcore.training import loop
+from speedcore.training.loop import replay, train
+from speedcore.training.verify import verify
 from tests.speedcore import toys
 
 FILES = ("run.json", "steps.csv", "epochs.csv", "weights.safetensors", "predictions.npz", "manifest.sha256")
@@ -29,7 +30,7 @@ FLIPS = 60
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Run:
     """A finished run, not to be changed."""
-    recipe = toys.recipe(validation=10, test_time=Views(mirror=True))
+    recipe = toys.recipe(validation=10, test_time=TTAConfig(mirror=True))
     return train(toys.dataset(), toys.job(recipe, 20), RunStore(tmp_path_factory.mktemp("finished")))
 
 
@@ -112,13 +113,13 @@ def test_a_run_of_another_version_does_not_stop_a_look_at_the_others(finished: R
 
 def test_a_build_trains_again_what_was_damaged_and_nothing_else(store: RunStore, monkeypatch) -> None:
     data, recipe = toys.dataset(), toys.recipe()
-    first = [executors.whole_run(data, recipe, "with", seed, store) for seed in (0, 1)]
+    first = [execute.whole_run(data, recipe, "with", seed, store) for seed in (0, 1)]
     path = first[1].path / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
-    trained, real = [], training.train
-    monkeypatch.setattr(training, "train", lambda data, job, *rest: trained.append(job.seed) or real(data, job, *rest))
+    trained, real = [], loop.train
+    monkeypatch.setattr(loop, "train", lambda data, job, *rest: trained.append(job.seed) or real(data, job, *rest))
     with pytest.warns(Notice, match="weights.safetensors is damaged"):
-        again = [executors.whole_run(data, recipe, "with", seed, store) for seed in (0, 1)]
+        again = [execute.whole_run(data, recipe, "with", seed, store) for seed in (0, 1)]
     assert trained == [1]
     assert [run.record.weights_sha256 for run in again] == [run.record.weights_sha256 for run in first]
 
@@ -242,7 +243,7 @@ def test_weights_are_compared_with_the_record_by_their_file_alone(finished: Run,
 def test_a_record_does_not_ask_for_more_memory_than_its_weights_have(copied: Path, monkeypatch) -> None:
     recipe = json.loads((copied / "run.json").read_text())["recipe"]
     recipe["network"]["widths"] = [30_000, 30_000, 30_000]
-    hash_ = toys.recipe(network=recipe["network"], validation=10, test_time=Views(mirror=True)).hash
+    hash_ = toys.recipe(network=recipe["network"], validation=10, test_time=TTAConfig(mirror=True)).hash
     run = Run.open(toys.resealed(copied, recipe=recipe, recipe_hash=hash_, parameters={"trainable": 10**12}))
     monkeypatch.setattr("speedcore.networks.build", None)
     with pytest.raises(Damaged, match="weights.safetensors.*as many numbers as run.json says"):
@@ -287,7 +288,7 @@ def test_a_store_keeps_nothing_under_a_name_that_leads_elsewhere(finished: Run, 
 
 @pytest.mark.parametrize("arm", ["../x", "a/b", "a\nb"])
 def test_what_could_not_be_kept_is_not_trained(store: RunStore, arm: str, monkeypatch) -> None:
-    monkeypatch.setattr(training, "fit", None)
+    monkeypatch.setattr(loop, "fit", None)
     with pytest.raises(RunError, match="cannot be kept"):
         train(toys.dataset(), toys.job(toys.recipe(), 2, key="a", arm=arm), store)
     with pytest.raises(RunError, match="cannot be kept"):
@@ -357,6 +358,6 @@ def test_json_of_absurd_depth_is_named(copied: Path) -> None:
 def test_an_arm_that_there_is_not_is_refused_before_anything_is_loaded(store: RunStore, arm: str, monkeypatch) -> None:
     monkeypatch.setattr("speedcore.data.load", None)
     with pytest.raises(UserError, match=f"arm '{arm}' is not one of with, without"):
-        executors.run("shapes", recipe="sprint", arm=arm, store=store)
+        execute.run("shapes", recipe="sprint", arm=arm, store=store)
     with pytest.raises(UserError, match="is not one of"):
-        executors.courses.job(None, None, "cpu", arm, 0)
+        execute.courses.job(None, None, "cpu", arm, 0)

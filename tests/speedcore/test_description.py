@@ -11,11 +11,10 @@ import pytest
 from pydantic import BaseModel
 
 from speedcore import recipes
-from speedcore.description import as_run, describe
 from speedcore.errors import RecipeError
-from speedcore.methods import methods
-from speedcore.parts import Average, Lookahead, Peek, Schedule
-from speedcore.recipe import Recipe, validated
+from speedcore.recipe import AverageConfig, LookaheadConfig, Peek, Recipe, Schedule, validated
+from speedcore.recipe.description import as_run, describe
+from speedcore.techniques import methods
 from tests.speedcore import toys
 
 BUILT_IN = {f"{name} on {data}": recipes.get(name, data) for name, data in (
@@ -79,8 +78,8 @@ def changed(recipe: Recipe, path: tuple[str, ...], value: Any) -> Recipe:
 
 # Together with what the rest of a recipe may stand in the way of.
 WHOLE = {
-    "power": toys.recipe(average=Average(power=2.0)), "lookahead": toys.recipe(lookahead=Lookahead()),
-    "peek": toys.recipe(peek=Peek(stop_at=0.9)), "average": toys.recipe(average=Average(initial=True)),
+    "power": toys.recipe(average=AverageConfig(power=2.0)), "lookahead": toys.recipe(lookahead=LookaheadConfig()),
+    "peek": toys.recipe(peek=Peek(stop_at=0.9)), "average": toys.recipe(average=AverageConfig(initial=True)),
     "loader": toys.recipe(data="loader", loader={"choices": "single"}, augment={"crop": 2, "flip": "random"}),
     "bf16": toys.recipe(precision="bf16", norm_precision="bf16", channels_last=True, convolutions="winograd"),
     "idle": toys.recipe(augment={"pad": "black", "groups": 3}, test_time={"shift_share": 0.3}),
@@ -124,8 +123,9 @@ def test_every_field_was_changed() -> None:
                 reached.add(key)
     assert sorted(there - reached) == []
     parts = {part for part, _ in there}
-    assert {"Recipe", "SGD", "Muon", "Adam", "Adadelta", "DavidNet", "RecordNet", "DigitNet", "PageNet", "PreactNet", "Schedule",
-            "Augment", "Average", "Lookahead", "Views", "Peek", "Loader", "WhitenBias"} <= parts
+    assert {"Recipe", "SGDConfig", "MuonConfig", "AdamConfig", "AdadeltaConfig", "DavidNetConfig", "RecordNetConfig", "DigitNetConfig",
+            "PageNetConfig", "PreactNetConfig", "Schedule",
+            "Augment", "AverageConfig", "LookaheadConfig", "TTAConfig", "Peek", "Loader", "WhitenBias"} <= parts
 
 
 def _valid(recipe: Recipe, path: tuple[str, ...], value: Any) -> bool:

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from speedcore import courses, recipes
 from speedcore import recipe as parts
+from speedcore import recipes
 from speedcore.clock import POLICIES, SOURCE_POLICIES, Phase
-from speedcore.recipe import Average, Schedule, from_toml
-from speedcore.runs import RunStore
-from speedcore.schedule import Pace
-from speedcore.training import train
+from speedcore.planning import planned_runs
+from speedcore.recipe import AverageConfig, Schedule
+from speedcore.recipes import from_toml
+from speedcore.store.runs import RunStore
+from speedcore.training.loop import train
+from speedcore.training.schedule import StepBudget
 from tests.speedcore import toys
 
 
@@ -63,7 +65,7 @@ def test_the_example_loads_and_means_what_it_says(pages, tmp_path: Path) -> None
     mine, base = from_toml(path, "fashion-mnist"), recipes.get("sprint", "fashion-mnist")
     assert mine == base.changed(
         name=base.name, describe=mine.describe, epochs=12.0, label_smoothing=0.1,
-        augment=base.augment.model_copy(update={"cutout": 6}), average=Average(decay=0.99, every=5, start=0.5),
+        augment=base.augment.model_copy(update={"cutout": 6}), average=AverageConfig(decay=0.99, every=5, start=0.5),
         schedule=Schedule(knots=((0, 0.1), (0.2, 1), (1, 0)), shape="cosine")).changed(name="mine")
 
 
@@ -92,12 +94,12 @@ def test_every_phase_and_every_rule_is_described(pages) -> None:
 
 
 def test_the_shares_that_are_named_are_the_ones_used(pages) -> None:
-    from speedcore import planning
+    from speedcore.planning import plan
 
-    for share in (Pace.IDLE, Pace.AIM, planning.PLANNED_SHARE):
+    for share in (StepBudget.IDLE, StepBudget.AIM, plan.PLANNED_SHARE):
         assert f"{100 * share:g} %" in pages["clocks"]
-    assert Pace.FEW == 8 and "after each of the last eight" in pages["clocks"]
-    assert courses.MOST_SEEDS == 10 and "up to ten" in pages["clocks"]
+    assert StepBudget.FEW == 8 and "after each of the last eight" in pages["clocks"]
+    assert planned_runs.MOST_SEEDS == 10 and "up to ten" in pages["clocks"]
 
 
 def test_the_files_of_a_run_are_those_that_the_page_lists(checkout: Path, tmp_path: Path) -> None:

@@ -8,21 +8,24 @@ import shutil
 import pytest
 
 import speedcore
-from speedcore import executors, pricing, recipes, training
-from speedcore.courses import Course, Plan
+from speedcore import recipes
 from speedcore.errors import RunError
-from speedcore.executors import Watcher, execute
-from speedcore.pricing import Request
-from speedcore.runs import RunStore
+from speedcore.planning import costs
+from speedcore.planning import execute as executors
+from speedcore.planning.costs import Request
+from speedcore.planning.execute import Callback, execute
+from speedcore.planning.planned_runs import Plan, PlannedRuns
+from speedcore.store.runs import RunStore
+from speedcore.training import loop
 from tests.speedcore import toys
 
 
-def plan(*names: str, seeds: int = 2, steps: int = 4, limit: float | None = None, **course) -> Plan:
+def plan(*names: str, seeds: int = 2, steps: int = 4, limit: float | None = None, **planned) -> Plan:
     """A plan for toy data sets of these names."""
     return Plan(request="toy", courses=tuple(
-        Course(**{"dataset": name, "fingerprint": name, "recipe": toys.recipe(), "reason": "", "seeds": seeds,
+        PlannedRuns(**{"dataset": name, "fingerprint": name, "recipe": toys.recipe(), "reason": "", "seeds": seeds,
                   "steps": steps, "wanted": 12, "steps_per_epoch": 4, "step_seconds": 0.01, "limit": limit,
-                  "run_seconds": 1.0, "explain_seconds": 0.0, **course}) for name in names or ("toy",)))
+                  "run_seconds": 1.0, "explain_seconds": 0.0, **planned}) for name in names or ("toy",)))
 
 
 DATA = {name: toys.dataset(name=name) for name in ("toy", "other")}
@@ -31,15 +34,15 @@ REQUEST = Request(within=None)
 
 
 @pytest.fixture
-def trained(monkeypatch) -> list[training.Job]:
+def trained(monkeypatch) -> list[loop.Job]:
     """Jobs that were really trained."""
-    jobs, train = [], training.train
+    jobs, train = [], loop.train
 
     def counted(dataset, job, *rest):
         jobs.append(job)
         return train(dataset, job, *rest)
 
-    monkeypatch.setattr(training, "train", counted)
+    monkeypatch.setattr(loop, "train", counted)
     return jobs
 
 
@@ -84,13 +87,13 @@ def test_the_second_arm_takes_as_many_steps_as_the_first_landed_on(store: RunSto
 
 
 def test_both_arms_begin_with_the_same_weights(store: RunStore, monkeypatch) -> None:
-    seen, fit = [], training.fit
+    seen, fit = [], loop.fit
 
-    def look(trainee, *rest):
-        seen.append(training.digest(trainee.network.state_dict()))
-        return fit(trainee, *rest)
+    def look(state, *rest):
+        seen.append(loop.digest(state.network.state_dict()))
+        return fit(state, *rest)
 
-    monkeypatch.setattr(training, "fit", look)
+    monkeypatch.setattr(loop, "fit", look)
     execute(plan(), REQUEST, DATA, store)
     assert len(seen) == 4
     assert seen[0] == seen[1] != seen[2] == seen[3]
@@ -121,7 +124,7 @@ def test_the_estimate_is_replaced_by_what_pairs_really_took(store: RunStore) -> 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 def test_an_interrupt_in_mid_run_keeps_what_had_finished(store: RunStore, trained, error) -> None:
-    class Impatient(Watcher):
+    class Impatient(Callback):
         def moment(self, moment):
             if "-without-" in moment.key and moment.step == 2:
                 raise error
@@ -139,7 +142,7 @@ def test_an_interrupt_in_mid_run_keeps_what_had_finished(store: RunStore, traine
 
 
 def test_a_set_that_fails_takes_no_other_along(store: RunStore, trained) -> None:
-    class Failing(Watcher):
+    class Failing(Callback):
         def begins(self, job):
             if job.key.startswith("toy-") and job.seed == 1:
                 raise RunError("the loss is not finite")
@@ -152,7 +155,7 @@ def test_a_set_that_fails_takes_no_other_along(store: RunStore, trained) -> None
 
 
 def test_a_watcher_hears_of_every_run(store: RunStore) -> None:
-    class Listening(Watcher):
+    class Listening(Callback):
         def __init__(self):
             self.heard = []
 
@@ -183,7 +186,7 @@ def test_a_run_of_another_version_is_named_not_overwritten(store: RunStore) -> N
 
 def test_one_run_from_python(store: RunStore, monkeypatch, trained) -> None:
     monkeypatch.setattr(recipes, "BUILT_IN", {"toy": {"*": toys.recipe()}})
-    monkeypatch.setattr(pricing, "_PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(costs, "_PROBE_SECONDS", 0.01)
     run = speedcore.run(DATA["toy"], recipe="toy", budget=100, seed=3, store=store)
     assert (run.record.seed, run.record.arm, run.record.steps, run.record.budget_seconds) == (3, "with", 12, 100)
     assert speedcore.run(DATA["toy"], recipe="toy", budget=100, seed=3, store=store).record == run.record

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from speedcore import flops, recipes
-from speedcore.recipe import DavidNet, DigitNet, PageNet, PreactNet, RecordNet
+from speedcore import recipes
+from speedcore.planning import flops
+from speedcore.recipe import DavidNetConfig, DigitNetConfig, PageNetConfig, PreactNetConfig, RecordNetConfig
 
 # Multiplications of the layers for one image, from the first to the last: side² · filter² · inputs · outputs.
 DAVIDNET = [32**2 * 9 * 3 * 64, 32**2 * 9 * 64 * 128, 16**2 * 9 * 128**2, 16**2 * 9 * 128**2, 16**2 * 9 * 128 * 256,
@@ -23,14 +24,14 @@ LAST_STEP = [24**2 * 25 * 24, 10**2 * 9 * 24 * 32, 800 * 256, 256 * 10]
 
 @pytest.mark.parametrize(("spec", "channels", "size", "layers", "spared"), [
     # Spared in the backward pass: the gradient of the image; of frozen filters; of what comes before nothing that is trained.
-    (DavidNet(), 3, 32, DAVIDNET, DAVIDNET[0]),
-    (DavidNet(), 1, 28, [32**2 * 9 * 64, *DAVIDNET[1:]], 32**2 * 9 * 64),       # digits are padded to 32×32
-    (PageNet(), 3, 32, DAVIDNET, DAVIDNET[0]),
-    (PageNet(prep="whiten", norm_scales="frozen"), 3, 32, WHITENED, 2 * WHITENED[0] + WHITENED[1]),
-    (PreactNet(), 3, 32, PREACT, PREACT[0]),
-    (RecordNet(), 3, 32, RECORD, 2 * RECORD[0]),                                # the whitening's bias is trained, its filters not
-    (DigitNet(first_pool=False), 1, 28, FIRST_STEP, FIRST_STEP[0]),
-    (DigitNet(widths=(24, 32), first_kernel=5, hidden=256), 1, 28, LAST_STEP, LAST_STEP[0]),
+    (DavidNetConfig(), 3, 32, DAVIDNET, DAVIDNET[0]),
+    (DavidNetConfig(), 1, 28, [32**2 * 9 * 64, *DAVIDNET[1:]], 32**2 * 9 * 64),       # digits are padded to 32×32
+    (PageNetConfig(), 3, 32, DAVIDNET, DAVIDNET[0]),
+    (PageNetConfig(prep="whiten", norm_scales="frozen"), 3, 32, WHITENED, 2 * WHITENED[0] + WHITENED[1]),
+    (PreactNetConfig(), 3, 32, PREACT, PREACT[0]),
+    (RecordNetConfig(), 3, 32, RECORD, 2 * RECORD[0]),                          # the whitening's bias is trained, its filters not
+    (DigitNetConfig(first_pool=False), 1, 28, FIRST_STEP, FIRST_STEP[0]),
+    (DigitNetConfig(widths=(24, 32), first_kernel=5, hidden=256), 1, 28, LAST_STEP, LAST_STEP[0]),
 ])
 def test_operations_by_hand(spec, channels: int, size: int, layers: list[int], spared: int) -> None:
     work = flops.count(spec, channels, (size, size), 10)
@@ -40,7 +41,7 @@ def test_operations_by_hand(spec, channels: int, size: int, layers: list[int], s
 
 def test_the_series_number() -> None:
     """"Around 2.8E09" for an image, forward and backward."""
-    assert flops.count(PreactNet(), 3, (32, 32), 10).step == pytest.approx(2.8e9, rel=0.03)
+    assert flops.count(PreactNetConfig(), 3, (32, 32), 10).step == pytest.approx(2.8e9, rel=0.03)
 
 
 def test_a_bias_that_is_frozen_on_the_way_makes_steps_cheaper() -> None:

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from speedcore.kernels import build, layers, normgelu, select, winograd
 from speedcore.networks.recordnet import FrozenScaleNorm, RecordNet, Stage
-from speedcore.recipe import RecordNet as RecordNetSpec
-from speedcore.trainee import Trainee
+from speedcore.recipe import RecordNetConfig
+from speedcore.training.state import TrainState
 from tests.speedcore import toys
 from tests.speedcore.test_winograd import relative_error
 
@@ -27,7 +27,7 @@ def image(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def network(**fields) -> RecordNet:
     torch.manual_seed(0)
-    described = RecordNetSpec(widths=(32, 64, 64)).model_dump(exclude={"kind"}) | fields
+    described = RecordNetConfig(widths=(32, 64, 64)).model_dump(exclude={"kind"}) | fields
     return RecordNet(3, (32, 32), 10, **described).to(**CHANNELS_LAST)
 
 
@@ -186,6 +186,6 @@ def test_other_networks_and_activations_only_convolve_the_short_way() -> None:
 
 def test_what_is_in_bf16_and_not_laid_out_for_it_convolves_directly() -> None:
     recipe = toys.recipe(precision="bf16", channels_last=True, convolutions="winograd",
-                         network=RecordNetSpec(widths=(32, 32, 32)))
-    assert [Trainee(toys.dataset(), one, 0, torch.device("cpu")).convolutions == "direct"
+                         network=RecordNetConfig(widths=(32, 32, 32)))
+    assert [TrainState(toys.dataset(), one, 0, torch.device("cpu")).convolutions == "direct"
             for one in (recipe, recipe.changed(channels_last=False))] == [False, True]

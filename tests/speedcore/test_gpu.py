@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from speedcore.augment import Normalise
 from speedcore.data.batches import Batches
-from speedcore.recipe import Muon, RecordNet, Views
-from speedcore.runs import RunStore
-from speedcore.training import train
+from speedcore.recipe import MuonConfig, RecordNetConfig, TTAConfig
+from speedcore.store.runs import RunStore
+from speedcore.techniques.augment import Normalise
+from speedcore.training.loop import train
 from tests.speedcore import toys
 
 pytestmark = pytest.mark.gpu
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.gpu
 
 @pytest.mark.parametrize("mode", ["device", "precomputed"])
 def test_a_bf16_run_trains_and_lands(tmp_path, mode):
-    recipe = toys.recipe(network=RecordNet(widths=(16, 16, 16)), precision="bf16", channels_last=True, data=mode,
-                         optimizer=Muon(bias_lr=0.2, head_lr=2.0), test_time=Views(mirror=True, shifts=True))
+    recipe = toys.recipe(network=RecordNetConfig(widths=(16, 16, 16)), precision="bf16", channels_last=True, data=mode,
+                         optimizer=MuonConfig(bias_lr=0.2, head_lr=2.0), test_time=TTAConfig(mirror=True, shifts=True))
     run = train(toys.dataset(), toys.job(recipe, steps=40, limit=60.0), RunStore(tmp_path), "cuda")
     assert run.record.device == "cuda"
     assert run.record.steps == 40

@@ -9,19 +9,21 @@ import numpy as np
 import pytest
 import torch
 
-from speedcore import console, evaluate, executors, health, training
+from speedcore.cli import console
 from speedcore.data.dataset import Dataset, Provenance, Split
 from speedcore.errors import DivergedError
-from speedcore.executors import Watcher, execute
-from speedcore.planning import Course, Plan, Request
-from speedcore.recipe import SGD, Average, Views
-from speedcore.runs import RunStore
-from speedcore.trainee import Trainee
-from speedcore.training import train
+from speedcore.planning import execute as executors
+from speedcore.planning.execute import Callback, execute
+from speedcore.planning.plan import Plan, PlannedRuns, Request
+from speedcore.recipe import AverageConfig, SGDConfig, TTAConfig
+from speedcore.store.runs import RunStore
+from speedcore.training import evaluate, health, loop
+from speedcore.training.loop import train
+from speedcore.training.state import TrainState
 from tests.reports import making
 from tests.speedcore import toys
 
-WILD = toys.recipe(optimizer=SGD(lr=1e30, weight_decay=0.0))
+WILD = toys.recipe(optimizer=SGDConfig(lr=1e30, weight_decay=0.0))
 
 
 def scalars(*values: float) -> list[torch.Tensor]:
@@ -50,7 +52,7 @@ def test_a_run_that_diverges_stops_where_it_does_and_leaves_nothing(store: RunSt
 
 
 def test_each_loss_is_looked_at_once_when_the_clock_is(store: RunStore, monkeypatch) -> None:
-    step, done = Trainee.step, []
+    step, done = TrainState.step, []
 
     def stepped(self, *rest):
         loss, accuracy = step(self, *rest)
@@ -63,8 +65,8 @@ def test_each_loss_is_looked_at_once_when_the_clock_is(store: RunStore, monkeypa
         starts.append((start, len(losses)))
         check(key, losses, rates, start, steps)
 
-    monkeypatch.setattr(training, "warm_up", lambda *_: None)
-    monkeypatch.setattr(Trainee, "step", stepped)
+    monkeypatch.setattr(loop, "warm_up", lambda *_: None)
+    monkeypatch.setattr(TrainState, "step", stepped)
     monkeypatch.setattr(health, "check_losses", checked)
     with pytest.raises(DivergedError, match="nan at step 8 of 12"):
         train(toys.dataset(), toys.job(toys.recipe(), 12), store)
@@ -72,15 +74,15 @@ def test_each_loss_is_looked_at_once_when_the_clock_is(store: RunStore, monkeypa
 
 
 def test_a_loss_of_the_very_last_step_is_looked_at_as_well(store: RunStore, monkeypatch) -> None:
-    step, done = Trainee.step, []
+    step, done = TrainState.step, []
 
     def stepped(self, *rest):
         loss, accuracy = step(self, *rest)
         done.append(1)
         return (torch.full_like(loss, math.inf) if len(done) == 12 else loss), accuracy
 
-    monkeypatch.setattr(training, "warm_up", lambda *_: None)
-    monkeypatch.setattr(Trainee, "step", stepped)
+    monkeypatch.setattr(loop, "warm_up", lambda *_: None)
+    monkeypatch.setattr(TrainState, "step", stepped)
     with pytest.raises(DivergedError, match="inf at step 12 of 12"):
         train(toys.dataset(), toys.job(toys.recipe(), 12), store)
 
@@ -94,7 +96,7 @@ def test_validation_that_is_no_number_stops_the_run(store: RunStore, monkeypatch
 @pytest.mark.parametrize("views", [False, True])
 def test_test_answers_that_are_no_numbers_are_no_accuracy(store: RunStore, monkeypatch, views: bool) -> None:
     """Every loss may be a number and the last step's weights none; nan's largest entry would be class 0."""
-    logits = Trainee.logits
+    logits = TrainState.logits
 
     def answered(self, images, further=None):
         found = logits(self, images, further)
@@ -102,14 +104,14 @@ def test_test_answers_that_are_no_numbers_are_no_accuracy(store: RunStore, monke
             found[5:8] = math.nan
         return found
 
-    monkeypatch.setattr(Trainee, "logits", answered)
+    monkeypatch.setattr(TrainState, "logits", answered)
     with pytest.raises(DivergedError, match="for 3 of 40 test images the .* no finite numbers, after 4 steps"):
-        train(toys.dataset(), toys.job(toys.recipe(test_time=Views(mirror=True)), 4), store)
+        train(toys.dataset(), toys.job(toys.recipe(test_time=TTAConfig(mirror=True)), 4), store)
     assert list(store) == []
 
 
 def test_an_average_of_weights_that_are_no_numbers_is_found(store: RunStore, monkeypatch) -> None:
-    from speedcore import averaging
+    from speedcore.techniques import averaging
 
     def broken(network, recipe):
         class Broken:
@@ -123,7 +125,7 @@ def test_an_average_of_weights_that_are_no_numbers_is_found(store: RunStore, mon
 
     monkeypatch.setattr(averaging, "make", broken)
     with pytest.raises(DivergedError, match="40 of 40 test images"):
-        train(toys.dataset(), toys.job(toys.recipe(average=Average(decay=0.9, every=2)), 4), store)
+        train(toys.dataset(), toys.job(toys.recipe(average=AverageConfig(decay=0.9, every=2)), 4), store)
 
 
 @pytest.mark.parametrize("constant", ["one channel", "all"])
@@ -145,24 +147,24 @@ def test_constant_images_are_trained_on_without_a_division_by_zero(store: RunSto
 
 def plan(*names: str, seeds: int) -> Plan:
     return Plan(request="toy", courses=tuple(
-        Course(dataset=name, fingerprint=name, recipe=toys.recipe(), reason="", seeds=seeds, steps=4, wanted=12,
+        PlannedRuns(dataset=name, fingerprint=name, recipe=toys.recipe(), reason="", seeds=seeds, steps=4, wanted=12,
                steps_per_epoch=4, step_seconds=0.01, limit=None, run_seconds=1.0, explain_seconds=0.0) for name in names))
 
 
 @pytest.mark.parametrize(("arm", "stand"), [("with", []), ("without", ["with"])])
 def test_a_pair_that_diverges_is_named_and_the_others_are_trained(store: RunStore, monkeypatch, arm: str, stand: list) -> None:
-    inner, lost = training.train, []
+    inner, lost = loop.train, []
 
     def trained(dataset, job, *rest):
         if (dataset.name, job.arm, job.seed) == ("other", arm, 1):
             raise DivergedError(f"{job.key}: the loss is nan at step 2 of 4")
         return inner(dataset, job, *rest)
 
-    class Listening(Watcher):
+    class Listening(Callback):
         def fails(self, why, runs):
             lost.append((why, runs))
 
-    monkeypatch.setattr(training, "train", trained)
+    monkeypatch.setattr(loop, "train", trained)
     data = {name: toys.dataset(name=name) for name in ("toy", "other")}
     outcome = execute(plan("toy", "other", seeds=3), Request(within=None), data, store, Listening())
     found = [(run.record.data.name, run.record.seed, run.record.arm) for run in outcome.runs]
@@ -175,7 +177,7 @@ def test_a_pair_that_diverges_is_named_and_the_others_are_trained(store: RunStor
 
 
 def test_a_ladder_goes_on_with_what_does_not_diverge() -> None:
-    from speedcore.rounds import in_rounds
+    from speedcore.planning.rounds import in_rounds
 
     class Task:
         def __init__(self, wild: set[int]):
@@ -203,16 +205,16 @@ def test_the_console_names_what_is_lost_and_calls_a_constant_answer_that(store: 
 
     out = Console(file=io.StringIO(), width=300, highlight=False)
     data = making.dataset()
-    with console.live("toy", 4, out) as watcher:
-        watcher.ends(making.save(store, data, "without", 0, 29), False)
-        watcher.ends(making.save(store, data, "without", 1, 11), False)
-        watcher.fails("toy, seed 2: there is no pair", 2)
+    with console.live("toy", 4, out) as callback:
+        callback.ends(making.save(store, data, "without", 0, 29), False)
+        callback.ends(making.save(store, data, "without", 1, 11), False)
+        callback.fails("toy, seed 2: there is no pair", 2)
     good, bad, lost = out.file.getvalue().strip().splitlines()
     assert "96.67 % on the test set, " in good
     # 10 of 30 images are of each of three classes; 11 right are no better than that, as far as 30 images can tell.
     assert "36.67 % on the test set (no better than a constant answer: always answering “zero” scores 33.33 %)" in bad
     assert lost == "left out: toy, seed 2: there is no pair"
-    assert watcher.done == 4
+    assert callback.done == 4
 
 
 # --- constant answers and runs that lie apart ------------------------------------------------------------------------

@@ -9,17 +9,28 @@ from pathlib import Path
 
 import pytest
 
-from speedcore import ladders, recipes, rounds, training
-from speedcore.console import run_app
+from speedcore import ladders, recipes
+from speedcore.cli.console import run_app
 from speedcore.data.shapes import make_shapes
 from speedcore.errors import RecipeError
 from speedcore.ladders import Ladder, Reported, Rung, climbing, printing
 from speedcore.ladders.changes import of_accuracy, of_time
-from speedcore.ladders.climbing import Climb, climb, kept
+from speedcore.ladders.climbing import LadderResult, climb, kept
 from speedcore.ladders.files import from_toml
 from speedcore.ladders.findings import _reproduced, findings
 from speedcore.ladders.scale import Scale
-from speedcore.recipe import Augment, Average, DavidNet, DigitNet, Lookahead, Network, Peek, RecordNet
+from speedcore.planning import rounds
+from speedcore.recipe import (
+    Augment,
+    AverageConfig,
+    DavidNetConfig,
+    DigitNetConfig,
+    LookaheadConfig,
+    Network,
+    Peek,
+    RecordNetConfig,
+)
+from speedcore.training import loop
 from tests.speedcore import toys
 
 HEAD = 'dataset = "shapes"\nbase = "sprint"\n'
@@ -150,14 +161,14 @@ def test_scales_cut_data_epochs_and_width() -> None:
 
 
 def test_averages_look_back_over_the_same_share_of_a_run_at_every_scale() -> None:
-    recipe = toys.recipe(average=Average(decay=0.99), lookahead=Lookahead(decay=0.95))
+    recipe = toys.recipe(average=AverageConfig(decay=0.99), lookahead=LookaheadConfig(decay=0.95))
     # A quarter of the steps: what 0.99 leaves after four steps, one step leaves now.
     cut = Scale(data=0.5, epochs=0.5).recipe(recipe)
     assert cut.average.decay == pytest.approx(0.99**4) and cut.lookahead.decay == pytest.approx(0.95**4)
     assert (cut.average.every, cut.lookahead.power) == (recipe.average.every, recipe.lookahead.power)
     narrow = Scale(width=0.5).recipe(recipe)  # as many steps
     assert (narrow.average, narrow.lookahead) == (recipe.average, recipe.lookahead)
-    share = toys.recipe(average=Average(power=2.0))  # a share of the run by itself
+    share = toys.recipe(average=AverageConfig(power=2.0))  # a share of the run by itself
     assert Scale(epochs=0.5).recipe(share).average == share.average
     assert 0 < Scale(data=1e-3, epochs=1e-2).recipe(recipe).average.decay < 1e-5
 
@@ -177,8 +188,9 @@ def test_a_scale_that_leaves_nothing_names_the_rung(store) -> None:
 
 
 @pytest.mark.parametrize(("network", "narrow"), [
-    (DavidNet(width=0.5), DavidNet(width=0.25)), (RecordNet(widths=(9, 8, 1)), RecordNet(widths=(4, 4, 1))),
-    (DigitNet(widths=(24, 32), hidden=100), DigitNet(widths=(12, 16), hidden=50))])
+    (DavidNetConfig(width=0.5), DavidNetConfig(width=0.25)),
+    (RecordNetConfig(widths=(9, 8, 1)), RecordNetConfig(widths=(4, 4, 1))),
+    (DigitNetConfig(widths=(24, 32), hidden=100), DigitNetConfig(widths=(12, 16), hidden=50))])
 def test_networks_are_narrowed(network, narrow) -> None:
     assert network.narrowed(0.5) == narrow
 
@@ -190,7 +202,7 @@ def test_every_network_can_be_narrowed() -> None:
 # --- climbing --------------------------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
-def climbed(tmp_path_factory) -> tuple[Climb, climbing.RunStore]:
+def climbed(tmp_path_factory) -> tuple[LadderResult, climbing.RunStore]:
     store = climbing.RunStore(tmp_path_factory.mktemp("climbed"))
     return climb(tiny(), toys.dataset(official=True), store, "cpu", seeds=2), store
 
@@ -207,7 +219,7 @@ def test_a_climb_trains_each_rung_with_each_seed(climbed) -> None:
 
 def test_runs_that_stand_are_not_trained_again_and_a_part_does_not_undo_the_whole(climbed, monkeypatch) -> None:
     found, store = climbed
-    monkeypatch.setattr(training, "train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(loop, "train", lambda *_: pytest.fail("trained again"))
     again = climb(tiny(), toys.dataset(official=True), store, "cpu", seeds=2)
     assert again == found
     part = climb(tiny(), toys.dataset(official=True), store, "cpu", names="short", seeds=1)
@@ -284,9 +296,9 @@ def test_a_source_without_a_spread_is_judged_by_the_spread_within_all_rungs(clim
 def test_nothing_is_compared_with_a_source_of_another_size_or_on_other_data(climbed) -> None:
     found, _ = climbed
     exact = Reported(accuracy=0.9, sd=0.01)
-    assert _reproduced(exact, [0.9], Climb(found.ladder, Scale(0.5), found.runs))[0] is None
+    assert _reproduced(exact, [0.9], LadderResult(found.ladder, Scale(0.5), found.runs))[0] is None
     elsewhere = found.ladder.model_copy(update={"dataset": "mnist"})
-    assert _reproduced(exact, [0.9], Climb(elsewhere, Scale(), found.runs)) == (
+    assert _reproduced(exact, [0.9], LadderResult(elsewhere, Scale(), found.runs)) == (
         None, "not compared: the source's data set is mnist")
     for runs in found.runs.values():
         assert all(run.record.data.official for run in runs)
@@ -301,7 +313,7 @@ def test_a_rung_that_stops_by_the_test_set_is_marked(store, capsys) -> None:
     found = climb(ladder, toys.dataset(), store, "cpu", seeds=1)
     base, stopping = findings(found)
     assert not base.peeked and stopping.peeked and "says nothing about unseen images" in stopping.sentence
-    from speedcore.console import console
+    from speedcore.cli.console import console
 
     printing.show(found, console(stderr=False))
     assert capsys.readouterr().out.count("†") == 2

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from speedcore import recipes
-from speedcore.optimizers import MomentumSGD
 from speedcore.recipe import Recipe
-from speedcore.trainee import Trainee
+from speedcore.training.optimizers import MomentumSGD
+from speedcore.training.state import TrainState
 from tests.simulated import Launches, simulated
 from tests.speedcore import toys
 
@@ -16,7 +16,7 @@ from tests.speedcore import toys
 def launches(recipe: Recipe, data) -> int:
     """Kernels of one step after the first, in bf16: forward, backward, update. How many images there are changes nothing."""
     with simulated("cuda") as gpu:
-        trainee = Trainee(data, recipe.changed(precision="bf16", batch_size=8), 0, torch.device("cuda"))
+        trainee = TrainState(data, recipe.changed(precision="bf16", batch_size=8), 0, torch.device("cuda"))
         trainee.network.train()
         images, labels = data.train.images.to("cuda"), data.train.labels.to("cuda")
         trainee.step(images, labels, 0.1, 0.1)
@@ -40,7 +40,7 @@ def test_more_filters_of_other_shapes_cost_muon_no_kernel_more() -> None:
         recipe = recipes.get("airbench94-muon", "cifar10")
         recipe = recipe.changed(network={**recipe.network.model_dump(), "widths": widths}, precision="bf16")
         with simulated("cuda"):
-            trainee = Trainee(toys.dataset(train=8, test=4, channels=3, size=32), recipe, 0, torch.device("cuda"))
+            trainee = TrainState(toys.dataset(train=8, test=4, channels=3, size=32), recipe, 0, torch.device("cuda"))
             for p in trainee.network.parameters():
                 p.grad = torch.ones_like(p) if p.requires_grad else None
             with Launches() as seen:

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from speedcore.loss_scale import LossScale
-from speedcore.recipe import SGD, Adam, Muon
-from speedcore.runs import RunStore
-from speedcore.trainee import Trainee
-from speedcore.training import train
+from speedcore.recipe import AdamConfig, MuonConfig, SGDConfig
+from speedcore.store.runs import RunStore
+from speedcore.techniques.loss_scale import LossScale
+from speedcore.training.loop import train
+from speedcore.training.state import TrainState
 from tests.simulated import simulated
 from tests.simulated.accelerator import lines
 from tests.speedcore import toys
@@ -86,11 +86,11 @@ def test_nothing_waits() -> None:
         assert lines(waits) == []
 
 
-@pytest.mark.parametrize("optimizer", [SGD(lr=0.05, weight_decay=0.01), Muon(bias_lr=0.2, head_lr=2.0, decay=0.01),
-                                       Adam(lr=0.01)])
+@pytest.mark.parametrize("optimizer", [SGDConfig(lr=0.05, weight_decay=0.01), MuonConfig(bias_lr=0.2, head_lr=2.0, decay=0.01),
+                                       AdamConfig(lr=0.01)])
 def test_a_step_that_overflows_changes_nothing(optimizer) -> None:
     data = toys.dataset()
-    trainee = Trainee(data, toys.recipe(precision="fp16", optimizer=optimizer), 0, torch.device("cpu"))
+    trainee = TrainState(data, toys.recipe(precision="fp16", optimizer=optimizer), 0, torch.device("cpu"))
     trainee.network.train()
     images, labels = data.train.images[:40], data.train.labels[:40]
     trainee.step(images, labels, factor=1.0)
@@ -106,7 +106,7 @@ def test_a_step_that_overflows_changes_nothing(optimizer) -> None:
 
 
 def test_a_run_in_fp16_learns(tmp_path) -> None:
-    recipe = toys.recipe(precision="fp16", optimizer=Muon(bias_lr=0.2, head_lr=2.0), channels_last=True)
+    recipe = toys.recipe(precision="fp16", optimizer=MuonConfig(bias_lr=0.2, head_lr=2.0), channels_last=True)
     run = train(toys.dataset(), toys.job(recipe, steps=12), RunStore(tmp_path), "cpu")
     plain = train(toys.dataset(), toys.job(recipe.changed(precision="fp32"), steps=12), RunStore(tmp_path / "fp32"), "cpu")
     assert run.steps["loss"][-3:].mean() < 0.9 * run.steps["loss"][:3].mean()

@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 import torch
 
-from speedcore.augment import Normalise
 from speedcore.data.batches import Batches
 from speedcore.data.dataset import Dataset, Provenance, Split
-from speedcore.recipe import SGD, Augment, Recipe
-from speedcore.runs import RunStore
+from speedcore.recipe import Augment, Recipe, SGDConfig
+from speedcore.store.runs import RunStore
 from speedcore.studies import lr_finder
 from speedcore.studies.lr_finder import RangeTest, drawing, range_test, save
-from speedcore.trainee import Trainee
+from speedcore.techniques.augment import Normalise
+from speedcore.training.state import TrainState
 from tests.speedcore import toys
 
 
 def trained(between) -> tuple[dict, list, list]:
     """Ten steps with `between` called after five: (weights, optimiser buffers, the labels seen)."""
     data, recipe = toys.dataset(), toys.recipe()
-    trainee = Trainee(data, recipe, 0, torch.device("cpu"))
+    trainee = TrainState(data, recipe, 0, torch.device("cpu"))
     stream, seen = iter(Batches(data.train, recipe.augment, 40, 0, Normalise.of(data))), []
     trainee.network.train()
     for step in range(10):
@@ -60,7 +60,7 @@ def test_the_same_seed_gives_the_same_curve() -> None:
 
 
 def test_rates_rise_geometrically_between_the_bounds() -> None:
-    result = range_test(toys.dataset(), toys.recipe(optimizer=SGD(lr=0.01)), steps=11, lowest=1e-3, highest=0.1)
+    result = range_test(toys.dataset(), toys.recipe(optimizer=SGDConfig(lr=0.01)), steps=11, lowest=1e-3, highest=0.1)
     assert result.rates == pytest.approx([1e-5 * 100 ** (i / 10) for i in range(11)])
     assert result.peak == 0.01
 

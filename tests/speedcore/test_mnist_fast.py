@@ -9,18 +9,19 @@ from itertools import islice
 import pytest
 import torch
 
-from speedcore import optimizers, recipes
-from speedcore.augment import Normalise
+from speedcore import recipes
 from speedcore.clock import SOURCE_POLICIES
 from speedcore.data.batches import Batches, of_recipe
 from speedcore.errors import RecipeError
 from speedcore.networks import build, parameter_counts
-from speedcore.networks.digitnet import SeededDropout
-from speedcore.recipe import Adadelta, Augment, Average, DigitNet, Peek
-from speedcore.runs import RunStore
-from speedcore.schedule import Pace, interpolate
-from speedcore.trainee import Trainee
-from speedcore.training import replay, steps_per_epoch, train
+from speedcore.recipe import AdadeltaConfig, Augment, AverageConfig, DigitNetConfig, Peek
+from speedcore.replicas.digitnet import SeededDropout
+from speedcore.store.runs import RunStore
+from speedcore.techniques.augment import Normalise
+from speedcore.training import optimizers
+from speedcore.training.loop import replay, steps_per_epoch, train
+from speedcore.training.schedule import StepBudget, interpolate
+from speedcore.training.state import TrainState
 from tests.speedcore import toys
 
 # Filters and biases of both convolutions, then weights and biases of both linear layers.
@@ -38,9 +39,9 @@ def step(number: int):
 
 def rates(number: int, images: int = 60_000) -> list[float]:
     """The rate of each training step."""
-    recipe, pace = step(number), Pace(1)
+    recipe, pace = step(number), StepBudget(1)
     each = images // recipe.batch_size if recipe.last_batch == "drop" else math.ceil(images / recipe.batch_size)
-    pace = Pace(round(recipe.epochs * each))
+    pace = StepBudget(round(recipe.epochs * each))
     found = []
     while not pace.finished:
         found.append(recipe.optimizer.lr * interpolate(recipe.schedule.knots, pace.advance(), recipe.schedule.shape))
@@ -91,7 +92,7 @@ def test_one_cycle_is_torchs_from_the_peak_on_and_a_step_ahead_before() -> None:
 def test_adadelta_by_hand() -> None:
     network = torch.nn.Linear(1, 1, bias=False)
     network.weight.data.fill_(1.0)
-    stepper = optimizers.make(Adadelta(lr=2.0), network)
+    stepper = optimizers.make(AdadeltaConfig(lr=2.0), network)
     assert stepper.lr == 2.0
     weight, squares, deltas = 1.0, 0.0, 0.0
     for gradient, factor in ((0.5, 1.0), (-0.25, 0.5)):
@@ -107,7 +108,7 @@ def test_adadelta_by_hand() -> None:
 
 def test_pooling_before_the_activation_is_the_same_function() -> None:
     images = torch.randn(3, 1, 28, 28)
-    after, before = (build(DigitNet(pool_first=first), 1, (28, 28), 10).eval() for first in (False, True))
+    after, before = (build(DigitNetConfig(pool_first=first), 1, (28, 28), 10).eval() for first in (False, True))
     before.load_state_dict(after.state_dict())
     assert torch.equal(after(images), before(images))
 
@@ -121,7 +122,7 @@ def test_the_first_network_has_no_second_activation() -> None:
 
 def test_images_too_small_for_the_network_are_an_error() -> None:
     with pytest.raises(RecipeError, match="8×8"):
-        build(DigitNet(), 1, (8, 8), 10)
+        build(DigitNetConfig(), 1, (8, 8), 10)
 
 
 def test_dropout_drops_whole_channels_scales_the_rest_and_leaves_the_global_generator_alone() -> None:
@@ -214,7 +215,7 @@ def test_only_steps_one_to_four_are_marked() -> None:
 
 def test_contradictions_are_errors() -> None:
     with pytest.raises(RecipeError, match="peek"):
-        toys.recipe().changed(peek=Peek(), average=Average())
+        toys.recipe().changed(peek=Peek(), average=AverageConfig())
     with pytest.raises(RecipeError, match="last_batch"):
         toys.recipe().changed(data="precomputed", last_batch="keep")
 
@@ -236,11 +237,11 @@ def test_the_sources_clock_counts_building_training_and_tests() -> None:
 
 def test_a_digit_recipe_trains_to_the_bit_twice(store) -> None:
     data = toys.dataset(size=16)
-    recipe = step(0).changed(batch_size=40, epochs=1, network=DigitNet(widths=(4, 6), hidden=8, dropout=(0.25, 0.5)))
+    recipe = step(0).changed(batch_size=40, epochs=1, network=DigitNetConfig(widths=(4, 6), hidden=8, dropout=(0.25, 0.5)))
     runs = []
     for number in range(2):
         torch.rand(number + 1)  # whatever drew before must not matter
         runs.append(train(data, toys.job(recipe, steps=4, key=f"twice-{number}"), store).record.weights_sha256)
     assert runs[0] == runs[1]
-    other = Trainee(data, recipe, 1, torch.device("cpu"))
-    assert not torch.equal(other.network.head.weight, Trainee(data, recipe, 0, torch.device("cpu")).network.head.weight)
+    other = TrainState(data, recipe, 1, torch.device("cpu"))
+    assert not torch.equal(other.network.head.weight, TrainState(data, recipe, 0, torch.device("cpu")).network.head.weight)

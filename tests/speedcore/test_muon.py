@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speedcore.muon import Muon, Padded, orthogonalise
+from speedcore.techniques.muon import Muon, Padded, orthogonalise
 
 # Filters of a small network: wide and tall as matrices, one of them in channels_last.
 SHAPES = ((8, 3, 3, 3), (16, 8, 3, 3), (32, 2, 3, 3), (16, 16, 3, 3), (16, 8, 1, 1))

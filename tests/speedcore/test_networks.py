@@ -8,10 +8,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from speedcore.errors import RecipeError
-from speedcore.networks import RecordNet, build, parameter_counts
-from speedcore.recipe import DavidNet as DavidNetSpec
-from speedcore.recipe import Recipe
-from speedcore.recipe import RecordNet as RecordNetSpec
+from speedcore.networks import build, parameter_counts
+from speedcore.networks.recordnet import RecordNet
+from speedcore.recipe import Recipe, RecordNetConfig
 from tests.speedcore import toys
 
 
@@ -33,7 +32,7 @@ def davidnet_by_hand(channels: int) -> tuple[int, int]:
 @pytest.mark.parametrize(("channels", "size", "trainable"), [(3, 32, 6_573_120), (1, 28, 6_571_968)])
 def test_davidnets_size_is_the_articles(channels: int, size: int, trainable: int) -> None:
     assert davidnet_by_hand(channels) == (trainable, 4480)
-    assert counts(DavidNetSpec(), channels, size) == {"trainable": trainable, "frozen": 0, "buffers": 4480}
+    assert counts(DavidNetConfig(), channels, size) == {"trainable": trainable, "frozen": 0, "buffers": 4480}
 
 
 def test_the_articles_number_is_trainable_and_statistics_together() -> None:
@@ -52,13 +51,13 @@ def recordnet_by_hand(channels: int, kernel: int, widths: tuple[int, ...], class
 @pytest.mark.parametrize(("channels", "kernel", "widths", "depth"), [
     (3, 2, (64, 256, 256), 2), (1, 3, (32, 64, 128), 2), (1, 4, (16, 64), 2), (3, 2, (48, 192, 192), 3)])
 def test_recordnets_size_by_hand(channels: int, kernel: int, widths: tuple, depth: int) -> None:
-    spec = RecordNetSpec(widths=widths, whiten_kernel=kernel, depth=depth)
+    spec = RecordNetConfig(widths=widths, whiten_kernel=kernel, depth=depth)
     assert counts(spec, channels) == recordnet_by_hand(channels, kernel, widths, 10, depth)
 
 
 def test_a_third_convolution_lies_beside_an_identity() -> None:
     torch.manual_seed(0)
-    stage = build(RecordNetSpec(widths=(4, 4), depth=3, activation="relu"), 3, (16, 16), 2).stages[1].eval()
+    stage = build(RecordNetConfig(widths=(4, 4), depth=3, activation="relu"), 3, (16, 16), 2).stages[1].eval()
     with torch.no_grad():
         stage.conv3.weight.zero_()
         image = torch.rand(2, 4, 7, 7)
@@ -67,10 +66,10 @@ def test_a_third_convolution_lies_beside_an_identity() -> None:
 
 
 @pytest.mark.parametrize("size", [(28, 28), (32, 32), (20, 30), (40, 36)])
-@pytest.mark.parametrize("spec", [DavidNetSpec(width=1 / 16), RecordNetSpec(widths=(4, 4, 4)),
-                                  RecordNetSpec(widths=(4, 4, 4), whiten_kernel=3, depth=3),
-                                  RecordNetSpec(widths=(4, 4, 4), whiten_border=1),
-                                  RecordNetSpec(widths=(4, 4), whiten_kernel=4, whiten_stride=2)])
+@pytest.mark.parametrize("spec", [DavidNetConfig(width=1 / 16), RecordNetConfig(widths=(4, 4, 4)),
+                                  RecordNetConfig(widths=(4, 4, 4), whiten_kernel=3, depth=3),
+                                  RecordNetConfig(widths=(4, 4, 4), whiten_border=1),
+                                  RecordNetConfig(widths=(4, 4), whiten_kernel=4, whiten_stride=2)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_networks_take_images_of_any_size_and_name_layers_to_explain(size, spec, channels: int) -> None:
     network = build(spec, channels, size, 7).eval()
@@ -83,13 +82,13 @@ def test_networks_take_images_of_any_size_and_name_layers_to_explain(size, spec,
 
 
 @pytest.mark.parametrize(("spec", "size", "middle", "last"), [
-    (DavidNetSpec(width=1 / 16), 32, 16, 4),
-    (DavidNetSpec(width=1 / 16), 28, 16, 4),      # padded to 32
-    (RecordNetSpec(widths=(4, 4, 4)), 32, 15, 3),                     # 31 pixels after the unpadded whitening
-    (RecordNetSpec(widths=(4, 4, 4), whiten_border=1), 32, 16, 4),  # 32 with a mirrored row and column
-    (RecordNetSpec(widths=(4, 4, 4), whiten_kernel=3, whiten_border=4), 28, 16, 4),  # 32 with two on each side
-    (RecordNetSpec(widths=(4, 4, 4), whiten_kernel=3), 28, 14, 3),    # 28 pixels after the padded one
-    (RecordNetSpec(widths=(4, 4), whiten_kernel=4, whiten_stride=2), 28, 7, 3),   # 14 after every second patch
+    (DavidNetConfig(width=1 / 16), 32, 16, 4),
+    (DavidNetConfig(width=1 / 16), 28, 16, 4),      # padded to 32
+    (RecordNetConfig(widths=(4, 4, 4)), 32, 15, 3),                     # 31 pixels after the unpadded whitening
+    (RecordNetConfig(widths=(4, 4, 4), whiten_border=1), 32, 16, 4),  # 32 with a mirrored row and column
+    (RecordNetConfig(widths=(4, 4, 4), whiten_kernel=3, whiten_border=4), 28, 16, 4),  # 32 with two on each side
+    (RecordNetConfig(widths=(4, 4, 4), whiten_kernel=3), 28, 14, 3),    # 28 pixels after the padded one
+    (RecordNetConfig(widths=(4, 4), whiten_kernel=4, whiten_stride=2), 28, 7, 3),   # 14 after every second patch
 ])
 def test_maps_have_the_size_that_is_promised(spec, size: int, middle: int, last: int) -> None:
     network = build(spec, 1, (size, size), 10)
@@ -101,7 +100,7 @@ def test_maps_have_the_size_that_is_promised(spec, size: int, middle: int, last:
 
 
 def test_padding_a_digit_is_what_davidnet_does_itself() -> None:
-    spec = DavidNetSpec(width=1 / 16)
+    spec = DavidNetConfig(width=1 / 16)
     small = build(spec, 1, (28, 28), 10).eval()
     large = build(spec, 1, (32, 32), 10).eval()
     large.load_state_dict(small.state_dict())
@@ -111,10 +110,10 @@ def test_padding_a_digit_is_what_davidnet_does_itself() -> None:
 
 def test_too_small_an_image_is_said_to_be() -> None:
     with pytest.raises(RecipeError, match="16×16.*15×32.*davidnet"):
-        build(RecordNetSpec(), 3, (15, 32), 10)
+        build(RecordNetConfig(), 3, (15, 32), 10)
     with pytest.raises(RecipeError, match="4 stages.*16×16.*fewer widths"):
-        build(RecordNetSpec(widths=(4, 4, 4, 4), whiten_kernel=4, whiten_stride=2), 1, (16, 16), 10)
-    build(DavidNetSpec(width=1 / 64), 3, (8, 8), 2)(torch.randn(2, 3, 8, 8))
+        build(RecordNetConfig(widths=(4, 4, 4, 4), whiten_kernel=4, whiten_stride=2), 1, (16, 16), 10)
+    build(DavidNetConfig(width=1 / 64), 3, (8, 8), 2)(torch.randn(2, 3, 8, 8))
 
 
 def test_weights_are_the_seeds() -> None:
@@ -129,7 +128,7 @@ def test_weights_are_the_seeds() -> None:
 
 
 def test_the_first_filters_pass_their_input_through() -> None:
-    network = build(RecordNetSpec(widths=(16, 16, 16)), 1, (16, 16), 4)
+    network = build(RecordNetConfig(widths=(16, 16, 16)), 1, (16, 16), 4)
     stage = network.stages[1]
     x = torch.randn(2, 16, 8, 8)
     torch.testing.assert_close(stage.conv1(x), x)
@@ -142,7 +141,7 @@ def whitened(kernel: int, channels: int, eps: float = 5e-4) -> tuple[RecordNet, 
     noise = torch.randn(400, channels, 20, 20, generator=torch.Generator().manual_seed(5))
     blur = nn.AvgPool2d(2, stride=1)
     images = (blur(noise) + noise.mean(1, keepdim=True)[..., 1:, 1:])[..., :16, :16]
-    network = build(RecordNetSpec(widths=(4, 4, 4), whiten_kernel=kernel), channels, (16, 16), 4)
+    network = build(RecordNetConfig(widths=(4, 4, 4), whiten_kernel=kernel), channels, (16, 16), 4)
     network.prepare(images.split(150), eps)
     return network, images
 
@@ -164,7 +163,7 @@ def test_eps_keeps_empty_directions_small() -> None:
     """A direction of size λ comes out with size λ / (λ + eps): an empty one near zero, not blown up to one."""
     images = torch.zeros(50, 1, 16, 16)
     images[:, :, :, :] = torch.randn(50, 1, 1, 1, generator=torch.Generator().manual_seed(0))  # constant images
-    network = build(RecordNetSpec(widths=(4, 4, 4)), 1, (16, 16), 4)
+    network = build(RecordNetConfig(widths=(4, 4, 4)), 1, (16, 16), 4)
     network.prepare([images + 1e-3 * torch.randn(50, 1, 16, 16, generator=torch.Generator().manual_seed(1))], 5e-4)
     size = F.conv2d(images, network.whiten.weight).square().mean((0, 2, 3))
     # One direction of four holds everything, and comes first; its negative is the fifth filter.

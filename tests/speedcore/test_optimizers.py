@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from speedcore import optimizers
-from speedcore.optimizers import MomentumSGD
-from speedcore.recipe import SGD, Adam
-from speedcore.recipe import Muon as MuonSpec
+from speedcore.recipe import AdamConfig, SGDConfig
+from speedcore.training import optimizers
+from speedcore.training.optimizers import MomentumSGD
 
 GRADIENTS = (0.5, -2.0, 1.0)
 FACTORS = (0.25, 1.0, 0.5)
@@ -73,7 +72,7 @@ def test_biases_have_their_own_rate_and_less_decay() -> None:
     with torch.no_grad():
         network.weight.fill_(1.0)
         network.bias.fill_(1.0)
-    optimizer = optimizers.make(SGD(lr=0.1, momentum=0.0, weight_decay=0.2, nesterov=False, bias_lr=4.0), network)
+    optimizer = optimizers.make(SGDConfig(lr=0.1, momentum=0.0, weight_decay=0.2, nesterov=False, bias_lr=4.0), network)
     network.weight.grad, network.bias.grad = torch.ones_like(network.weight), torch.ones_like(network.bias)
     optimizer.step(1.0)
     assert optimizer.lr == 0.1
@@ -84,7 +83,7 @@ def test_biases_have_their_own_rate_and_less_decay() -> None:
 def test_adam_is_torchs() -> None:
     network, theirs = nn.Linear(3, 2), nn.Linear(3, 2)
     theirs.load_state_dict(network.state_dict())
-    ours = optimizers.make(Adam(lr=0.01, betas=(0.7, 0.9), weight_decay=0.1), network)
+    ours = optimizers.make(AdamConfig(lr=0.01, betas=(0.7, 0.9), weight_decay=0.1), network)
     adam = torch.optim.Adam(theirs.parameters(), lr=0.01, betas=(0.7, 0.9), weight_decay=0.1)
     for factor in FACTORS:
         x = torch.randn(4, 3)
@@ -114,7 +113,7 @@ def test_frozen_parameters_are_nobodys() -> None:
     network = nn.Linear(2, 2)
     network.weight.requires_grad_(False)
     before = network.weight.clone()
-    optimizer = optimizers.make(SGD(lr=1.0), network)
+    optimizer = optimizers.make(SGDConfig(lr=1.0), network)
     network(torch.ones(1, 2)).sum().backward()
     optimizer.step(1.0)
     assert torch.equal(network.weight, before)

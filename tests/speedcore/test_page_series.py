@@ -11,12 +11,12 @@ from speedcore import ladders, recipes
 from speedcore.clock import SOURCE_POLICIES
 from speedcore.errors import RecipeError
 from speedcore.networks import build, parameter_counts
-from speedcore.networks.preactnet import Block
-from speedcore.recipe import PreactNet, Recipe
+from speedcore.recipe import PreactNetConfig, Recipe
 from speedcore.recipes.page_architecture import NETWORKS
-from speedcore.schedule import Pace, interpolate
-from speedcore.trainee import Trainee
-from speedcore.training import steps_per_epoch, train
+from speedcore.replicas.preactnet import Block
+from speedcore.training.loop import steps_per_epoch, train
+from speedcore.training.schedule import StepBudget, interpolate
+from speedcore.training.state import TrainState
 from tests.speedcore import toys
 
 ARCHITECTURE = ("backbone", "no-repeat", "3x3", "max-pool", "global-max", "scale-init", "double-width", "residual", "residual-24",
@@ -90,7 +90,7 @@ def test_the_baseline_rung_by_rung() -> None:
     ("cutout", 98, {0: 0, 4: 0.2, 8: 0.4, 19: 0.2, 30: 0}), ("batch-768", 66, {0: 0, 8: 0.6, 19: 0.3, 30: 0})])
 def test_the_baselines_rates_by_hand(name: str, steps: int, knots: dict) -> None:
     recipe, rates = rung("baseline", name), []
-    pace = Pace(round(recipe.epochs * steps))
+    pace = StepBudget(round(recipe.epochs * steps))
     while not pace.finished:
         rates.append(recipe.optimizer.lr * interpolate(recipe.schedule.knots, pace.advance()))
     assert rates[0] == pytest.approx(knots[15 if 15 in knots else 8] / (15 if 15 in knots else 8) / steps)
@@ -124,10 +124,10 @@ def test_a_block_by_hand() -> None:
 
 
 def test_norms_in_bf16_where_the_recipe_says_so() -> None:
-    data, network = toys.dataset(size=16), PreactNet(widths=(4, 4, 4, 4), norm_scales="uniform")
+    data, network = toys.dataset(size=16), PreactNetConfig(widths=(4, 4, 4, 4), norm_scales="uniform")
     for wanted, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         recipe = toys.recipe(network=network, precision="bf16", norm_precision=wanted)
-        trainee = Trainee(data, recipe, 0, torch.device("cpu"))
+        trainee = TrainState(data, recipe, 0, torch.device("cpu"))
         norm, before = trainee.network.stages[0][0].norm, trainee.network.stages[0][0].norm.running_mean.clone()
         assert {t.dtype for t in (norm.weight, norm.bias, norm.running_mean, norm.running_var)} == {dtype}
         assert trainee.network.head.weight.dtype == torch.float32

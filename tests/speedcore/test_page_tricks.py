@@ -11,17 +11,18 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from speedcore import ladders, optimizers, recipes
-from speedcore.augment import Normalise, draw
-from speedcore.averaging import WeightAverage
+from speedcore import ladders, recipes
 from speedcore.data.batches import Batches, of_recipe
 from speedcore.errors import RecipeError
 from speedcore.networks import build, parameter_counts
 from speedcore.networks.layers import Norm, whitening_filters
-from speedcore.recipe import Augment, Average, DavidNet, Loader, PageNet, Recipe
-from speedcore.schedule import Pace, interpolate
-from speedcore.trainee import Trainee
-from speedcore.training import steps_per_epoch, train
+from speedcore.recipe import Augment, AverageConfig, DavidNetConfig, Loader, PageNetConfig, Recipe
+from speedcore.techniques.augment import Normalise, draw
+from speedcore.techniques.averaging import WeightAverage
+from speedcore.training import optimizers
+from speedcore.training.loop import steps_per_epoch, train
+from speedcore.training.schedule import StepBudget, interpolate
+from speedcore.training.state import TrainState
 from tests.speedcore import toys
 
 RUNGS = ("start", "gpu-data", "pool-before-relu", "pool-before-norm", "label-smoothing", "celu", "ghost", "frozen-scales",
@@ -34,7 +35,7 @@ def rung(name: str) -> Recipe:
 
 def rates(recipe: Recipe) -> list[float]:
     """The rate of each training step: 97 whole batches of 512 in 50,000 images."""
-    pace, found = Pace(round(recipe.epochs * 97)), []
+    pace, found = StepBudget(round(recipe.epochs * 97)), []
     while not pace.finished:
         found.append(recipe.optimizer.lr * interpolate(recipe.schedule.knots, pace.advance(), recipe.schedule.shape))
     return found
@@ -115,10 +116,10 @@ def test_work_by_hand() -> None:
 
 # --- the network -----------------------------------------------------------------------------------------------------
 
-SMALL = PageNet(widths=(4, 8, 8, 8))
+SMALL = PageNetConfig(widths=(4, 8, 8, 8))
 
 
-def outputs(spec: PageNet, state: dict, images: torch.Tensor, training: bool) -> torch.Tensor:
+def outputs(spec: PageNetConfig, state: dict, images: torch.Tensor, training: bool) -> torch.Tensor:
     network = build(spec, images.shape[1], tuple(images.shape[2:]), 5)
     network.load_state_dict(state)
     return network.train(training)(images)
@@ -145,8 +146,8 @@ def test_pooling_before_the_activation_is_the_same_function_and_before_batch_nor
 
 
 def test_the_start_is_davidnet() -> None:
-    david = build(DavidNet(width=1 / 16), 3, (32, 32), 10)
-    page = build(PageNet(widths=(4, 8, 16, 32)), 3, (32, 32), 10)
+    david = build(DavidNetConfig(width=1 / 16), 3, (32, 32), 10)
+    page = build(PageNetConfig(widths=(4, 8, 16, 32)), 3, (32, 32), 10)
     theirs, ours = david.state_dict().values(), page.state_dict()
     page.load_state_dict(dict(zip(ours, theirs, strict=True)))
     images = torch.randn(3, 3, 32, 32)
@@ -168,7 +169,7 @@ class Cells(nn.Module):
 
 @pytest.mark.parametrize("head", ["max", "concat"])
 def test_heads_by_hand(head: str) -> None:
-    spec = PageNet(widths=(1, 1, 1, 2), residual=(), head=head, head_bias=head == "concat", logit_scale=0.5)
+    spec = PageNetConfig(widths=(1, 1, 1, 2), residual=(), head=head, head_bias=head == "concat", logit_scale=0.5)
     network = build(spec, 1, (8, 8), 1).eval()
     network.prep = network.layer1 = network.layer2 = nn.Identity()
     network.layer3 = Cells()
@@ -182,13 +183,13 @@ def test_heads_by_hand(head: str) -> None:
 
 def test_images_too_small_are_an_error() -> None:
     with pytest.raises(RecipeError, match="pagenet.*8×8.*7×9.*davidnet"):
-        build(PageNet(), 3, (7, 9), 10)
+        build(PageNetConfig(), 3, (7, 9), 10)
 
 
 @pytest.mark.parametrize("spec", [
-    SMALL, PageNet(widths=(4, 4, 8, 8), prep="whiten", ghost=2, norm_scales="frozen", pool="before-norm", extra=(2,)),
-    PageNet(widths=(4, 4, 8, 8), residual=(), kernel=1, downsample="stride", head="concat", norm_scales="uniform")])
-def test_layers_to_explain_are_where_they_are_said_to_be(spec: PageNet) -> None:
+    SMALL, PageNetConfig(widths=(4, 4, 8, 8), prep="whiten", ghost=2, norm_scales="frozen", pool="before-norm", extra=(2,)),
+    PageNetConfig(widths=(4, 4, 8, 8), residual=(), kernel=1, downsample="stride", head="concat", norm_scales="uniform")])
+def test_layers_to_explain_are_where_they_are_said_to_be(spec: PageNetConfig) -> None:
     network, sides = build(spec, 1, (32, 32), 7), {}
     for role, path in network.explain_layers.items():
         network.get_submodule(path).register_forward_hook(lambda *a, role=role: sides.update({role: tuple(a[2].shape[2:])}))
@@ -244,7 +245,7 @@ def test_scales_are_drawn_or_frozen_as_asked() -> None:
 
 def test_a_batch_that_cannot_be_divided_is_an_error() -> None:
     with pytest.raises(RecipeError, match=r"512.*3 equal groups.*network\.ghost"):
-        rung("ghost").changed(network=PageNet(ghost=3).model_dump())
+        rung("ghost").changed(network=PageNetConfig(ghost=3).model_dump())
 
 
 # --- whitening -------------------------------------------------------------------------------------------------------
@@ -259,8 +260,8 @@ def test_whitening_by_hand() -> None:
 
 def test_the_whitening_is_set_from_the_training_images_and_stays() -> None:
     data = toys.dataset(channels=3, train=60)
-    spec = PageNet(widths=(4, 4, 4, 4), prep="whiten", norm_scales="frozen")
-    trainee = Trainee(data, toys.recipe(network=spec), 0, torch.device("cpu"))
+    spec = PageNetConfig(widths=(4, 4, 4, 4), prep="whiten", norm_scales="frozen")
+    trainee = TrainState(data, toys.recipe(network=spec), 0, torch.device("cpu"))
     assert trainee.network.whitening_images == 10_000
     trainee.whiten(data.train)
     before = trainee.network.whitening.weight.detach().clone()
@@ -298,7 +299,7 @@ def test_the_rate_stays_at_a_tenth_for_the_last_two_epochs_of_the_average() -> N
 def test_two_steps_by_hand_with_rescaled_bias_rates() -> None:
     """v = 0.9 v + lr (g + wd w), w −= 0.9 v + lr (g + wd w), of a loss summed over 512 at lr/512 and wd 5e-4 · 512."""
     recipe = rung("bias-rate")
-    network = build(PageNet(widths=(1, 1, 1, 1), residual=(), norm_scales="frozen"), 1, (8, 8), 2).double()
+    network = build(PageNetConfig(widths=(1, 1, 1, 1), residual=(), norm_scales="frozen"), 1, (8, 8), 2).double()
     watched = {"weight": network.head.weight, "bias": network.prep.norm.bias}
     with torch.no_grad():
         for p in watched.values():
@@ -330,7 +331,7 @@ def test_label_smoothing_by_hand() -> None:
 @pytest.mark.parametrize(("loss", "share"), [("mean", 1.0), ("sum", 0.25)])
 def test_a_summed_loss_counts_a_small_batch_for_less(loss: str, share: float) -> None:
     data = toys.dataset()
-    trainee = Trainee(data, toys.recipe(loss=loss), 0, torch.device("cpu"))
+    trainee = TrainState(data, toys.recipe(loss=loss), 0, torch.device("cpu"))
     images, labels = data.train.images[:10], data.train.labels[:10]  # a quarter of a batch of 40
     seen, _ = trainee.gradients(images, labels)
     mean = F.cross_entropy(trainee.network(trainee.normalise(images)), labels)
@@ -350,7 +351,7 @@ def test_the_average_begins_at_the_untrained_weights_and_is_updated_after_steps_
                 tensor.fill_(value)
 
     set_to(64.0)
-    average = WeightAverage(network, Average(decay=0.5, every=5, initial=True))
+    average = WeightAverage(network, AverageConfig(decay=0.5, every=5, initial=True))
     for step in range(1, 12):
         set_to(float(step))
         average.update(step, step / 11)
@@ -361,14 +362,14 @@ def test_the_average_begins_at_the_untrained_weights_and_is_updated_after_steps_
     for name in ("weight", "bias", "running_mean", "running_var"):
         assert network.state_dict()[name].item() == pytest.approx(expected), name
     with pytest.raises(ValueError, match="initial"):
-        Average(initial=True, start=0.5)
+        AverageConfig(initial=True, start=0.5)
 
 
 @pytest.mark.parametrize("power", [0, 1, 3])
 def test_an_average_by_power_counts_what_is_late(power: int) -> None:
     """The weights of the k-th of n updates are in proportion to (k)(k + 1)...(k + power - 1): all the same for 0, k for 1."""
     network = nn.BatchNorm2d(1)
-    average, n = WeightAverage(network, Average(power=power, every=2)), 7
+    average, n = WeightAverage(network, AverageConfig(power=power, every=2)), 7
     values = torch.randn(n, generator=torch.Generator().manual_seed(power)).tolist()
     for step in range(1, 2 * n + 1):
         with torch.no_grad():
@@ -382,7 +383,7 @@ def test_an_average_by_power_counts_what_is_late(power: int) -> None:
 def test_power_takes_the_place_of_decay() -> None:
     for wrong in ({"decay": 0.9}, {"initial": True}):
         with pytest.raises(ValueError, match="power takes the place"):
-            Average(power=1, **wrong)
+            AverageConfig(power=1, **wrong)
 
 
 # --- groups that share a choice --------------------------------------------------------------------------------------
@@ -478,10 +479,10 @@ def test_recipes_that_do_not_use_the_new_fields_keep_their_names(name: str) -> N
 
 
 def test_new_fields_are_part_of_the_name_where_they_are_used() -> None:
-    plain = toys.recipe(average=Average())
-    others = [plain.changed(average=Average(initial=True).model_dump()), plain.changed(loss="sum"),
+    plain = toys.recipe(average=AverageConfig())
+    others = [plain.changed(average=AverageConfig(initial=True).model_dump()), plain.changed(loss="sum"),
               plain.changed(augment=plain.augment.model_copy(update={"groups": 8}).model_dump()),
-              plain.changed(average=Average(power=0).model_dump())]
+              plain.changed(average=AverageConfig(power=0).model_dump())]
     assert len({plain.hash, *(other.hash for other in others)}) == 5
 
 

@@ -10,20 +10,22 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from speedcore import courses, planning, pricing, recipes
+from speedcore import recipes
 from speedcore.clock import POLICIES, Budget
-from speedcore.courses import MOST_SEEDS, Course, Plan
 from speedcore.errors import BudgetError, Notice, RecipeError
-from speedcore.planning import make_plan
-from speedcore.pricing import Request, Throughput, duration
-from speedcore.recipe import RecordNet
-from speedcore.runs import RunStore
-from speedcore.statistics import pairs_needed
+from speedcore.planning import costs, planned_runs
+from speedcore.planning import plan as planning
+from speedcore.planning.costs import Request, Throughput, duration
+from speedcore.planning.plan import make_plan
+from speedcore.planning.planned_runs import MOST_SEEDS, Plan, PlannedRuns
+from speedcore.recipe import RecordNetConfig
+from speedcore.stats.statistics import pairs_needed
 from speedcore.store import records
+from speedcore.store.runs import RunStore
 from tests.speedcore import toys
 
 # On the toy data an epoch is four steps: 100, 40, 16 and 8 steps in full.
-RECIPES = {name: toys.recipe(name=name, epochs=epochs, min_epochs=least, network=RecordNet(widths=(8, 8, width)))
+RECIPES = {name: toys.recipe(name=name, epochs=epochs, min_epochs=least, network=RecordNetConfig(widths=(8, 8, width)))
            for name, epochs, least, width in (("article", 25, 5, 11), ("record", 10, 3, 10), ("sprint", 4, 1, 9),
                                               ("dash-augmented", 2, 0.75, 8))}
 SHARE = 0.96      # of a limit is planned
@@ -48,7 +50,7 @@ def on(monkeypatch):
     monkeypatch.setattr(recipes, "BUILT_IN", {name: {"*": recipe} for name, recipe in RECIPES.items()})
 
     def use(machine: Machine) -> Machine:
-        monkeypatch.setattr(pricing, "measure", machine)
+        monkeypatch.setattr(costs, "measure", machine)
         monkeypatch.setattr(planning, "Stopwatch", lambda: toys.FakeClock(0.0))
         return machine
 
@@ -309,15 +311,15 @@ def test_a_plan_can_be_made_anew(on, store: RunStore) -> None:
 
 # --- jobs ------------------------------------------------------------------------------------------------------------
 
-def course(**changes) -> Course:
+def course(**changes) -> PlannedRuns:
     fields = {"dataset": "toy", "fingerprint": "f", "recipe": RECIPES["record"], "reason": "", "seeds": 3, "steps": 20,
               "wanted": 40, "steps_per_epoch": 4, "step_seconds": 0.5, "limit": 10.0, "run_seconds": 11.0,
               "explain_seconds": 0.1}
-    return Course(**{**fields, **changes})
+    return PlannedRuns(**{**fields, **changes})
 
 
 def test_pairs_share_seed_steps_and_limit_and_differ_in_augmentation() -> None:
-    pairs = courses.jobs(course(), Request(budget=100.0))
+    pairs = planned_runs.jobs(course(), Request(budget=100.0))
     assert [(w.seed, wo.seed) for w, wo in pairs] == [(0, 0), (1, 1), (2, 2)]
     for with_, without in pairs:
         assert (with_.arm, without.arm) == ("with", "without")
@@ -329,12 +331,12 @@ def test_pairs_share_seed_steps_and_limit_and_differ_in_augmentation() -> None:
 
 
 def test_a_run_that_is_not_cut_short_is_not_stretched() -> None:
-    assert not courses.jobs(course(steps=40), Request())[0][0].stretch
+    assert not planned_runs.jobs(course(steps=40), Request())[0][0].stretch
 
 
 def test_a_key_names_what_was_asked_for_and_not_what_was_measured() -> None:
     def key(request: Request = Request(), **changes) -> str:  # noqa: B008
-        return courses.jobs(course(**changes), request)[0][0].key
+        return planned_runs.jobs(course(**changes), request)[0][0].key
 
     assert key() == key(step_seconds=0.7, steps=19, run_seconds=5.0, reason="other", seeds=1)
     assert key().startswith("toy-with-record-s0-")
@@ -346,7 +348,7 @@ def test_a_key_names_what_was_asked_for_and_not_what_was_measured() -> None:
 
 @pytest.mark.parametrize("name", ["folder:/some/where", "shapes:corner=0.9/0,seed=3"])
 def test_keys_are_names_of_folders(name: str) -> None:
-    key = courses.jobs(course(dataset=name), Request())[0][0].key
+    key = planned_runs.jobs(course(dataset=name), Request())[0][0].key
     assert "/" not in key and ":" not in key
 
 
@@ -382,11 +384,11 @@ def test_a_plan_in_words_has_a_row_for_each_data_set(on, store: RunStore) -> Non
 # --- measuring -------------------------------------------------------------------------------------------------------
 
 def test_measuring_is_roughly_right_and_leaves_no_trace(monkeypatch) -> None:
-    monkeypatch.setattr(pricing, "_PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(costs, "_PROBE_SECONDS", 0.05)
     data, recipe = toys.dataset(), toys.recipe()
     torch.rand(3)  # the generator is not where a seed would put it
     before = torch.get_rng_state()
-    seen = pricing.measure(data, recipe, torch.device("cpu"))
+    seen = costs.measure(data, recipe, torch.device("cpu"))
     assert torch.equal(torch.get_rng_state(), before)
     assert 1e-4 < seen.step_seconds < 1 and 1e-7 < seen.forward_seconds < 0.1
     assert dataclasses.is_dataclass(seen)
@@ -465,7 +467,7 @@ def test_the_plan_begins_with_machine_and_arithmetic(on, store: RunStore) -> Non
                                                      (1.6, 38.0, 1)])
 def test_pairs_follow_what_the_first_one_took(step: float, pair: float, seeds: int) -> None:
     """66 s for three pairs of 11 s runs; steps within 1.5 of the plan change nothing."""
-    again = courses.revised(course(), Request(), step, pair)
+    again = planned_runs.revised(course(), Request(), step, pair)
     assert again.seeds == seeds and again.limit == 10.0
     assert again == course() or again.step_seconds == step
 
@@ -473,6 +475,6 @@ def test_pairs_follow_what_the_first_one_took(step: float, pair: float, seeds: i
 def test_a_limit_that_turned_out_below_the_floor_is_raised() -> None:
     """10 s were planned for 19 of the 20 steps; at 5 s each they hold one, and twelve are the least."""
     short = course(recipe=RECIPES["record"].changed(min_steps=12), seeds=6)
-    again = courses.revised(short, Request(), 5.0, 21.0)
+    again = planned_runs.revised(short, Request(), 5.0, 21.0)
     assert again.limit == pytest.approx(12 * 5.0 / SHARE) and again.steps == 12 and again.seeds == 1
-    assert courses.revised(short, Request(budget=20.0), 5.0, 21.0).limit == 20.0
+    assert planned_runs.revised(short, Request(budget=20.0), 5.0, 21.0).limit == 20.0

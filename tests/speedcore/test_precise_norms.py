@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from speedcore import precise_norms
-from speedcore.augment import Normalise
 from speedcore.clock import POLICIES
 from speedcore.data.batches import fixed_permutation
 from speedcore.errors import RecipeError
 from speedcore.networks import build
-from speedcore.pricing import Option, Throughput
-from speedcore.recipe import Average, Peek, RecordNet
-from speedcore.trainee import Trainee, still_to_come
-from speedcore.training import train
+from speedcore.planning.costs import Candidate, Throughput
+from speedcore.recipe import AverageConfig, Peek, RecordNetConfig
+from speedcore.techniques import batch_norm as precise_norms
+from speedcore.techniques.augment import Normalise
+from speedcore.training.loop import train
+from speedcore.training.state import TrainState, still_to_come
 from tests.speedcore import toys
 
 
@@ -59,7 +59,7 @@ def test_a_failure_leaves_the_network_as_it_was() -> None:
     assert not any(layer.training for layer in net) and net[1].momentum == 0.4
 
 
-@pytest.mark.parametrize("average", [None, Average(power=0, every=2)])
+@pytest.mark.parametrize("average", [None, AverageConfig(power=0, every=2)])
 def test_tested_weights_carry_statistics_of_their_own(store, average) -> None:
     data, changes = toys.dataset(), {"average": average, "epochs": 2}
     running = train(data, toys.job(toys.recipe(**changes), 8, key="running"), store)
@@ -80,13 +80,13 @@ def test_tested_weights_carry_statistics_of_their_own(store, average) -> None:
 def test_the_fused_way_takes_them_too(precision: str, apart: float) -> None:
     """To what bf16 leaves of them; where no quicker way is compiled both are the same."""
     data = toys.dataset(size=32)
-    recipe = toys.recipe(network=RecordNet(widths=(32, 32, 32)), precision=precision, channels_last=True, precise_norms=80,
+    recipe = toys.recipe(network=RecordNetConfig(widths=(32, 32, 32)), precision=precision, channels_last=True, precise_norms=80,
                          convolutions="winograd")
-    quick = Trainee(data, recipe, 0, torch.device("cpu"))
+    quick = TrainState(data, recipe, 0, torch.device("cpu"))
     quick.whiten(data.train)
     plain = build(recipe.network, 1, (32, 32), 4)
     plain.load_state_dict(quick.network.state_dict())
-    quick.take_norms(data.train)
+    quick.recalibrate_batch_norm(data.train)
     precise_norms.take(plain, Normalise.of(data)(data.train.images[fixed_permutation(160)[:80]]).split(40))
     for (name, one), other in zip(quick.network.named_buffers(), plain.buffers(), strict=True):
         if "running_var" in name:
@@ -99,7 +99,7 @@ def test_any_clock_keeps_time_for_them(strict) -> None:
     data = toys.dataset()
     looks, rest = {}, {}
     for count in (0, 10_000_000):
-        trainee = Trainee(data, toys.recipe(precise_norms=count), 0, torch.device("cpu"))
+        trainee = TrainState(data, toys.recipe(precise_norms=count), 0, torch.device("cpu"))
         looks[count], rest[count] = still_to_come(trainee, data.test, None, strict)
     assert looks == {0: 0.0, 10_000_000: 0.0}
     assert rest[0] < 1 < rest[10_000_000] < math.inf and (rest[0] > 0) == strict
@@ -114,7 +114,7 @@ def test_plans_price_the_pass_over_images() -> None:
     data = toys.dataset()
 
     def beside(clock: str, count: int) -> float:
-        option = Option(data, toys.recipe(precise_norms=count), "", Throughput(0.1, forward_seconds=0.01), 12, 4)
+        option = Candidate(data, toys.recipe(precise_norms=count), "", Throughput(0.1, forward_seconds=0.01), 12, 4)
         return option.beside_training(POLICIES[clock])
 
     assert beside("dawnbench", 0) == 0

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speedcore import statistics
-from speedcore.procedure import judge, pairs_needed
+from speedcore.stats import statistics
+from speedcore.stats.claims import judge, pairs_needed
 
 values = st.floats(-1, 1).map(lambda v: round(v, 3))
 

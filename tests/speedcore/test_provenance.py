@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from speedcore import provenance
+from speedcore.machine import provenance
 
 
 @pytest.fixture

@@ -10,29 +10,29 @@ from pydantic import ValidationError
 from speedcore import recipes
 from speedcore.errors import RecipeError
 from speedcore.recipe import (
-    SGD,
-    Adam,
+    AdamConfig,
     Augment,
-    Average,
-    DavidNet,
+    AverageConfig,
+    DavidNetConfig,
     Loader,
-    Lookahead,
-    Muon,
+    LookaheadConfig,
+    MuonConfig,
     Peek,
     Recipe,
     Schedule,
-    Views,
-    from_toml,
+    SGDConfig,
+    TTAConfig,
     validated,
 )
+from speedcore.recipes import from_toml
 from tests.speedcore import toys
 
 # One change of each field that decides a run.
 CHANGES = {
-    "network": DavidNet(width=0.5), "optimizer": SGD(lr=0.06, weight_decay=1e-3),
+    "network": DavidNetConfig(width=0.5), "optimizer": SGDConfig(lr=0.06, weight_decay=1e-3),
     "schedule": Schedule(knots=((0, 1), (1, 0))), "augment": Augment(crop=2), "batch_size": 39, "epochs": 4.0,
-    "min_epochs": 1.5, "label_smoothing": 0.1, "average": Average(), "lookahead": Lookahead(),
-    "test_time": Views(mirror=True), "precision": "bf16", "channels_last": True, "data": "precomputed", "validation": 10,
+    "min_epochs": 1.5, "label_smoothing": 0.1, "average": AverageConfig(), "lookahead": LookaheadConfig(),
+    "test_time": TTAConfig(mirror=True), "precision": "bf16", "channels_last": True, "data": "precomputed", "validation": 10,
     "order": "fixed", "last_batch": "keep", "peek": Peek(), "loss": "sum", "loader": Loader(prepared=True),
     "norm_precision": "bf16", "convolutions": "winograd", "precise_norms": 10,
 }
@@ -64,7 +64,7 @@ def test_every_other_field_changes_the_hash() -> None:
 def test_the_hash_is_the_same_for_the_same_content_however_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_text(MINIMAL)
-    built = Recipe(name="b", network=DavidNet(width=1.0), optimizer=SGD(lr=0.4), batch_size=250, epochs=2.0)
+    built = Recipe(name="b", network=DavidNetConfig(width=1.0), optimizer=SGDConfig(lr=0.4), batch_size=250, epochs=2.0)
     assert from_toml(path, "cifar10").hash == built.hash
 
 
@@ -76,7 +76,7 @@ def test_recipes_are_frozen() -> None:
 
 
 def test_without_augmentation_is_the_same_recipe_on_plain_images() -> None:
-    recipe = toys.recipe(test_time=Views(mirror=True, shifts=True), label_smoothing=0.2)
+    recipe = toys.recipe(test_time=TTAConfig(mirror=True, shifts=True), label_smoothing=0.2)
     plain = recipe.without_augmentation()
     assert recipe.augment.any and recipe.test_time.any
     assert not plain.augment.any and not plain.test_time.any
@@ -85,8 +85,8 @@ def test_without_augmentation_is_the_same_recipe_on_plain_images() -> None:
 
 
 @pytest.mark.parametrize(("views", "count"), [
-    (Views(), 1), (Views(mirror=True), 2), (Views(shifts=True), 3), (Views(mirror=True, shifts=True), 6)])
-def test_views_are_counted_with_the_image_itself(views: Views, count: int) -> None:
+    (TTAConfig(), 1), (TTAConfig(mirror=True), 2), (TTAConfig(shifts=True), 3), (TTAConfig(mirror=True, shifts=True), 6)])
+def test_views_are_counted_with_the_image_itself(views: TTAConfig, count: int) -> None:
     assert views.count == count
 
 
@@ -212,12 +212,12 @@ def test_true_stays_true_where_truth_is_asked_for() -> None:
 
 
 def test_batches_of_one_are_for_networks_without_batch_norm() -> None:
-    from speedcore.recipe import DigitNet, PageNet
+    from speedcore.recipe import DigitNetConfig, PageNetConfig
 
-    assert toys.recipe().changed(network=DigitNet(), batch_size=1).batch_size == 1
+    assert toys.recipe().changed(network=DigitNetConfig(), batch_size=1).batch_size == 1
     with pytest.raises(RecipeError, match="at least 2 for each of the 4 groups"):
-        toys.recipe().changed(network=PageNet(ghost=4), batch_size=4)
-    assert toys.recipe().changed(network=PageNet(ghost=4), batch_size=8).batch_size == 8
+        toys.recipe().changed(network=PageNetConfig(ghost=4), batch_size=4)
+    assert toys.recipe().changed(network=PageNetConfig(ghost=4), batch_size=8).batch_size == 8
 
 
 def test_what_is_no_regular_file_is_no_recipe(tmp_path: Path) -> None:
@@ -235,16 +235,16 @@ def test_what_is_no_regular_file_is_no_recipe(tmp_path: Path) -> None:
 def test_another_kind_replaces_the_bases_table_whole(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('base = "article"\n[optimizer]\nkind = "adam"\nlr = 0.01\n')
-    assert from_toml(path, "cifar10").optimizer == Adam(lr=0.01)
+    assert from_toml(path, "cifar10").optimizer == AdamConfig(lr=0.01)
 
 
 @pytest.mark.parametrize(("views", "weights"), [
-    (Views(), [1]), (Views(mirror=True), [1, 1]), (Views(mirror=True, shifts=True), [1] * 6),
-    (Views(mirror=True, shift_share=0.5), [1, 1]),  # nothing is shifted, so nothing has that share
+    (TTAConfig(), [1]), (TTAConfig(mirror=True), [1, 1]), (TTAConfig(mirror=True, shifts=True), [1] * 6),
+    (TTAConfig(mirror=True, shift_share=0.5), [1, 1]),  # nothing is shifted, so nothing has that share
     # A half for two upright views, a half for four shifted ones: of six views, 1/4 and 1/8 each.
-    (Views(mirror=True, shifts=True, shift_share=0.5), [6 / 4, 6 / 4, 6 / 8, 6 / 8, 6 / 8, 6 / 8]),
-    (Views(shifts=True, shift_share=0.2), [3 * 0.8, 3 * 0.1, 3 * 0.1])])
-def test_weights_of_views(views: Views, weights: list[float]) -> None:
+    (TTAConfig(mirror=True, shifts=True, shift_share=0.5), [6 / 4, 6 / 4, 6 / 8, 6 / 8, 6 / 8, 6 / 8]),
+    (TTAConfig(shifts=True, shift_share=0.2), [3 * 0.8, 3 * 0.1, 3 * 0.1])])
+def test_weights_of_views(views: TTAConfig, weights: list[float]) -> None:
     assert views.weights == pytest.approx(weights)
 
 
@@ -280,4 +280,4 @@ def test_unknown_recipe_names_the_known_ones() -> None:
 
 def test_muon_and_sgd_are_told_apart_by_kind() -> None:
     content = toys.recipe().model_dump() | {"optimizer": {"kind": "muon", "bias_lr": 1.0, "head_lr": 2.0}}
-    assert validated(content, "here").optimizer == Muon(bias_lr=1.0, head_lr=2.0)
+    assert validated(content, "here").optimizer == MuonConfig(bias_lr=1.0, head_lr=2.0)

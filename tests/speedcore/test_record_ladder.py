@@ -6,8 +6,8 @@ import pytest
 
 from speedcore import ladders, recipes
 from speedcore.ladders.between import Step, rungs_between
-from speedcore.ladders.model import Ladder
-from speedcore.recipe import SGD, Average, DavidNet, Muon
+from speedcore.recipe import AverageConfig, DavidNetConfig, MuonConfig, SGDConfig
+from speedcore.recipe.ladder import Ladder
 from tests.speedcore import toys
 
 
@@ -43,7 +43,7 @@ def path(end, *steps: Step) -> Ladder:
 
 
 def test_steps_that_change_nothing_are_passed_over_and_what_no_step_names_is_added() -> None:
-    end = START.changed(epochs=2.0, label_smoothing=0.2, average=Average(decay=0.9),
+    end = START.changed(epochs=2.0, label_smoothing=0.2, average=AverageConfig(decay=0.9),
                         network=START.network.model_copy(update={"activation": "silu", "logit_scale": 0.5}))
     ladder = path(end, Step("length", "{end.epochs:g} epochs for {start.epochs:g}", ("epochs",)),
                   Step("idle", "x", ("precision",)), Step("scale", "{told}", ("network.logit_scale",)))
@@ -67,8 +67,8 @@ def test_what_only_a_plan_reads_is_no_rung_of_its_own() -> None:
 
 
 def test_another_kind_of_table_is_one_change() -> None:
-    assert isinstance(START.optimizer, SGD)
-    end = START.changed(optimizer=Muon(bias_lr=1.0, head_lr=2.0), network=DavidNet(width=0.25))
+    assert isinstance(START.optimizer, SGDConfig)
+    end = START.changed(optimizer=MuonConfig(bias_lr=1.0, head_lr=2.0), network=DavidNetConfig(width=0.25))
     ladder = path(end, Step("muon", "", ("optimizer",)), Step("widths", "", ("network.widths",)))
     assert [rung.name for rung in ladder.rungs] == ["muon", "rest-of-network"]
     assert list(ladder.recipes.values())[-1].hash == end.hash

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from speedcore import rounds
 from speedcore.clock import Stopwatch
-from speedcore.runs import RunStore
+from speedcore.planning import rounds
+from speedcore.store.runs import RunStore
 from tests.speedcore import toys
 
 

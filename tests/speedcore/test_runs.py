@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 import torch
 
-from speedcore import runs
 from speedcore.errors import RunError
-from speedcore.runs import Run, RunStore
+from speedcore.store import runs
 from speedcore.store.folders import staged
-from speedcore.training import train
+from speedcore.store.runs import Run, RunStore
+from speedcore.training.loop import train
 from tests.speedcore import toys
 
 
@@ -146,8 +146,8 @@ import sys
 sys.path.insert(0, sys.argv[2])
 import torch
 torch.set_num_threads(1)
-from speedcore.runs import RunStore
-from speedcore.training import train
+from speedcore.store.runs import RunStore
+from speedcore.training.loop import train
 from tests.speedcore import toys
 store, data = RunStore(sys.argv[1]), toys.dataset()
 for i in range(10_000):
@@ -244,8 +244,8 @@ def test_predictions_with_pickled_objects_are_refused(copied: Path) -> None:
 
 
 def test_weights_of_the_tested_network_reproduce_its_logits(finished: Run) -> None:
-    from speedcore import evaluate
-    from speedcore.augment import Normalise
+    from speedcore.techniques.augment import Normalise
+    from speedcore.training import evaluate
 
     record = finished.record
     logits = evaluate.logits(finished.network(), toys.dataset().test.images, Normalise.of(record.data), batch_size=250)

@@ -12,7 +12,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from speedcore.schedule import Pace, interpolate
+from speedcore.training.schedule import StepBudget, interpolate
 
 KNOTS = ((0.0, 0.0), (0.2, 1.0), (1.0, 0.2))
 
@@ -51,7 +51,7 @@ def test_cosine_is_torchs_one_cycle() -> None:
 
 @given(st.integers(1, 500))
 def test_progress_goes_in_equal_parts_from_one_part_to_exactly_one(steps: int) -> None:
-    pace, seen = Pace(steps), []
+    pace, seen = StepBudget(steps), []
     while not pace.finished:
         seen.append(pace.advance())
     assert seen == pytest.approx([(i + 1) / steps for i in range(steps)])
@@ -60,7 +60,7 @@ def test_progress_goes_in_equal_parts_from_one_part_to_exactly_one(steps: int) -
 
 # --- machines --------------------------------------------------------------------------------------------------------
 
-def drive(pace: Pace, seconds_of_step: Callable[[int, float], float]) -> tuple[float, list[float]]:
+def drive(pace: StepBudget, seconds_of_step: Callable[[int, float], float]) -> tuple[float, list[float]]:
     """Run a pace on a machine: (seconds taken, progress of each step)."""
     elapsed, seen = 0.0, []
     while not pace.finished:
@@ -81,7 +81,7 @@ def test_a_machine_that_keeps_its_own_pace_lands_inside_the_limit(steps, factor,
     """Whatever it was measured as (`factor` is how wrong that was), as long as steps stay within 1.27 of each other."""
     limit = steps / 0.96
     assume(min(steps, 2) * factor * (1 + spread) <= limit)  # one step to find out, one to land
-    pace = Pace(steps, limit, wanted=10 * steps, stretch=stretch)
+    pace = StepBudget(steps, limit, wanted=10 * steps, stretch=stretch)
     elapsed, seen = drive(pace, noisy(spread, seed, factor))
     assert elapsed <= limit
     assert seen[-1] == 1.0
@@ -90,7 +90,7 @@ def test_a_machine_that_keeps_its_own_pace_lands_inside_the_limit(steps, factor,
 
 @given(st.integers(50, 3000), st.floats(0.2, 1.6), st.floats(0, 0.3), st.integers(0, 10**6))
 def test_nine_tenths_of_the_limit_are_used_where_more_is_wanted(steps, factor, spread, seed) -> None:
-    pace = Pace(steps, steps / 0.96, wanted=10 * steps, stretch=True)
+    pace = StepBudget(steps, steps / 0.96, wanted=10 * steps, stretch=True)
     elapsed, seen = drive(pace, noisy(spread, seed, factor))
     assert 0.9 * pace.limit <= elapsed <= pace.limit
     assert seen[-1] == 1.0
@@ -99,7 +99,7 @@ def test_nine_tenths_of_the_limit_are_used_where_more_is_wanted(steps, factor, s
 @given(st.integers(150, 3000), st.floats(1.0, 3.0), st.floats(0, 0.97), st.floats(0.01, 1), st.booleans())
 def test_a_slow_spell_at_any_time_is_survived(steps, slower, begins, lasts, stretch) -> None:
     limit = steps / 0.96
-    pace = Pace(steps, limit, wanted=3 * steps, stretch=stretch)
+    pace = StepBudget(steps, limit, wanted=3 * steps, stretch=stretch)
     elapsed, seen = drive(pace, lambda step, t: slower if begins <= t / limit < begins + lasts else 1.0)
     assert elapsed <= limit
     assert seen[-1] == 1.0
@@ -111,7 +111,7 @@ def test_the_very_last_step_may_take_longer(steps: int, share: float) -> None:
     """Equal steps that fill `share` of the limit, and a last one of 1.29 times their length."""
     limit = steps / share
     assume(min(steps, 2) * 1.29 <= limit)
-    pace = Pace(steps, limit)
+    pace = StepBudget(steps, limit)
     elapsed, seen = drive(pace, lambda step, t: 1.29 if pace.done == pace.steps else 1.0)
     assert elapsed <= limit
     assert seen[-1] == 1.0
@@ -119,7 +119,7 @@ def test_the_very_last_step_may_take_longer(steps: int, share: float) -> None:
 
 def test_a_run_gets_its_own_steps_back_after_a_slow_spell() -> None:
     """Twice as slow for the first twentieth of the time: 950 + 25 of the thousand steps that the limit holds."""
-    pace = Pace(960, 1000.0)
+    pace = StepBudget(960, 1000.0)
     elapsed, _ = drive(pace, lambda step, t: 2.0 if t < 50 else 1.0)
     assert any(change.steps_after < change.steps_before for change in pace.replans)
     assert pace.done >= 930
@@ -127,7 +127,7 @@ def test_a_run_gets_its_own_steps_back_after_a_slow_spell() -> None:
 
 
 def test_a_run_as_fast_as_planned_is_left_alone() -> None:
-    pace = Pace(960, 1000.0, wanted=5000, stretch=True)
+    pace = StepBudget(960, 1000.0, wanted=5000, stretch=True)
     elapsed, _ = drive(pace, lambda step, t: 1.0)
     assert (elapsed, pace.done, pace.replans) == (960, 960, [])
 
@@ -135,7 +135,7 @@ def test_a_run_as_fast_as_planned_is_left_alone() -> None:
 def test_a_faster_machine_lengthens_only_what_may_be_stretched_and_never_beyond_what_is_wanted() -> None:
     counts = {}
     for stretch, wanted in ((False, 5000), (True, 5000), (True, 1200)):
-        pace = Pace(960, 1000.0, wanted=wanted, stretch=stretch)
+        pace = StepBudget(960, 1000.0, wanted=wanted, stretch=stretch)
         drive(pace, lambda step, t: 0.5)
         counts[stretch, wanted] = pace.done
     assert counts[False, 5000] == 960
@@ -146,7 +146,7 @@ def test_a_faster_machine_lengthens_only_what_may_be_stretched_and_never_beyond_
 def test_every_change_is_recorded_and_they_are_few() -> None:
     for steps in (100, 3000):
         for seed in range(5):
-            pace = Pace(steps, steps / 0.96, wanted=5 * steps, stretch=True)
+            pace = StepBudget(steps, steps / 0.96, wanted=5 * steps, stretch=True)
             drive(pace, noisy(0.5, seed))
             planned = steps
             for change in pace.replans:
@@ -158,14 +158,14 @@ def test_every_change_is_recorded_and_they_are_few() -> None:
 
 
 def test_without_a_limit_nothing_is_ever_replanned() -> None:
-    pace = Pace(300, wanted=1000, stretch=True)
+    pace = StepBudget(300, wanted=1000, stretch=True)
     drive(pace, noisy(0.9, 0, 100))
     assert (pace.done, pace.replans) == (300, [])
 
 
 def test_without_room_for_a_landing_the_limit_is_kept() -> None:
     """The ninth of ten steps hangs: it alone takes the limit, and no tenth begins."""
-    pace = Pace(10, 10.4)
+    pace = StepBudget(10, 10.4)
     elapsed, seen = drive(pace, lambda step, t: 2.3 if step == 9 else 1.0)
     assert elapsed == pytest.approx(10.3)
     assert (pace.done, pace.replans[-1].steps_after) == (9, 9)
@@ -174,7 +174,7 @@ def test_without_room_for_a_landing_the_limit_is_kept() -> None:
 
 def test_looks_at_several_steps_at_once_plan_as_well() -> None:
     """As on a GPU, where the clock is read every few steps only."""
-    pace, elapsed, seen = Pace(1000, 1000.0), 0.0, 0
+    pace, elapsed, seen = StepBudget(1000, 1000.0), 0.0, 0
     while not pace.finished:
         pace.advance()
         elapsed += 1.5

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from speedcore import executors, settling
 from speedcore.machine import arithmetic
 from speedcore.machine.arithmetic import Decision
-from speedcore.runs import RunStore
-from speedcore.settling import settle, settled
-from speedcore.trainee import Trainee
-from speedcore.training import train
+from speedcore.planning import execute
+from speedcore.planning import settle as settling
+from speedcore.planning.settle import settle, settled
+from speedcore.store.runs import RunStore
+from speedcore.training.loop import train
+from speedcore.training.state import TrainState
 from tests.speedcore import toys
 
 CPU = torch.device("cpu")
@@ -56,9 +57,9 @@ def test_ways_of_bf16_alone_become_the_quickest_of_fp32(quickest, wanted: str) -
 def test_a_run_holds_what_it_came_to_and_is_named_after_it(quickest, tmp_path) -> None:
     quickest("fp32")
     data = toys.dataset()
-    key = executors.whole_key(data, AUTO, "with", 0)
-    assert key == executors.whole_key(data, AUTO.changed(precision="fp32"), "with", 0)
-    assert key != executors.whole_key(data, AUTO.changed(precision="bf16"), "with", 0)
+    key = execute.whole_key(data, AUTO, "with", 0)
+    assert key == execute.whole_key(data, AUTO.changed(precision="fp32"), "with", 0)
+    assert key != execute.whole_key(data, AUTO.changed(precision="bf16"), "with", 0)
     record = train(data, toys.job(AUTO, 2), RunStore(tmp_path)).record
     assert record.recipe.precision == "fp32" and record.recipe_hash == AUTO.changed(precision="fp32").hash
     assert record.provenance["arithmetic"] == "fp32"
@@ -67,7 +68,7 @@ def test_a_run_holds_what_it_came_to_and_is_named_after_it(quickest, tmp_path) -
 
 def test_a_network_cannot_be_stepped_before_it_is_settled() -> None:
     with pytest.raises(ValueError, match="settle its precision first"):
-        Trainee(toys.dataset(), AUTO, 0, CPU)
+        TrainState(toys.dataset(), AUTO, 0, CPU)
 
 
 def test_a_real_race_times_the_recipes_own_network_and_leaves_no_trace(monkeypatch, tmp_path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from speedcore import statistics
+from speedcore.stats import statistics
 
 values = st.floats(-1, 1).map(lambda v: round(v, 3))
 

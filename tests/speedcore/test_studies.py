@@ -11,13 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from speedcore import executors, provenance, recipes
-from speedcore.console import run_app
+from speedcore import recipes
+from speedcore.cli.console import run_app
 from speedcore.errors import Notice, RecipeError
 from speedcore.ladders.scale import Scale
-from speedcore.optimizers import MomentumSGD
-from speedcore.recipe import SGD, Adam, Augment, PageNet, Recipe
-from speedcore.runs import RunStore
+from speedcore.machine import provenance
+from speedcore.planning import execute
+from speedcore.recipe import AdamConfig, Augment, PageNetConfig, Recipe, SGDConfig
+from speedcore.store.runs import RunStore
 from speedcore.studies import (
     STUDIES,
     batch_norm_scales,
@@ -34,6 +35,7 @@ from speedcore.studies.constant_rate import at_constant_rate
 from speedcore.studies.findings import Question, answer
 from speedcore.studies.forgetting import Trained, by_age, losses_again
 from speedcore.studies.lr_by_dataset_size import Point, SizeRecord, least
+from speedcore.training.optimizers import MomentumSGD
 from tests.speedcore import toys
 
 SMALL = Scale(epochs=0.1)  # three of thirty epochs
@@ -53,7 +55,7 @@ def cli(monkeypatch, capsys):
 
 
 def test_the_list_names_every_command(cli) -> None:
-    from speedcore.studies.commands import app
+    from speedcore.cli.studies import app
 
     status, out, _ = cli("study", "--list")
     assert status == 0
@@ -198,8 +200,8 @@ def test_the_rise_with_age_is_a_slope_over_the_last_epoch() -> None:
 def test_batches_are_shown_again_in_the_order_of_training(store: RunStore) -> None:
     """With a rate of next to nothing a network ends as it began: its losses are then those that training saw."""
     data = toys.dataset()
-    recipe = toys.recipe(optimizer=SGD(lr=1e-12), augment=Augment(crop=2, flip="random"))
-    run = executors.whole_run(data, recipe, "with", 3, store)
+    recipe = toys.recipe(optimizer=SGDConfig(lr=1e-12), augment=Augment(crop=2, flip="random"))
+    run = execute.whole_run(data, recipe, "with", 3, store)
     assert losses_again(run, data, "cpu", epochs=2) == pytest.approx(run.steps["loss"][4:].tolist(), abs=1e-5)
     assert losses_again(run, data, "cpu", epochs=99) == pytest.approx(run.steps["loss"].tolist(), abs=1e-5)
     assert np.ptp(run.steps["loss"]) > 1e-3  # batches differ, so their order shows
@@ -264,16 +266,17 @@ def test_convergence_end_to_end(cli, tmp_path) -> None:
 # --- batch-norm scales -------------------------------------------------------------------------------------------------
 
 def norm_recipe(**changes) -> Recipe:
-    fields = {"network": PageNet(widths=(4, 4, 4, 4), residual=(1,), ghost=2), "optimizer": SGD(lr=0.5, weight_decay=0.05)}
+    fields = {"network": PageNetConfig(widths=(4, 4, 4, 4), residual=(1,), ghost=2),
+              "optimizer": SGDConfig(lr=0.5, weight_decay=0.05)}
     return toys.recipe(**{**fields, **changes})
 
 
 def test_decay_alone_by_hand_and_as_the_optimiser_does_it() -> None:
-    spec = SGD(lr=0.5, momentum=0.9, weight_decay=0.1)
+    spec = SGDConfig(lr=0.5, momentum=0.9, weight_decay=0.1)
     # 1 − (0.05 + 0.9·0.05), then a pull of 0.05·0.905 and a velocity of 0.9·0.05 + 0.04525.
     assert decay_alone([0.5, 0.5], spec) == pytest.approx([0.905, 0.905 - 0.04525 - 0.9 * 0.09025])
     for nesterov in (True, False):
-        spec = SGD(lr=0.5, momentum=0.8, weight_decay=0.1, nesterov=nesterov)
+        spec = SGDConfig(lr=0.5, momentum=0.8, weight_decay=0.1, nesterov=nesterov)
         weight = torch.ones(1)
         optimiser = MomentumSGD([weight], 0.5, 0.8, 0.1, nesterov, lr_in_buffer=True)
         for factor, expected in zip((0.2, 1.0, 0.5), decay_alone([0.1, 0.5, 0.25], spec), strict=True):
@@ -285,7 +288,7 @@ def test_decay_alone_by_hand_and_as_the_optimiser_does_it() -> None:
 def test_what_is_watched_is_the_training_itself(store: RunStore) -> None:
     data, recipe = toys.dataset(), norm_recipe()
     seen = watch(data, recipe, 5, "cpu")
-    run = executors.whole_run(data, recipe, "with", 5, store)
+    run = execute.whole_run(data, recipe, "with", 5, store)
     weights, steps = run.weights(), run.record.steps
     assert (seen.steps[0], seen.steps[-1], seen.epochs[-1]) == (0, steps, 3)
     norms = [name for name, m in run.network().named_modules() if isinstance(m, nn.BatchNorm2d)]
@@ -305,18 +308,18 @@ def test_scales_end_to_end(store: RunStore) -> None:
     assert [w.seed for w in record.watched] == [0, 1] and record.watched[0] != record.watched[1]
     control, ahead = record.findings
     w = record.watched[0]
-    nearer = [np.mean([abs(m - 1) - abs(m - d) for m, d in zip(course.mean, w.decay, strict=True)])
-              for course in w.scales.values()]
+    nearer = [np.mean([abs(m - 1) - abs(m - d) for m, d in zip(planned.mean, w.decay, strict=True)])
+              for planned in w.scales.values()]
     assert control.question.numbers[0] == pytest.approx(np.mean(nearer))
-    *others, last = (course.mean[-1] for course in w.scales.values())
+    *others, last = (planned.mean[-1] for planned in w.scales.values())
     assert ahead.question.numbers[0] == pytest.approx(last - np.mean(others))
     again, _ = batch_norm_scales.study(data, recipe, store, "cpu", Scale(), 1)
     assert again.watched == record.watched
 
 
 @pytest.mark.parametrize(("changes", "said"), [
-    ({"network": PageNet(widths=(4, 4, 4, 4), norm_scales="frozen")}, "trains no batch-norm scales"),
-    ({"optimizer": Adam(lr=0.01)}, "another optimiser")])
+    ({"network": PageNetConfig(widths=(4, 4, 4, 4), norm_scales="frozen")}, "trains no batch-norm scales"),
+    ({"optimizer": AdamConfig(lr=0.01)}, "another optimiser")])
 def test_nothing_to_watch_is_said(store: RunStore, changes: dict, said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         batch_norm_scales.study(toys.dataset(), norm_recipe(**changes), store, "cpu", Scale(), 1)
@@ -351,8 +354,8 @@ def test_the_peak_is_the_fastest_lap(monkeypatch) -> None:
 def test_runs_beside_are_asked_if_they_are_of_this_machine(store: RunStore) -> None:
     data, recipe = toys.dataset(), toys.recipe(last_batch="keep", batch_size=60)
     # Another rate and other epochs do not change what a step takes; the records come in the order of their names.
-    runs = sorted((executors.whole_run(data, one, "with", 0, store).record for one in (
-        recipe, recipe.changed(epochs=1, optimizer=SGD(lr=0.1).model_dump()))), key=lambda record: record.key)
+    runs = sorted((execute.whole_run(data, one, "with", 0, store).record for one in (
+        recipe, recipe.changed(epochs=1, optimizer=SGDConfig(lr=0.1).model_dump()))), key=lambda record: record.key)
     machine, threads = provenance.describe_device("cpu"), torch.get_num_threads()
     (bound,) = compute_bound.reached(store, machine, threads)
     assert bound.images == (3 + 1) * 160 and bound.epochs == 2
@@ -362,12 +365,12 @@ def test_runs_beside_are_asked_if_they_are_of_this_machine(store: RunStore) -> N
 
 
 def test_bound_end_to_end(store: RunStore, monkeypatch) -> None:
-    from speedcore import pricing
+    from speedcore.planning import costs
 
-    monkeypatch.setattr(pricing, "_PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(costs, "_PROBE_SECONDS", 0.01)
     monkeypatch.setattr(compute_bound, "peak", lambda device, precision, sides: Peak(throughput=next(found), side=8))
     data, recipe, found = toys.dataset(), toys.recipe(), iter([1e9, 2e9, 1.5e9])
-    executors.whole_run(data, recipe, "with", 0, store)
+    execute.whole_run(data, recipe, "with", 0, store)
     for expected in (1e9, 2e9, 2e9):  # the highest peak of all calls stands
         record, path = compute_bound.study(data, [recipe], store, "cpu", Scale())
         assert record.peaks["fp32"].throughput == expected

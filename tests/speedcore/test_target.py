@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from speedcore import recipes, target
+from speedcore import recipes
 from speedcore.errors import UserError
-from speedcore.recipe import Views
+from speedcore.planning import time_to_accuracy
+from speedcore.recipe import TTAConfig
 from speedcore.recipes import targets
 from speedcore.recipes.targets import TARGETS, Target
-from speedcore.runs import Run, RunStore
+from speedcore.store.runs import Run, RunStore
 from tests.speedcore import toys
 from tests.speedcore.test_command_line import SHAPES, cli, one_message, toy_recipe  # noqa: F401
 
@@ -45,7 +46,7 @@ def test_what_a_target_changes_is_laid_over_its_recipe(monkeypatch, toy_recipe) 
     toy = recipes.get("toy", "shapes")
     assert as_it_is == toy.changed(validation=0)
     assert changed == toy.changed(validation=0, augment=toy.augment.model_copy(update={"cutout": 3}), label_smoothing=0.3,
-                                  test_time=Views(shifts=True))
+                                  test_time=TTAConfig(shifts=True))
     assert toy.augment.crop and toy.augment.cutout != 3
 
 
@@ -67,12 +68,12 @@ def test_stored_targets_rise_and_name_recipes_that_exist() -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Run:
-    from speedcore.training import train
+    from speedcore.training.loop import train
 
     return train(toys.dataset(), toys.job(toys.recipe(), 12), RunStore(tmp_path_factory.mktemp("runs")))
 
 
-def answer(run: Run, accuracies: list[float], seconds: list[float], goal: float = 90) -> target.Answer:
+def answer(run: Run, accuracies: list[float], seconds: list[float], goal: float = 90) -> time_to_accuracy.Answer:
     """An answer of runs with these accuracies (percent) and seconds of the dawnbench clock."""
     runs = []
     for seed, (accuracy, took) in enumerate(zip(accuracies, seconds, strict=True)):
@@ -80,7 +81,7 @@ def answer(run: Run, accuracies: list[float], seconds: list[float], goal: float 
         clocks = {"article": 1.0, "dawnbench": took, "everything": 99.0}
         runs.append(dataclasses.replace(run, record=run.record.model_copy(
             update={"metrics": metrics, "clocks": clocks, "seed": seed})))
-    return target.Answer("toy", goal, toys.recipe(), tuple(runs))
+    return time_to_accuracy.Answer("toy", goal, toys.recipe(), tuple(runs))
 
 
 def test_summary_by_hand(finished: Run) -> None:
@@ -93,8 +94,8 @@ def test_summary_by_hand(finished: Run) -> None:
 
 
 def test_an_accuracy_that_is_the_target_has_made_it() -> None:
-    assert 100 * (9470 / 10_000) < 94.7 and target.made_it(100 * (9470 / 10_000), 94.7)
-    assert not target.made_it(94.69, 94.7)
+    assert 100 * (9470 / 10_000) < 94.7 and time_to_accuracy.made_it(100 * (9470 / 10_000), 94.7)
+    assert not time_to_accuracy.made_it(94.69, 94.7)
 
 
 def test_few_runs_have_no_interval(finished: Run) -> None:
@@ -111,14 +112,14 @@ def test_a_run_that_its_budget_ended_is_counted_as_such(finished: Run) -> None:
 @pytest.mark.parametrize("accuracy", [0.0, -1.0, 100.5, math.nan, math.inf])
 def test_what_is_no_percentage(accuracy: float) -> None:
     with pytest.raises(UserError, match="--accuracy"):
-        target.check_accuracy(accuracy)
+        time_to_accuracy.check_accuracy(accuracy)
 
 
 def test_what_guessing_reaches() -> None:
-    target.check_accuracy(10.1, 10)
-    target.check_accuracy(100, 10)
+    time_to_accuracy.check_accuracy(10.1, 10)
+    time_to_accuracy.check_accuracy(100, 10)
     with pytest.raises(UserError, match="--accuracy 0.99.*10 classes.*10 %"):
-        target.check_accuracy(0.99, 10)
+        time_to_accuracy.check_accuracy(0.99, 10)
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from speedcore.data.dataset import Dataset, Provenance, Split
-from speedcore.evaluate import eval_mode
-from speedcore.trainee import Trainee
+from speedcore.training.evaluate import eval_mode
+from speedcore.training.state import TrainState
 from tests.speedcore import toys
 
 
@@ -23,7 +23,7 @@ def sorted_images() -> Dataset:
 
 
 def test_whitening_is_by_images_of_all_classes(sorted_images) -> None:
-    trainee = Trainee(sorted_images, toys.recipe(), 0, torch.device("cpu"))
+    trainee = TrainState(sorted_images, toys.recipe(), 0, torch.device("cpu"))
     trainee.whiten(sorted_images.train)
     x = trainee.normalise(sorted_images.test.images)
     # Filters that had seen flat images alone would make hundreds of what noise is.
@@ -31,8 +31,8 @@ def test_whitening_is_by_images_of_all_classes(sorted_images) -> None:
 
 
 def test_statistics_are_those_of_images_of_all_classes(sorted_images) -> None:
-    trainee = Trainee(sorted_images, toys.recipe(batch_size=250, precise_norms=5_000), 0, torch.device("cpu"))
-    trainee.take_norms(sorted_images.train)
+    trainee = TrainState(sorted_images, toys.recipe(batch_size=250, precise_norms=5_000), 0, torch.device("cpu"))
+    trainee.recalibrate_batch_norm(sorted_images.train)
     norm, seen = next(layer for layer in trainee.network.modules() if isinstance(layer, nn.BatchNorm2d)), []
     norm.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
     with torch.no_grad(), eval_mode(trainee.network):

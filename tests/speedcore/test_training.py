@@ -14,21 +14,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speedcore import trainee as trainees
-from speedcore import training
 from speedcore.clock import POLICIES, Budget, Ledger, Phase, Stopwatch
 from speedcore.data.batches import Batches
 from speedcore.errors import BudgetError, DataError
 from speedcore.networks import build
-from speedcore.recipe import Augment, Average, Muon, Schedule, Views
-from speedcore.runs import RunStore
-from speedcore.schedule import interpolate
-from speedcore.trainee import Trainee, warm_up
-from speedcore.training import full_steps, hold_out, replay, steps_per_epoch, train
+from speedcore.recipe import Augment, AverageConfig, MuonConfig, Schedule, TTAConfig
+from speedcore.store.runs import RunStore
+from speedcore.training import loop
+from speedcore.training import state as trainees
+from speedcore.training.loop import full_steps, hold_out, replay, steps_per_epoch, train
+from speedcore.training.schedule import interpolate
+from speedcore.training.state import TrainState, warm_up
 from tests.speedcore import toys
 
-MUON = toys.recipe(optimizer=Muon(lr=0.1, bias_lr=1.0, head_lr=1.0, decay=1e-3), precision="bf16", channels_last=True,
-                   label_smoothing=0.1, average=Average(decay=0.9, every=2))
+MUON = toys.recipe(optimizer=MuonConfig(lr=0.1, bias_lr=1.0, head_lr=1.0, decay=1e-3), precision="bf16", channels_last=True,
+                   label_smoothing=0.1, average=AverageConfig(decay=0.9, every=2))
 
 
 # --- same seed, same bits --------------------------------------------------------------------------------------------
@@ -50,8 +50,8 @@ sys.path.insert(0, sys.argv[2])
 import torch
 torch.set_num_threads(1)
 torch.manual_seed(12345)  # whatever state the process is in
-from speedcore.runs import RunStore
-from speedcore.training import train
+from speedcore.store.runs import RunStore
+from speedcore.training.loop import train
 from tests.speedcore import test_training, toys
 print(train(toys.dataset(), toys.job(test_training.MUON, 10), RunStore(sys.argv[1])).record.weights_sha256)
 """
@@ -72,7 +72,7 @@ def test_training_leaves_the_global_generator_alone(store: RunStore) -> None:
 
 def test_both_arms_start_from_the_same_weights_and_see_the_same_order() -> None:
     data, recipe = toys.dataset(), toys.recipe()
-    with_, without = (Trainee(data, r, 3, torch.device("cpu")) for r in (recipe, recipe.without_augmentation()))
+    with_, without = (TrainState(data, r, 3, torch.device("cpu")) for r in (recipe, recipe.without_augmentation()))
     assert all(torch.equal(a, b) for a, b in zip(with_.network.state_dict().values(), without.network.state_dict().values(),
                                                  strict=True))
     torch.manual_seed(3)
@@ -103,7 +103,7 @@ def test_the_logged_rate_is_the_planned_schedule(store: RunStore) -> None:
 
 def test_the_ledger_is_the_everything_clock_and_carries_what_loading_took(store: RunStore) -> None:
     data = toys.dataset(seconds={"provision": 2.0, "load": 3.0})
-    record = train(data, toys.job(toys.recipe(validation=16, test_time=Views(mirror=True)), 6), store).record
+    record = train(data, toys.job(toys.recipe(validation=16, test_time=TTAConfig(mirror=True)), 6), store).record
     assert set(record.ledger) >= {"provision", "load", "prepare", "build", "warm_up", "train", "validate", "test", "tta", "save"}
     assert (record.ledger["provision"], record.ledger["load"]) == (2.0, 3.0)
     assert record.clocks["everything"] == pytest.approx(sum(record.ledger.values()))
@@ -125,7 +125,7 @@ def test_the_record_says_what_was_trained_on_what(store: RunStore) -> None:
 
 def test_accuracy_with_views_is_the_one_that_counts_where_there_are_views(store: RunStore) -> None:
     data = toys.dataset()
-    run = train(data, toys.job(toys.recipe(test_time=Views(mirror=True, shifts=True)), 8), store)
+    run = train(data, toys.job(toys.recipe(test_time=TTAConfig(mirror=True, shifts=True)), 8), store)
     joined = torch.from_numpy(run.predictions["tta_logits"]).argmax(1)
     assert run.record.accuracy == run.record.metrics.tta_accuracy == (joined == data.test.labels).double().mean().item()
     plain = train(data, toys.job(toys.recipe(), 8, key="plain"), store)
@@ -152,7 +152,7 @@ def test_looks_at_validation_are_spread_over_the_run(store: RunStore) -> None:
 
 def test_the_tested_weights_are_the_averaged_ones(store: RunStore) -> None:
     averaged, last = (train(toys.dataset(), toys.job(toys.recipe(average=average), 10, key=key), store)
-                      for key, average in (("averaged", Average(decay=0.9, every=1)), ("last", None)))
+                      for key, average in (("averaged", AverageConfig(decay=0.9, every=1)), ("last", None)))
     assert (averaged.steps["loss"] == last.steps["loss"]).all()  # the average looks on, it does not steer
     assert averaged.record.weights_sha256 != last.record.weights_sha256
 
@@ -188,11 +188,11 @@ def test_steps_are_whole_batches_of_what_is_not_held_out() -> None:
 def by_hand(monkeypatch) -> toys.FakeClock:
     """A clock by hand: a step takes 0.8 to 1.2 s, the logits of an image 0.1 s, and nothing else takes any time."""
     clock, chance = toys.FakeClock(), random.Random(0)
-    step, logits = Trainee.step, Trainee.logits
-    monkeypatch.setattr(training, "Ledger", partial(Ledger, clock=clock))
+    step, logits = TrainState.step, TrainState.logits
+    monkeypatch.setattr(loop, "Ledger", partial(Ledger, clock=clock))
     monkeypatch.setattr(trainees, "Stopwatch", partial(Stopwatch, clock))
-    monkeypatch.setattr(Trainee, "step", lambda *a, **k: (clock.go(chance.uniform(0.8, 1.2)), step(*a, **k))[1])
-    monkeypatch.setattr(Trainee, "logits", lambda *a, **k: (clock.go(0.1 * len(a[1])), logits(*a, **k))[1])
+    monkeypatch.setattr(TrainState, "step", lambda *a, **k: (clock.go(chance.uniform(0.8, 1.2)), step(*a, **k))[1])
+    monkeypatch.setattr(TrainState, "logits", lambda *a, **k: (clock.go(0.1 * len(a[1])), logits(*a, **k))[1])
     return clock
 
 
@@ -213,7 +213,7 @@ def test_a_tight_limit_is_kept_and_the_rate_lands(store: RunStore, by_hand, stre
 
 def test_a_strict_clock_holds_looks_and_tests_as_well(store: RunStore, by_hand) -> None:
     """Loading 50 s, looks of 1.6 s, two rounds of tests of 4 s, and training in what is left of 300 s."""
-    recipe = toys.recipe(test_time=Views(mirror=True), validation=16)
+    recipe = toys.recipe(test_time=TTAConfig(mirror=True), validation=16)
     job = toys.job(recipe, 100_000, limit=300.0, policy="everything")
     record = train(toys.dataset(seconds={"load": 50.0}), job, store).record
     assert 0.9 * 300 <= record.clocks["everything"] <= 300
@@ -225,7 +225,7 @@ def test_a_strict_clock_holds_looks_and_tests_as_well(store: RunStore, by_hand) 
 def test_a_strict_clock_is_kept_on_a_real_clock(store: RunStore) -> None:
     """The limit is what this machine takes for a few steps and everything around them, three times: seconds differ by ten."""
     data = toys.dataset(test=2000, seconds={"load": 0.5})
-    recipe = toys.recipe(test_time=Views(mirror=True, shifts=True), validation=16)
+    recipe = toys.recipe(test_time=TTAConfig(mirror=True, shifts=True), validation=16)
     few = train(data, toys.job(recipe, 5, key="few", policy="everything"), store).record
     limit = 3 * few.clocks["everything"]
     record = train(data, toys.job(recipe, 100_000, limit=limit, policy="everything"), store).record
@@ -250,7 +250,7 @@ def test_a_batch_larger_than_the_data_is_an_error(store: RunStore) -> None:
 
 def test_a_replanned_run_is_replayed_to_the_bit(store: RunStore, tmp_path: Path) -> None:
     data = toys.dataset()
-    job = toys.job(toys.recipe(average=Average(every=3), validation=16), 1000, limit=0.7)
+    job = toys.job(toys.recipe(average=AverageConfig(every=3), validation=16), 1000, limit=0.7)
     recorded = train(data, job, store)
     assert recorded.record.replans
     again = replay(recorded, data, RunStore(tmp_path / "again"))
@@ -269,14 +269,14 @@ def test_a_replay_of_another_seed_would_differ(store: RunStore, tmp_path: Path) 
 def test_only_training_is_charged_to_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a clock by hand: a step takes 1 s, a look 10 s."""
     clock, data, recipe = toys.FakeClock(), toys.dataset(), toys.recipe(validation=16)
-    trainee = Trainee(data, recipe, 0, torch.device("cpu"))
+    trainee = TrainState(data, recipe, 0, torch.device("cpu"))
     step, logits = trainee.step, trainee.logits
     monkeypatch.setattr(trainee, "step", lambda *a: (clock.go(1.0), step(*a))[1])
     monkeypatch.setattr(trainee, "logits", lambda *a: (clock.go(10.0), logits(*a))[1])
     ledger, moments = Ledger(clock=clock), []
     split, validation = hold_out(data.train, 16)
     batches = Batches(split, recipe.augment, 40, 0, trainee.normalise)
-    pace, history = training.fit(trainee, batches, split, validation, toys.job(recipe, 60, limit=40.0), ledger, moments.append)
+    pace, history = loop.fit(trainee, batches, split, validation, toys.job(recipe, 60, limit=40.0), ledger, moments.append)
     assert ledger.seconds() == {"train": pace.done, "validate": 10 * len(history.looks)}
     assert 36 <= pace.done <= 40 and pace.progress == 1.0
     assert [m.seconds for m in moments] == list(range(1, pace.done + 1))
@@ -286,7 +286,7 @@ def test_only_training_is_charged_to_training(monkeypatch: pytest.MonkeyPatch) -
 
 def test_warming_up_changes_nothing() -> None:
     data, recipe = toys.dataset(), MUON
-    trainee = Trainee(data, recipe, 0, torch.device("cpu"))
+    trainee = TrainState(data, recipe, 0, torch.device("cpu"))
     before = {name: t.clone() for name, t in trainee.network.state_dict().items()}
     velocities = [v.clone() for part in trainee.optimizer._parts for v in part._velocity]
     warm_up(trainee, Batches(data.train, recipe.augment, 40, 0, trainee.normalise))

@@ -11,14 +11,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from speedcore.kernels import layers, select, winograd
-from speedcore.recipe import RecordNet
-from speedcore.runs import RunStore
-from speedcore.training import replay, train
+from speedcore.recipe import RecordNetConfig
+from speedcore.store.runs import RunStore
+from speedcore.training.loop import replay, train
 from tests.speedcore import toys
 
 needs_library = pytest.mark.skipif(winograd.library() is None, reason="no C compiler on this machine")
 CPU = torch.device("cpu")
-WIDE = toys.recipe(network=RecordNet(widths=(32, 32, 32)), precision="bf16", channels_last=True, convolutions="winograd")
+WIDE = toys.recipe(network=RecordNetConfig(widths=(32, 32, 32)), precision="bf16", channels_last=True, convolutions="winograd")
 
 
 def both_ways(n: int, ins: int, outs: int, size: tuple[int, int], dtype: torch.dtype = torch.float32):

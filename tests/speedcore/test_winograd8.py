@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from speedcore.kernels import build, select, winograd, winograd8
-from speedcore.recipe import RecordNet
-from speedcore.runs import RunStore
-from speedcore.training import replay, train
+from speedcore.recipe import RecordNetConfig
+from speedcore.store.runs import RunStore
+from speedcore.training.loop import replay, train
 from tests.speedcore import toys
 from tests.speedcore.test_winograd import WIDE, relative_error
 
@@ -138,7 +138,8 @@ def test_a_run_says_that_it_convolved_in_8_bits_and_is_replayed_to_the_bit(
         store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(winograd8, "quick", lambda: True)
     monkeypatch.setattr(select, "available", lambda _: ("winograd8",))
-    data, eight = toys.dataset(), WIDE.changed(convolutions="winograd8", network=RecordNet(widths=(32, 32, 32)).model_dump())
+    data = toys.dataset()
+    eight = WIDE.changed(convolutions="winograd8", network=RecordNetConfig(widths=(32, 32, 32)).model_dump())
     run = train(data, toys.job(eight, steps=8), store)
     assert run.record.provenance["convolutions"] == "winograd8"
     assert replay(run, data, RunStore(tmp_path / "again")).record.weights_sha256 == run.record.weights_sha256

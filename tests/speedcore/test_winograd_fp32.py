@@ -14,10 +14,10 @@ from speedcore import kernels
 from speedcore.kernels import build, layers, normgelu, winograd_fp32
 from speedcore.machine import processor
 from speedcore.networks.recordnet import FrozenScaleNorm, RecordNet
-from speedcore.recipe import RecordNet as RecordNetSpec
-from speedcore.runs import RunStore
-from speedcore.trainee import Trainee
-from speedcore.training import replay, train
+from speedcore.recipe import RecordNetConfig
+from speedcore.store.runs import RunStore
+from speedcore.training.loop import replay, train
+from speedcore.training.state import TrainState
 from tests.speedcore import toys
 from tests.speedcore.test_winograd import relative_error
 
@@ -153,7 +153,7 @@ def test_gelu_holds_from_end_to_end_of_what_fp32_can_say() -> None:
 
 def network(**fields) -> RecordNet:
     torch.manual_seed(0)
-    described = RecordNetSpec(widths=(32, 64, 64)).model_dump(exclude={"kind"}) | fields
+    described = RecordNetConfig(widths=(32, 64, 64)).model_dump(exclude={"kind"}) | fields
     return RecordNet(3, (32, 32), 10, **described)
 
 
@@ -216,7 +216,7 @@ def test_a_gpu_keeps_its_own_kernels() -> None:
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_a_run_in_fp32_says_how_it_convolved_and_is_replayed_to_the_bit(
         channels_last: bool, store: RunStore, tmp_path: Path) -> None:
-    recipe = toys.recipe(network=RecordNetSpec(widths=(32, 32, 32)), channels_last=channels_last, convolutions="winograd")
+    recipe = toys.recipe(network=RecordNetConfig(widths=(32, 32, 32)), channels_last=channels_last, convolutions="winograd")
     data = toys.dataset()
     run = train(data, toys.job(recipe, steps=8), store)
     assert run.record.provenance["convolutions"] == "winograd"
@@ -227,5 +227,5 @@ def test_a_run_in_fp32_says_how_it_convolved_and_is_replayed_to_the_bit(
 
 
 def test_a_recipe_in_fp32_that_convolves_directly_is_left_alone() -> None:
-    trainee = Trainee(toys.dataset(), toys.recipe(network=RecordNetSpec(widths=(32, 32, 32)), channels_last=True), 0, CPU)
+    trainee = TrainState(toys.dataset(), toys.recipe(network=RecordNetConfig(widths=(32, 32, 32)), channels_last=True), 0, CPU)
     assert trainee.convolutions == "direct" and type(trainee.network) is RecordNet

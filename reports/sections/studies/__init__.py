@@ -1,0 +1,1 @@
+"""The report's chapters about studies, one file each."""

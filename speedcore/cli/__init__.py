@@ -1,0 +1,1 @@
+"""The command line: commands, the options that all front doors share, messages and progress."""

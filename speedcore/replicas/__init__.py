@@ -1,0 +1,1 @@
+"""What published systems need and nothing else does: their networks, and switches that only a replica may want."""

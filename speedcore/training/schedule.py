@@ -1,0 +1,150 @@
+"""Learning-rate schedules as functions of progress, and the pace that lands them inside a budget.
+
+Progress runs from 0 to 1 over a run. A schedule never knows steps or seconds; `Pace` turns measured seconds into
+progress, so that the rate always lands on its last knot, however fast the machine turns out to be.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+Knots = tuple[tuple[float, float], ...]
+
+
+def interpolate(knots: Knots, progress: float, shape: str = "linear") -> float:
+    """Value at `progress` between `knots` ((progress, value), ...); constant outside them.
+
+    shape: "linear"; "cosine" for half a cosine wave between neighbouring knots (torch's OneCycleLR); "steps" keeps a
+    knot's value up to and including the next knot, so that a step that ends an epoch still trains at its epoch's rate.
+    """
+    if progress <= knots[0][0]:
+        return knots[0][1]
+    if progress >= knots[-1][0]:
+        return knots[-1][1]  # exactly, not to a rounding error: this is where runs land
+    if shape == "steps":
+        # Progress is summed up in floating point: the last step of an epoch may lie a rounding error beyond its knot.
+        return next(y for (_, y), (x, _) in pairwise(knots) if progress <= x + 1e-9)
+    (x0, y0), (x1, y1) = next((left, right) for left, right in pairwise(knots) if progress <= right[0])
+    share = (progress - x0) / (x1 - x0) if x1 > x0 else 1.0
+    if shape == "cosine":
+        share = (1 - math.cos(math.pi * share)) / 2
+    return y0 + (y1 - y0) * share
+
+
+@dataclass(frozen=True)
+class Replan:
+    """One change of the number of steps in mid-run: the record says why a run is not what was planned."""
+
+    step: int
+    steps_before: int
+    steps_after: int
+    reason: str
+
+
+@dataclass
+class StepBudget:
+    """How far each step moves progress.
+
+    steps: steps planned. limit: seconds that the steps may take (inf: no limit). stretch: whether a machine that
+    turns out faster than planned may take more steps, up to `wanted`. Progress after the last step is exactly 1.
+
+    The first step already moves progress to 1/steps (so a warm-up never wastes a step at rate zero), and the last
+    one trains at the schedule's last knot.
+
+    What the limit promises: it is kept, and the rate lands, as long as the last few steps take no more than 1.3 times
+    what steps took just before. A machine that slows down more than that, that late, is stopped where it is.
+    """
+
+    steps: int
+    limit: float = math.inf
+    wanted: int = 0
+    stretch: bool = False
+    done: int = 0
+    progress: float = 0.0
+    replans: list[Replan] = field(default_factory=list)
+
+    # A re-plan aims at this share of the limit, so that ordinary jitter does not call for another.
+    AIM = 0.975
+    # Below this share of the limit a run is lengthened.
+    IDLE = 0.945
+    # So many steps before the end nothing is left to chance: every step is looked at, and nothing is tolerated.
+    FEW = 8
+
+    def __post_init__(self):
+        # A run that was shortened for a while of slowness may always have its own steps back.
+        self._most = max(self.wanted, self.steps) if self.stretch else self.steps
+        self._seconds = [0.0]  # after each step, since the first one began
+        self._look_when_done, self._look_when_left = 1, 0.75 * self.steps
+
+    def advance(self) -> float:
+        """Begin the next step: the progress at which it trains."""
+        left = self.steps - self.done
+        self.progress = 1.0 if left <= 1 else self.progress + (1 - self.progress) / left
+        self.done += 1
+        return self.progress
+
+    @property
+    def finished(self) -> bool:
+        return self.done >= self.steps
+
+    @property
+    def due(self) -> bool:
+        """Whether the next look may change the plan.
+
+        Each time the steps done have doubled, or a quarter of those left has gone, and at each of the last few: some
+        twenty looks however long the run, so that noise cannot re-plan it a hundred times.
+        """
+        left = self.steps - self.done
+        return left <= self.FEW or self.done >= self._look_when_done or left <= self._look_when_left
+
+    def stop(self) -> None:
+        """End here, wherever progress is."""
+        self.steps = self.done
+
+    def look(self, elapsed: float, seconds: float, steps: int = 1) -> None:
+        """Look at the clock after a step; where a look is due, change the number of steps left if the landing needs it.
+
+        elapsed: seconds used so far, with whatever else must still fit into the limit. seconds: what the last `steps`
+        steps took, those since the look before.
+        """
+        self._seconds += [self._seconds[-1] + seconds * (i + 1) / steps for i in range(steps)]
+        if not self.due:
+            return
+        if self.done < self.steps and math.isfinite(self.limit):
+            self._replan(elapsed)
+        if self.done >= self._look_when_done:
+            self._look_when_done = 2 * self.done
+        self._look_when_left = 0.75 * (self.steps - self.done)
+
+    def _replan(self, elapsed: float) -> None:
+        left = self.steps - self.done
+        ending = left <= self.FEW
+        # A forecast over n steps looks back over n steps, or at the last few if these were slower.
+        step = max(self._mean(max(left, self.FEW)), self._mean(1 if ending else max(self.FEW, left // 4)))
+        if step <= 0:
+            return
+        recent = [after - before for before, after in pairwise(self._seconds[-self.FEW - 1:])]
+        # Kept free at the end, so that one slow step cannot break the limit.
+        reserve = max(0.3 * step, min(max(recent) - step, step), 0.004 * self.limit)
+        projected, usable = elapsed + left * step, self.limit - reserve
+        affordable = math.floor((min(self.limit * self.AIM, usable) - elapsed) / step)
+        # While there is time to correct it later, a small overrun may be noise; all the more so after few steps.
+        tolerated = 0 if ending else (0.04 + 0.5 / self.done) * left * step
+        if projected > usable + tolerated:
+            # One more step lands the rate; without room even for that, stopping here keeps the limit.
+            landing = 1 if elapsed + step <= self.limit else 0
+            self._set(self.done + max(min(affordable, left), landing), "slower than planned: landed early")
+        elif projected < self.limit * self.IDLE and affordable > left:
+            self._set(min(self.done + affordable, self._most), "faster than planned: lengthened")
+
+    def _mean(self, steps: int) -> float:
+        """Seconds a step over the last `steps` steps."""
+        steps = min(steps, len(self._seconds) - 1)
+        return (self._seconds[-1] - self._seconds[-1 - steps]) / steps
+
+    def _set(self, steps: int, reason: str) -> None:
+        if steps != self.steps:
+            self.replans.append(Replan(self.done, self.steps, steps, reason))
+            self.steps = steps
