@@ -123,8 +123,8 @@ def test_every_field_was_changed() -> None:
                 reached.add(key)
     assert sorted(there - reached) == []
     parts = {part for part, _ in there}
-    assert {"Recipe", "SGDConfig", "MuonConfig", "AdamConfig", "AdadeltaConfig", "DavidNetConfig", "RecordNetConfig", "DigitNetConfig",
-            "PageNetConfig", "PreactNetConfig", "Schedule",
+    assert {"Recipe", "SGDConfig", "MuonConfig", "AdamConfig", "AdadeltaConfig", "DavidNetConfig", "RecordNetConfig",
+            "DigitNetConfig", "PageNetConfig", "PreactNetConfig", "Schedule",
             "Augment", "AverageConfig", "LookaheadConfig", "TTAConfig", "Peek", "Loader", "WhitenBias"} <= parts
 
 

@@ -34,12 +34,12 @@ def table(text: str, after: str) -> dict[str, tuple[str, ...]]:
 
 
 @pytest.mark.parametrize(("part", "after"), [
-    (parts.Recipe, "## Fields"), (parts.DavidNet, '`kind = "davidnet"`'), (parts.RecordNet, '`kind = "recordnet"`'),
-    (parts.DigitNet, '`kind = "digitnet"`'), (parts.Adadelta, '`kind = "adadelta"`'), (parts.Peek, "`[peek]`"),
-    (parts.PageNet, '`kind = "pagenet"`'), (parts.PreactNet, '`kind = "preactnet"`'), (parts.Loader, "`[loader]`"),
-    (parts.SGD, '`kind = "sgd"`'), (parts.Muon, '`kind = "muon"`'), (parts.Schedule, "`[schedule]`"),
-    (parts.Augment, "`[augment]`"), (parts.Average, "`[average]`"), (parts.Lookahead, "`[lookahead]`"),
-    (parts.WhitenBias, "`[optimizer.whiten_bias]`"), (parts.Views, "`[test_time]`")])
+    (parts.Recipe, "## Fields"), (parts.DavidNetConfig, '`kind = "davidnet"`'), (parts.RecordNetConfig, '`kind = "recordnet"`'),
+    (parts.DigitNetConfig, '`kind = "digitnet"`'), (parts.AdadeltaConfig, '`kind = "adadelta"`'), (parts.Peek, "`[peek]`"),
+    (parts.PageNetConfig, '`kind = "pagenet"`'), (parts.PreactNetConfig, '`kind = "preactnet"`'), (parts.Loader, "`[loader]`"),
+    (parts.SGDConfig, '`kind = "sgd"`'), (parts.MuonConfig, '`kind = "muon"`'), (parts.Schedule, "`[schedule]`"),
+    (parts.Augment, "`[augment]`"), (parts.AverageConfig, "`[average]`"), (parts.LookaheadConfig, "`[lookahead]`"),
+    (parts.WhitenBias, "`[optimizer.whiten_bias]`"), (parts.TTAConfig, "`[test_time]`")])
 def test_every_field_is_described_with_its_default(pages, part, after: str) -> None:
     rows = table(pages["recipes"], after)
     fields = {name: field for name, field in part.model_fields.items() if name != "kind"}

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from speedcore.errors import RecipeError
 from speedcore.networks import build, parameter_counts
 from speedcore.networks.recordnet import RecordNet
-from speedcore.recipe import Recipe, RecordNetConfig
+from speedcore.recipe import DavidNetConfig, Recipe, RecordNetConfig
 from tests.speedcore import toys
 
 
