@@ -132,7 +132,7 @@ def _pair(planned: PlannedRuns, seed: int, request: Request, dataset: Dataset, s
         done.append(_run(paired, standing[1], dataset, store, device, callback))
     except DivergedError as error:
         kept = "the arm with augmentation stands alone" if done else "neither arm stands"
-        diverged = (f"{course.dataset}, seed {seed}: there is no pair, {kept}. {error}",)
+        diverged = (f"{planned.dataset}, seed {seed}: there is no pair, {kept}. {error}",)
         callback.fails(diverged[0], 2 - len(done))
     reused = sum(was_there for _, was_there in done)
     return _Pair(tuple(run for run, _ in done), reused, watch.seconds() if len(done) == 2 and not reused else None, diverged)

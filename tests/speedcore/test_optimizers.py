@@ -98,7 +98,7 @@ def test_adam_is_torchs() -> None:
 
 def test_muon_takes_filters_and_leaves_heads_and_biases_to_sgd() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2, 2, bias=False)).double()
-    spec = MuonSpec(lr=0.24, bias_lr=2.0, head_lr=4.0, decay=0.1, sgd_momentum=0.0)
+    spec = MuonConfig(lr=0.24, bias_lr=2.0, head_lr=4.0, decay=0.1, sgd_momentum=0.0)
     bias, head = network[0].bias.detach().clone(), network[2].weight.detach().clone()
     optimizer = optimizers.make(spec, network)
     for p in network.parameters():
