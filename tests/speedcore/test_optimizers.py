@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from speedcore.recipe import AdamConfig, SGDConfig
+from speedcore.recipe import AdamConfig, MuonConfig, SGDConfig
 from speedcore.training import optimizers
 from speedcore.training.optimizers import MomentumSGD
 
