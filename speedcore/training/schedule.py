@@ -69,6 +69,9 @@ class StepBudget:
     AIM = 0.975
     # Below this share of the limit a run is lengthened.
     IDLE = 0.945
+    # However few steps were taken, a look is due when this share of the time left has gone and steps took so many times longer
+    # than was forecast: other programs may make a machine many times slower.
+    PATIENCE, SLOWER = 0.1, 1.5
     # So many steps before the end nothing is left to chance: every step is looked at, and nothing is tolerated.
     FEW = 8
 
@@ -77,6 +80,7 @@ class StepBudget:
         self._most = max(self.wanted, self.steps) if self.stretch else self.steps
         self._seconds = [0.0]  # after each step, since the first one began
         self._look_when_done, self._look_when_left = 1, 0.75 * self.steps
+        self._looked_at, self._looked_done, self._forecast = 0.0, 0, 0.0
 
     def advance(self) -> float:
         """Begin the next step: the progress at which it trains."""
@@ -94,7 +98,8 @@ class StepBudget:
         """Whether the next look may change the plan.
 
         Each time the steps done have doubled, or a quarter of those left has gone, and at each of the last few: some
-        twenty looks however long the run, so that noise cannot re-plan it a hundred times.
+        twenty looks however long the run, so that noise cannot re-plan it a hundred times. (`look` adds those that time asks
+        for.)
         """
         left = self.steps - self.done
         return left <= self.FEW or self.done >= self._look_when_done or left <= self._look_when_left
@@ -110,19 +115,25 @@ class StepBudget:
         steps took, those since the look before.
         """
         self._seconds += [self._seconds[-1] + seconds * (i + 1) / steps for i in range(steps)]
-        if not self.due:
+        since = self.done - self._looked_done
+        slower = (elapsed - self._looked_at > self.PATIENCE * (self.limit - self._looked_at)
+                  and self._mean(since) > self.SLOWER * self._forecast)
+        if not (self.due or slower):
             return
         if self.done < self.steps and math.isfinite(self.limit):
-            self._replan(elapsed)
+            self._replan(elapsed, since if slower else 0)
+        self._looked_at, self._looked_done = elapsed, self.done
         if self.done >= self._look_when_done:
             self._look_when_done = 2 * self.done
         self._look_when_left = 0.75 * (self.steps - self.done)
 
-    def _replan(self, elapsed: float) -> None:
+    def _replan(self, elapsed: float, since: int = 0) -> None:
+        """since: the last so many steps took far longer than the ones before, and count by themselves."""
         left = self.steps - self.done
         ending = left <= self.FEW
         # A forecast over n steps looks back over n steps, or at the last few if these were slower.
         step = max(self._mean(max(left, self.FEW)), self._mean(1 if ending else max(self.FEW, left // 4)))
+        step = self._forecast = max(step, self._mean(since)) if since else step
         if step <= 0:
             return
         recent = [after - before for before, after in pairwise(self._seconds[-self.FEW - 1:])]

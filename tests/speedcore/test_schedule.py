@@ -76,6 +76,23 @@ def noisy(spread: float, seed: int, mean: float = 1.0) -> Callable[[int, float],
     return lambda step, elapsed: mean * generator.uniform(1 - spread, 1 + spread)
 
 
+# Seconds a step of a real run, each for a hundred steps, on a machine that other programs took over.
+TAKEN_OVER = [0.13] * 18 + [0.6, 0.27, 0.6, 0.4, 0.37, 0.83, 1.0, 1.5, 2.2, 2.6]
+
+
+@pytest.mark.parametrize("worst", [1, 3, 10])
+@pytest.mark.parametrize("after", [0, 10, 18])
+def test_a_machine_that_other_programs_take_over_lands_inside_the_limit(worst: int, after: int) -> None:
+    """Many times slower in mid-run: few steps are left in the time, and no count of steps says when to look again."""
+    def machine(step: int, elapsed: float) -> float:
+        hundred = step // 100 + (18 - after if step >= 100 * after else 0)
+        return TAKEN_OVER[min(hundred, len(TAKEN_OVER) - 1)] * (worst if hundred >= 18 else 1)
+
+    pace = StepBudget(5600, 1000.0)
+    elapsed, seen = drive(pace, machine)
+    assert elapsed <= 1000 and seen[-1] == 1.0
+
+
 @given(st.integers(1, 2000), st.floats(0.2, 5), st.floats(0, 0.12), st.integers(0, 10**6), st.booleans())
 def test_a_machine_that_keeps_its_own_pace_lands_inside_the_limit(steps, factor, spread, seed, stretch) -> None:
     """Whatever it was measured as (`factor` is how wrong that was), as long as steps stay within 1.27 of each other."""
