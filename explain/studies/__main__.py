@@ -103,7 +103,7 @@ def claim(
     most = count * (arms + (registered.TRIALS * len(names) if match else 0))
     with live("claim", most, console()) as watcher:
         found = registered.study(plan, loaded, RunStore(runs), **wanted, seeds=count, match=match, device=device_of(device),
-                                 images_per_class=images_per_class, watcher=watcher, seconds_left=left)
+                                 images_per_class=images_per_class, callback=watcher, seconds_left=left)
     out = console(stderr=False)
     _show_claim(verdicts(found.record), found.record.planned, plan.pairs.planned, out)
     _end(found, out)

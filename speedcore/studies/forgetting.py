@@ -170,7 +170,7 @@ def study(dataset: Dataset, recipe: Recipe, store: RunStore, device: str, scale:
     whole, half = scale.dataset(dataset), Scale(data=scale.data / 2).dataset(dataset)
     high, low = (scale.recipe(at_constant_rate(recipe, factor)) for factor in (HIGH, LOW))
     check_steps(NAME, half, high)
-    words = {"store": store, "device": device, "watcher": callback}
+    words = {"store": store, "device": device, "callback": callback}
     tasks = {HALF: Remembering(Training(half, high.without_augmentation(), arm="without", **words), HALF, HIGH),
              ALL: Remembering(Training(whole, high, **words), ALL, HIGH),
              ALL_LOW: Remembering(Training(whole, low, **words), ALL_LOW, LOW)}
