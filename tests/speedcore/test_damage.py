@@ -360,4 +360,4 @@ def test_an_arm_that_there_is_not_is_refused_before_anything_is_loaded(store: Ru
     with pytest.raises(UserError, match=f"arm '{arm}' is not one of with, without"):
         execute.run("shapes", recipe="sprint", arm=arm, store=store)
     with pytest.raises(UserError, match="is not one of"):
-        execute.courses.job(None, None, "cpu", arm, 0)
+        execute.planned_runs.job(None, None, "cpu", arm, 0)
