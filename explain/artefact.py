@@ -16,7 +16,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -33,11 +33,11 @@ from speedcore.store import reading
 from speedcore.store.fields import Count, Line, Name, Seed, Share
 from speedcore.store.folders import MANIFEST, Folder, set_aside, staged
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION: Literal[3] = 3
 _RECORD, _ARRAYS = "explanation.json", "arrays.npz"
 FOLDER = "explanations"
-TARGETS = ("true", "predicted")
 Target = Literal["true", "predicted"]
+TARGETS: tuple[Target, ...] = ("true", "predicted")
 
 
 class LayerRecord(Frozen):
@@ -202,10 +202,11 @@ def find(path: Path) -> Explanation | None:
         return None
 
 
-def save(path: Path, arrays: Mapping[str, np.ndarray], **fields) -> Explanation:
+def save(path: Path, arrays: Mapping[str, np.ndarray], **fields: Any) -> Explanation:
     """Write an explanation so that it exists whole or not at all; `fields` are those of `ExplanationRecord`."""
+    named: dict[str, Any] = {**arrays}  # Any: savez has keywords of its own beside the names
     with staged(path) as folder:
-        np.savez(folder / _ARRAYS, **arrays)
+        np.savez(folder / _ARRAYS, **named)
         digest = reading.sha256_of(folder / _ARRAYS, limits.ARRAYS)
         record = ExplanationRecord(arrays_sha256=digest, sealed=True, **fields)
         (folder / _RECORD).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -50,7 +51,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
     """
     parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
     while isinstance(model, parallel) or "_orig_mod" in model._modules:
-        model = model.module if isinstance(model, parallel) else model._orig_mod
+        model = model.module if isinstance(model, parallel) else model.get_submodule("_orig_mod")
     if isinstance(model, torch.jit.ScriptModule):
         raise ExplainError("a TorchScript model hides its layers from hooks; give the module that it was made from.")
     return model
@@ -92,7 +93,7 @@ class TargetScores(nn.Module):
         return chosen.sum()[None] if self.summed else chosen
 
 
-def answer(model: nn.Module, images: Float[Tensor, "n c height width"]):
+def answer(model: nn.Module, images: Float[Tensor, "n c height width"]) -> Any:
     """What the model returns. Raises ExplainError if it does not take such images, or not so many.
 
     Images are cast to the type of the weights here and not before, so that what a method interpolates and adds up stays

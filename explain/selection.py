@@ -55,9 +55,9 @@ def gallery(labels: Int64[Tensor, " n"], first: Answers, second: Answers | None 
     With two networks: up to `mistakes` images that only the first gets wrong, and as many that only the second does.
     With one: up to `mistakes` images that it gets wrong.
     """
-    chosen = first_of_each_class(labels, per_class)
+    first_ones = first_of_each_class(labels, per_class)
     # Shown class by class, in the order of the split within a class.
-    chosen = chosen[labels[chosen].sort(stable=True).indices].tolist()
+    chosen = first_ones[labels[first_ones].sort(stable=True).indices].tolist()
     truth = labels.numpy()
     wrong = first.wrong(truth)
     # "wrong only with augmentation": the names of arms are written so that they follow these words.
@@ -69,9 +69,9 @@ def gallery(labels: Int64[Tensor, " n"], first: Answers, second: Answers | None 
         kinds = [(f"wrong only {first.name}", wrong & ~other), (f"wrong only {second.name}", other & ~wrong)]
         sentence = (f"the first {mistakes} further ones that are wrong only {first.name}, and the first {mistakes} that are "
                     f"wrong only {second.name}")
-    groups = [Group(title=f"first {per_class} of each class" if per_class > 1 else "first of each class", indices=chosen)]
+    groups = [Group(title=f"first {per_class} of each class" if per_class > 1 else "first of each class", indices=tuple(chosen))]
     for title, fits in kinds:
-        rows = [int(i) for i in np.flatnonzero(fits) if i not in set(chosen)][:mistakes]
+        rows = tuple(int(i) for i in np.flatnonzero(fits) if i not in set(chosen))[:mistakes]
         if rows:
             groups.append(Group(title=title, indices=rows))
     which = "image" if per_class == 1 else f"{per_class} images"

@@ -37,28 +37,34 @@ def compose(results: Results) -> ReportModel:
 
     A section that cannot be made of a data set is made of the others, and says so.
     """
-    context, faults = Context(results), []
-    sections = []
-    for one in (*_ALWAYS, *(_OF_RUNS if results.sets else ()), *_LAST):
-        if one[0] == "heatmaps":
+    context = Context(results)
+    faults: list[str] = []
+    sections: list[Section] = []
+    for id, title, make in (*_ALWAYS, *(_OF_RUNS if results.sets else ()), *_LAST):
+        if id == "heatmaps":
             # What was claimed of heatmaps comes before the evidence: whether they can be believed at all, then what they show.
-            sections += [_made(id, title, make, context, faults) for id, title, make, field in _OF_STUDIES
+            sections += [_made(name, heading, of, context, faults) for name, heading, of, field in _OF_STUDIES
                          if getattr(results.inputs, field)]
-        sections.append(_made(*one, context, faults))
+        sections.append(_made(id, title, make, context, faults))
     earlier: Counter[str] = Counter()
     for found in results.chapters:
         name = chapters.name(found)
-        make = partial(chapters.of(found).section, found, earlier[name])
-        sections.append(_made(f"chapter-{slug(name)}-{earlier[name]}", name, lambda context, make=make: make(), context, faults))
+        chapter = partial(_by_itself, partial(chapters.of(found).section, found, earlier[name]))
+        sections.append(_made(f"chapter-{slug(name)}-{earlier[name]}", name, chapter, context, faults))
         earlier[name] += 1
     sections.append(_made(*_APPENDIX, context, faults))
-    sections = tuple(replace(section, number=str(i)) for i, section in enumerate(sections, 1))
+    numbered = tuple(replace(section, number=str(i)) for i, section in enumerate(sections, 1))
     day = datetime.fromisoformat(results.finished)
     return ReportModel(
         title=summary.title(context), subtitle=summary.subtitle(context),
         description=summary.subtitle(context), status=results.inputs.status, status_text=summary.status_text(context),
-        date=f"{day.day} {day:%B %Y}", finished=results.finished, sections=sections, data=results_json.dumps(context),
+        date=f"{day.day} {day:%B %Y}", finished=results.finished, sections=numbered, data=results_json.dumps(context),
         faults=tuple(faults))
+
+
+def _by_itself(make: Callable[[], Section], context: Context) -> Section:
+    """A section that needs nothing of the rest."""
+    return make()
 
 
 def _made(id: str, title: str, make: Callable[[Context], Section], context: Context, faults: list[str]) -> Section:
@@ -74,8 +80,8 @@ def _made(id: str, title: str, make: Callable[[Context], Section], context: Cont
     except Exception as error:
         section, wrong = Section(id, "", title, "", ()), {"": error}
     told = [f"{title}: {f'{sets[name].title} is missing from this section' if name else 'this section could not be made'}. "
-            f"{reason(error)}" for name, error in wrong.items()]
-    for line, error in zip(told, wrong.values(), strict=True):
-        warnings.warn(f"{line}\n{''.join(traceback.format_exception(error))}", ReportWarning, stacklevel=2)
+            f"{reason(why)}" for name, why in wrong.items()]
+    for line, why in zip(told, wrong.values(), strict=True):
+        warnings.warn(f"{line}\n{''.join(traceback.format_exception(why))}", ReportWarning, stacklevel=2)
     faults += told
     return replace(section, blocks=(*(Prose(line, "note") for line in told), *section.blocks)) if told else section

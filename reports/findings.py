@@ -18,6 +18,7 @@ from speedcore.stats import claims as procedure
 from speedcore.stats import statistics
 from speedcore.stats.claims import Verdict
 from speedcore.stats.statistics import Interval
+from speedcore.store.runs import Run
 
 if TYPE_CHECKING:
     from explain.artefact import Explanation
@@ -111,9 +112,9 @@ def _robustness(one: DatasetResults, pairs: Sequence[Pair]) -> tuple[str, ...]:
         if without.arrays["measured_index"].tolist() != augmented.arrays["measured_index"].tolist():
             return ()
         rows = both_right(without, pair.runs)
-        values = [normalised_mass(e, primary, rows) for e in (without, augmented)]
-        if None not in values:
-            differences.append(primary.difference(*values))
+        first, second = (normalised_mass(e, primary, rows) for e in (without, augmented))
+        if first is not None and second is not None:
+            differences.append(primary.difference(first, second))
     if not differences:
         return ()
     interval = statistics.mean_interval(differences)
@@ -136,7 +137,7 @@ def _controls(explanations: Iterable[Explanation]) -> tuple[str, ...]:
             f"(0 is an even map, 1 the best possible), so the difference says little of how good either arm's maps are",)
 
 
-def _with_pairs(claim: Claim, pairs: Sequence[Pair], value: Callable, reason: str) -> Claim:
+def _with_pairs(claim: Claim, pairs: Sequence[Pair], value: Callable[[Run], float], reason: str) -> Claim:
     if not pairs:
         return replace(claim, reason=reason)
     return replace(claim, without=tuple(value(p.without) for p in pairs),
@@ -160,10 +161,11 @@ def _judged(made: Sequence[Claim]) -> list[Claim]:
 
 def sentence(claim: Claim) -> str:
     """The verdict in plain words, e.g. "On MNIST, test accuracy was 0.21 points higher with augmentation (…): …"."""
-    if claim.n == 0:
+    difference = claim.difference
+    if difference is None:
         return f"{claim.title}: left out, because {claim.reason}."
-    seen = f"On {claim.title}, {_change(claim)} ({_evidence(claim)})"
-    opposite = claim.p_holm is not None and claim.p_holm < statistics.ALPHA and claim.difference < 0
+    seen = f"On {claim.title}, {_change(claim, difference)} ({_evidence(claim)})"
+    opposite = claim.p_holm is not None and claim.p_holm < statistics.ALPHA and difference < 0
     return " ".join(filter(None, (f"{seen}{_conclusion(claim, opposite)}",
                                   procedure.reconciled(claim.verdict, claim.interval, claim.bound, opposite))))
 
@@ -174,22 +176,22 @@ def _conclusion(claim: Claim, opposite: bool) -> str:
     if claim.verdict == "not testable":
         return (f". {_few(claim.n)} cannot settle the claim: the smallest p of {claim.n} is "
                 f"{statistics.smallest_p(claim.n):.2g} before any correction; {claim.needed} are needed.")
-    if claim.verdict == "equivalent within bounds":
+    if claim.bound is not None and claim.p_equivalence is not None and claim.verdict == "equivalent within bounds":
         return (f": whatever its sign, the difference is smaller than the {f.decimal(100 * claim.bound, 0)} points that "
                 f"would matter (equivalence, {f.p_value(claim.p_equivalence)}).")
     return ": " + ("the runs show the opposite of the claim." if opposite
                    else "the runs do not support the claim.")
 
 
-def _change(claim: Claim) -> str:
-    size = f"{f.decimal(abs(100 * claim.difference))} points"
+def _change(claim: Claim, difference: float) -> str:
+    size = f"{f.decimal(abs(100 * difference))} points"
     if claim.kind == "accuracy":
-        if claim.difference == 0:
+        if difference == 0:
             return "test accuracy was the same with and without augmentation"
-        return f"test accuracy was {size} {'higher' if claim.difference > 0 else 'lower'} with augmentation"
-    if claim.difference == 0:
+        return f"test accuracy was {size} {'higher' if difference > 0 else 'lower'} with augmentation"
+    if difference == 0:
         return "the maps lay as much on the object with as without augmentation"
-    return f"{size} {'more' if claim.difference > 0 else 'less'} of the maps’ normalised mass lay on the object with augmentation"
+    return f"{size} {'more' if difference > 0 else 'less'} of the maps’ normalised mass lay on the object with augmentation"
 
 
 def _few(n: int) -> str:

@@ -62,12 +62,12 @@ class Gate:
             new = self._changed({field.name: getattr(value, field.name) for field in fields(value)})
             return replace(value, **new) if new else value
         if isinstance(value, Mapping):
-            new = {self.passed(key): self.passed(inner) for key, inner in value.items()}
-            same = all(a is b for pair in zip(value.items(), new.items(), strict=False) for a, b in zip(*pair, strict=True))
-            return value if same and len(new) == len(value) else new
+            table = {self.passed(key): self.passed(inner) for key, inner in value.items()}
+            same = all(a is b for pair in zip(value.items(), table.items(), strict=False) for a, b in zip(*pair, strict=True))
+            return value if same and len(table) == len(value) else table
         if isinstance(value, tuple | list):
-            new = [self.passed(inner) for inner in value]
-            return value if all(a is b for a, b in zip(value, new, strict=True)) else type(value)(new)
+            parts = [self.passed(inner) for inner in value]
+            return value if all(a is b for a, b in zip(value, parts, strict=True)) else type(value)(parts)
         return value
 
     def _changed(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def _columns(text: str) -> int:
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def _escaped(found: re.Match) -> str:
+def _escaped(found: re.Match[str]) -> str:
     c = found[0]
     if c in _BLANKS:
         return " "

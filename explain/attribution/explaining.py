@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,8 +15,10 @@ from explain import artefact, metrics, selection
 from explain.artefact import CascadeRecord, Explanation, LayerRecord
 from explain.attribution.geometry import Extent, extents
 from explain.attribution.gradients import IMAGE
+from explain.attribution.layers import named_layers
 from explain.attribution.masks import foreground
 from explain.attribution.methods import Method, heatmaps, method_of
+from explain.attribution.targets import Targets
 from explain.metrics.basics import positive
 from explain.models import ExplainError
 from explain.selection import Answers, Gallery
@@ -130,8 +133,10 @@ def gallery_of(first: Run, second: Run | None, dataset: Dataset, per_class: int 
         _check_fits(run, dataset)
     if per_class < 1 or mistakes < 0:
         raise ExplainError(f"per_class must be at least 1 and mistakes at least 0, found {per_class} and {mistakes}.")
-    one, other = answers(first), second and answers(second)
-    if other and one.name == other.name:
+    if second is None:
+        return selection.gallery(dataset.test.labels, answers(first), None, per_class, mistakes)
+    one, other = answers(first), answers(second)
+    if one.name == other.name:
         one, other = (Answers(f"{a.name}, seed {run.record.seed}", a.logits) for a, run in ((one, first), (other, second)))
     return selection.gallery(dataset.test.labels, one, other, per_class, mistakes)
 
@@ -163,7 +168,7 @@ class _Work:
         record, test = self.run.record, self.dataset.test
         network = self._ready(self.run.network())
         normalise = Normalise.of(record.data)
-        named = network.explain_layers if self.method.layers else {IMAGE: IMAGE}
+        named = named_layers(network) if self.method.layers else {IMAGE: IMAGE}
         placed = self._placed(network, normalise(test.images[:1]), list(named.values()))
 
         shown = self.gallery.indices
@@ -192,7 +197,7 @@ class _Work:
         layers = {}
         for name, module in named.items():
             of_layer = {kind: made[module][:, 0] for kind, made in maps.items()}
-            layers[name], per_image = self._measure(module, placed[module], of_layer, truth and truth.masks)
+            layers[name], per_image = self._measure(module, placed[module], of_layer, None if truth is None else truth.masks)
             arrays |= {key if key == "foreground" else f"{name}_{key}": value for key, value in per_image.items()}
             arrays[f"{name}_class_mean"] = _class_means(of_layer["true"], labels, len(self.dataset.classes))
 
@@ -201,21 +206,24 @@ class _Work:
             weights_sha256=record.weights_sha256, dataset=record.data.name, fingerprint=record.data.fingerprint,
             classes=record.data.classes, arm=record.arm, seed=record.seed, gallery=self.gallery,
             method=self.method.name, how=f"{self.method.definition} ({self.method.source}); fp32, eval mode",
-            foreground=truth and truth.rule, layers=layers, cascade=self._cascade(network, named),
+            foreground=None if truth is None else truth.rule, layers=layers, cascade=self._cascade(network, named),
             provenance=provenance.collect(self.device),
             measured=f"the first {self.images_per_class} test images of each class ({len(measured)} in all)")
 
     def _placed(self, network: torch.nn.Module, image: torch.Tensor, modules: list[str]) -> dict[str, Extent]:
         if self.method.grid == "layer":
             return extents(network, image, modules)
-        return dict.fromkeys(modules, Extent(0, 0, *map(float, self.dataset.size)))
+        height, width = self.dataset.size
+        return dict.fromkeys(modules, Extent(0, 0, height, width))
 
-    def _measure(self, module: str, extent: Extent, maps: dict, masks) -> tuple[LayerRecord, dict]:
+    def _measure(self, module: str, extent: Extent, maps: dict[str, torch.Tensor],
+                 masks: torch.Tensor | None) -> tuple[LayerRecord, dict[str, torch.Tensor]]:
         true = maps["true"]
         dead, gini = metrics.is_dead(true), metrics.gini(true)
         per_image = {"dead": dead, "gini": gini}
-        fields = {"module": module, "height": true.shape[1], "width": true.shape[2], **vars(extent), "n": len(true),
-                  "dead": dead.double().mean().item(), "gini": metrics.mean_of(gini)}
+        fields: dict[str, Any] = {
+            "module": module, "height": true.shape[1], "width": true.shape[2], **vars(extent), "n": len(true),
+            "dead": dead.double().mean().item(), "gini": metrics.mean_of(gini)}
         if masks is None:
             moved = metrics.flip_consistency(true, maps["mirrored"], self.dataset.size, extent)
             per_image["flip_consistency"] = moved
@@ -245,15 +253,16 @@ class _Work:
             similarity={name: tuple(map(metrics.mean_of, found.similarity[module])) for name, module in named.items()},
             another_image={name: alike(trained[module][:, 0]) for name, module in named.items()})
 
-    def _maps(self, network, images, targets) -> dict:
-        start = self.done
+    def _maps(self, network: torch.nn.Module, images: torch.Tensor, targets: Targets) -> dict[str, torch.Tensor]:
+        start, observer = self.done, self.observer
         self.done += len(images)
 
         def tell(done: int) -> None:
-            self.observer(Progress(self.run.record.key, self.method.name, start + done, self.total))
+            if observer:
+                observer(Progress(self.run.record.key, self.method.name, start + done, self.total))
 
         images = images.to(memory_format=torch.channels_last)  # as the network is
-        return heatmaps(network, images, targets, method=self.method.name, observer=tell if self.observer else None)
+        return heatmaps(network, images, targets, method=self.method.name, observer=tell if observer else None)
 
     def _untrained(self, trained: torch.nn.Module, images: torch.Tensor) -> torch.nn.Module:
         """The network as training found it: drawn from the run's seed, with its data-dependent filters, no step taken.
@@ -261,8 +270,9 @@ class _Work:
         Those filters are frozen, so the trained network still has them: no need to learn them from training images.
         """
         network = TrainState(self.dataset, self.run.record.recipe, self.run.record.seed, torch.device("cpu")).network.float()
-        if hasattr(network, "prepare"):
-            network.prepare([images])
+        prepare: Any = getattr(network, "prepare", None)
+        if prepare is not None:
+            prepare([images])
         kept = dict(trained.named_parameters())
         with torch.no_grad():
             for name, parameter in network.named_parameters():
@@ -271,7 +281,7 @@ class _Work:
         return network
 
     def _ready(self, network: torch.nn.Module) -> torch.nn.Module:
-        return network.to(self.device, memory_format=torch.channels_last)
+        return network.to(self.device).to(memory_format=torch.channels_last)
 
 
 def _class_means(maps: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.Tensor:

@@ -7,8 +7,10 @@ pixels puts the rightmost 3 pixels off. Strides and padding say where the cells 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -70,7 +72,7 @@ def extents(model: nn.Module, image: Float[Tensor, "1 c height width"], layers: 
     certain = True
     found: dict[str, Extent] = {}
 
-    def slide(module, inputs, output) -> None:
+    def slide(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal certain
         plain = not getattr(module, "ceil_mode", False) and not isinstance(module.padding, str)
         if not plain or inputs[0].shape[2:] != (rows.cells, columns.cells):
@@ -79,8 +81,8 @@ def extents(model: nn.Module, image: Float[Tensor, "1 c height width"], layers: 
         for i, axis in enumerate((rows, columns)):
             axis.through(*(_one(getattr(module, name, 1), i) for name in ("kernel_size", "stride", "padding", "dilation")))
 
-    def reach(name: str):
-        def hook(module, inputs, output) -> None:
+    def reach(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
             found[name] = Extent.stretched((height, width))
             if certain and grids[name].shape(output.shape)[1:] == (rows.cells, columns.cells):
                 y, x = rows.first - rows.step / 2, columns.first - columns.step / 2
@@ -99,6 +101,12 @@ def extents(model: nn.Module, image: Float[Tensor, "1 c height width"], layers: 
 
 def _one(value: int | tuple[int, int], axis: int) -> int:
     return value[axis] if isinstance(value, tuple) else value
+
+
+def size_of(maps: Float[Tensor, "*n h w"]) -> tuple[int, int]:
+    """(height, width) of images, maps or masks."""
+    height, width = maps.shape[-2:]
+    return height, width
 
 
 def weights(cells: int, pixels: int, start: float, end: float) -> Float[Tensor, "pixels cells"]:
@@ -125,5 +133,5 @@ def tables(grid: tuple[int, int], size: tuple[int, int], extent: Extent) -> tupl
 
 def upsample(maps: Float[Tensor, "*n h w"], size: tuple[int, int], extent: Extent | None = None) -> Float[Tensor, "*n H W"]:
     """Maps drawn out to images of `size` (height, width) by bilinear interpolation, where they lie."""
-    rows, columns = tables(tuple(maps.shape[-2:]), size, extent or Extent.stretched(size))
+    rows, columns = tables(size_of(maps), size, extent or Extent.stretched(size))
     return (rows @ maps.cpu().double() @ columns.T).to(maps)

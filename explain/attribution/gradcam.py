@@ -19,6 +19,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -64,7 +65,7 @@ def _of_recordings(model: nn.Module, layers: Layers, images: Tensor, targets: Te
     recordings = _Recordings()
     maps: dict[str, list[Tensor]] = {name: [] for name in layers}
     for target in targets.unbind(1):
-        def forward(_, target=target) -> Tensor:
+        def forward(_: Tensor, target: Tensor = target) -> Tensor:
             recordings(activations)
             # One sum for the whole batch: images do not mix in eval mode, and autograd is handed one scalar, not N.
             return target_scores(found, target).sum()[None]
@@ -85,8 +86,8 @@ def _recorded_pass(model: nn.Module, layers: Layers, images: Tensor) -> tuple[Fl
     """Scores in fp32 and the cells of each layer, joined by autograd from the first of these layers on."""
     seen: dict[str, Tensor] = {}
 
-    def record(name: str, layer: Layer) -> Callable:
-        def hook(module, inputs, output):
+    def record(name: str, layer: Layer) -> Callable[[nn.Module, Any, Tensor], Tensor]:
+        def hook(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
             seen[name] = layer.grid.cells(output if output.requires_grad else output.detach().requires_grad_())
             return layer.grid.output(seen[name]).clone()  # What comes next may work in place.
         return hook
@@ -108,7 +109,7 @@ def _check_without_influence(model: nn.Module, name: str, layer: Layer, images: 
 
     The layer's output is replaced by another, and the scores are asked for again.
     """
-    def replaced(module, inputs, output):
+    def replaced(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
         other = torch.linspace(-1, 1, output.numel(), device=output.device).view(output.shape)
         return (output + (1 + output.abs().amax()) * other).to(output.dtype)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import torch
@@ -89,7 +90,7 @@ def guided_grad_cam(model: nn.Module, layers: Layers, images: Images, targets: T
             for name, maps in coarse.items()}
 
 
-class _Guided(GuidedBackprop):
+class _Guided(GuidedBackprop):  # type: ignore[misc]  # captum has no types
     """captum's, on those ReLUs alone that the image reaches: it would fail on one that is given weights or constants only."""
 
     def __init__(self, model: nn.Module, images: Images):
@@ -101,12 +102,13 @@ class _Guided(GuidedBackprop):
             super()._register_hooks(module)
 
 
-def _reached_relus(model: nn.Module, images: Images) -> set[nn.ReLU]:
+def _reached_relus(model: nn.Module, images: Images) -> set[nn.Module]:
     """The nn.ReLU modules whose input depends on the image. Raises ExplainError if there is none, or one is also used apart."""
-    relus = {module: name for name, module in model.named_modules() if isinstance(module, nn.ReLU)}
+    relus: dict[nn.Module, str] = {module: name for name, module in model.named_modules() if isinstance(module, nn.ReLU)}
     if not relus:
         raise ExplainError(f"{_BY_RELUS}, and this model has no nn.ReLU module; {_OTHERS}.")
-    reached, apart = set(), set()
+    reached: set[nn.Module] = set()
+    apart: set[nn.Module] = set()
     with ExitStack() as hooks:
         for module in relus:
             hooks.callback(module.register_forward_pre_hook(
@@ -120,7 +122,7 @@ def _reached_relus(model: nn.Module, images: Images) -> set[nn.ReLU]:
     return reached
 
 
-def _each(targets: Targets, of) -> Float[Tensor, "n t height width"]:
+def _each(targets: Targets, of: Callable[[Tensor], Tensor]) -> Float[Tensor, "n t height width"]:
     """Maps for one target after the other, colour channels summed."""
     return torch.cat([of(target).detach().sum(1, keepdim=True).float() for target in targets.unbind(1)], dim=1)
 

@@ -9,9 +9,10 @@ convolution, normalisation or pooling returned is read like it. What none of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -64,8 +65,12 @@ class _Call:
     like_known: bool
 
     @property
+    def sides(self) -> tuple[int, ...]:
+        return self.shape or ()
+
+    @property
     def is_image_like(self) -> bool:
-        return self.shape is not None and len(self.shape) == 4 and self.shape[0] == 1
+        return len(self.sides) == 4 and self.sides[0] == 1
 
 
 def find_layers(model: nn.Module, images: Float[Tensor, "n c height width"], names: Sequence[str] | None) -> dict[str, Layer]:
@@ -81,13 +86,16 @@ def find_layers(model: nn.Module, images: Float[Tensor, "n c height width"], nam
     for name in wanted:
         _check_call(name, calls.get(name, []), len(images))
     found = _grids(model, first, {name: made for name, (made,) in calls.items()})
+    layers = {}
     for name in wanted:
-        if isinstance(why := found[name], str):
-            shape = _of_all(calls[name][0], len(images))
-            raise ExplainError(f"which axes of layer '{name}', {shape}, are rows and columns cannot be told: {why}; {_OTHERS}.")
-        if not _is_map(found[name].shape(calls[name][0].shape)):
-            raise _no_map(name, calls[name][0], len(images))
-    return {name: Layer(known[name], found[name]) for name in wanted}
+        grid, call = found[name], calls[name][0]
+        if isinstance(grid, str):
+            raise ExplainError(f"which axes of layer '{name}', {_of_all(call, len(images))}, are rows and columns cannot be "
+                               f"told: {grid}; {_OTHERS}.")
+        if not _is_map(grid.shape(call.sides)):
+            raise _no_map(name, call, len(images))
+        layers[name] = Layer(known[name], grid)
+    return layers
 
 
 def candidate_layers(model: nn.Module, images: Float[Tensor, "n c height width"]) -> dict[str, tuple[int, int, int]]:
@@ -101,14 +109,20 @@ def candidate_layers(model: nn.Module, images: Float[Tensor, "n c height width"]
     first = usable(images[:1])
     calls = _calls(model, first, [name for name, _ in model.named_modules() if name])
     once = {name: made[0] for name, made in calls.items() if len(made) == 1 and made[0].is_image_like}
-    shapes = {name: grid.shape(once[name].shape) for name, grid in _grids(model, first, once).items() if isinstance(grid, Grid)}
+    shapes = {name: grid.shape(once[name].sides) for name, grid in _grids(model, first, once).items() if isinstance(grid, Grid)}
     return {name: shape for name, shape in shapes.items() if _is_map(shape)}
+
+
+def named_layers(model: nn.Module) -> dict[str, str]:
+    """The layers worth explaining that a model names itself, as networks of `speedcore` do: name -> path of the module."""
+    found: Any = getattr(model, "explain_layers", {})
+    return dict(found)
 
 
 def _names(model: nn.Module, images: Tensor, names: Sequence[str] | None, known: dict[str, nn.Module]) -> list[str]:
     if isinstance(names, str):
         names = [names]
-    wanted = list(dict.fromkeys(getattr(model, "explain_layers", {}).values() if names is None else names))
+    wanted = list(dict.fromkeys(named_layers(model).values() if names is None else names))
     wrong = [name for name in wanted if name not in known or not name]
     if wanted and not wrong:
         return wanted
@@ -135,7 +149,7 @@ def _no_map(name: str, call: _Call, n: int) -> ExplainError:
 
 def _of_all(call: _Call, n: int) -> tuple[int, ...]:
     """The shape for all `n` images, of which one was asked about."""
-    return (n, *call.shape[1:]) if call.shape and call.shape[0] == 1 else call.shape
+    return (n, *call.sides[1:]) if call.sides[:1] == (1,) else call.sides
 
 
 def _is_map(shape: tuple[int, int, int]) -> bool:
@@ -146,10 +160,11 @@ def _calls(model: nn.Module, image: Tensor, names: Sequence[str], patient: bool 
     """What each of the modules returns for one image, call by call. patient: an image that the model refuses gets as far as it
     gets, whatever the model complains of."""
     calls: dict[str, list[_Call]] = {}
-    wanted, last = set(names), None
+    wanted = set(names)
+    last: tuple[int, ...] | None = None
 
-    def watch(name: str):
-        def hook(module, inputs, output) -> None:
+    def watch(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             nonlocal last
             shape = tuple(output.shape) if isinstance(output, Tensor) else None
             if known := isinstance(module, _CHANNELS_FIRST):
@@ -183,7 +198,7 @@ def _grown(call: _Call, taller: list[_Call], wider: list[_Call]) -> Grid | str:
     if len(taller) != 1 or len(wider) != 1 or not (taller[0].is_image_like and wider[0].is_image_like):
         return Grid() if call.like_known else ("no convolution returned that shape, and the model takes no image of another "
                                                "size, which would tell")
-    rows, columns = ([axis for axis in range(4) if other.shape[axis] != call.shape[axis]] for other in (taller[0], wider[0]))
+    rows, columns = ([axis for axis in range(4) if other.sides[axis] != call.sides[axis]] for other in (taller[0], wider[0]))
     if call.like_known and not rows and not columns:  # after a pooling to one size
         return Grid()
     if len(rows) != 1 or len(columns) != 1 or rows == columns:

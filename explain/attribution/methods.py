@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from explain.attribution import gradcam, gradients, perturbation
+from explain.attribution.geometry import size_of
 from explain.attribution.layers import Layer, find_layers
 from explain.attribution.targets import Targets, target_table
 from explain.models import (
@@ -118,7 +119,7 @@ def heatmaps(model: nn.Module, images: Float[Tensor, "n c height width"], target
         with torch.no_grad():
             table = target_table(targets, len(images), raw_scores(model, usable(images[:1]).to(device)).shape[1])
         named = _layers(chosen, model, images, layers)
-        step = max(1, images_at_once(device, tuple(images.shape[2:]), batch_size) // chosen.forward)
+        step = max(1, images_at_once(device, size_of(images), batch_size) // chosen.forward)
 
         def of(start: int, end: int) -> dict[str, Tensor]:
             batch, classes = (usable(each[start:end]).to(device) for each in (images, table))

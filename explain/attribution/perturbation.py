@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from explain.attribution.geometry import size_of
 from explain.attribution.gradcam import Layers
 from explain.attribution.gradients import IMAGE
 from explain.models import TargetScores, precise
@@ -25,7 +26,7 @@ def occlusion(model: nn.Module, layers: Layers, images: Float[Tensor, "n c heigh
     cover it. A map is therefore no finer than the square, though drawn at the image's resolution.
     """
     method = Occlusion(TargetScores(model, summed=False))
-    window, stride = window_of(tuple(images.shape[2:]))
+    window, stride = window_of(size_of(images))
     channels = images.shape[1]
     made = [method.attribute(precise(images), sliding_window_shapes=(channels, *window), strides=(channels, *stride),
                              perturbations_per_eval=max(1, at_once // len(images)), additional_forward_args=target)
@@ -36,5 +37,5 @@ def occlusion(model: nn.Module, layers: Layers, images: Float[Tensor, "n c heigh
 
 def window_of(size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
     """Sides of the occluding rectangle, and by how much it moves, in pixels, for images of `size` (height, width)."""
-    window = tuple(max(1, side // 4) for side in size)
-    return window, tuple(max(1, side // 2) for side in window)
+    height, width = (max(1, side // 4) for side in size)
+    return (height, width), (max(1, height // 2), max(1, width // 2))

@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 
 from explain.claim.preregistration import Outcome, Preregistration
-from explain.claim.verdicts import NONE, WITH, ClaimRecord, DatasetRecord
+from explain.claim.verdicts import NONE, WITH, ClaimRecord, DatasetRecord, Pair, Pairs
 from explain.models import ExplainError
 from explain.studies.measuring import nulls, value
 from speedcore import recipes
@@ -31,6 +31,8 @@ from speedcore.planning.execute import Callback
 from speedcore.recipe import Recipe, TTAConfig
 from speedcore.store.runs import Run, RunStore
 from speedcore.studies import records
+
+T = TypeVar("T")
 
 MATCHED = "matched"
 TRIALS = 4  # halvings of the epochs' range in the search for a checkpoint of equal accuracy
@@ -140,14 +142,14 @@ class _Work:
     callback: Callback | None
     wanted: bool | Sequence[str] = True
     runs: dict[str, list[Run]] = field(default_factory=dict)
-    values: dict[str, dict[str, list[tuple]]] = field(default_factory=dict)
-    nulls: dict[str, dict[str, list[tuple]]] = field(default_factory=dict)
+    values: dict[str, dict[str, list[Pair]]] = field(default_factory=dict)
+    nulls: dict[str, dict[str, list[Pair]]] = field(default_factory=dict)
     stopped: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.arms = arms(self.plan, self.dataset.name, self.base, self.wanted)
-        self.claim = self.plan.of(self.dataset.name)
+        self.claim = self.plan.claim(self.plan.datasets[self.dataset.name].claim)
         self.parts = [arm for arm in self.arms if arm not in (NONE, WITH)]
         self.matched = [o for o in self.claim.secondary if o.subset == "accuracy matched"]
 
@@ -160,30 +162,31 @@ class _Work:
             return False
         watch = Stopwatch()
         fresh = not self._stands(what, seed)
-        {WITH: self._pair, MATCHED: self._match}.get(what, lambda seed: self._part(what, seed))(seed)
+        if what == WITH:
+            self._pair(seed)
+        elif what == MATCHED:
+            self._match(seed)
+        else:
+            self._part(what, seed)
         if fresh:
             self.seconds[what] = watch.seconds()
         return True
 
     def record(self, before: DatasetRecord | None) -> DatasetRecord:
         """What stands now; where an earlier record has more pairs, those."""
-        def longer(mine: Mapping, theirs: Mapping) -> dict:
-            return {key: max(tuple(mine.get(key, ())), theirs.get(key, ()), key=len) for key in {**mine, **theirs}}
-
-        found = DatasetRecord(recipe=self.base, values=self.values, nulls=self.nulls,
+        found = DatasetRecord(recipe=self.base, values=_frozen(self.values), nulls=_frozen(self.nulls),
                               runs={arm: tuple(run.record.key for run in runs) for arm, runs in self.runs.items()},
                               accuracies={arm: tuple(map(_accuracy, runs)) for arm, runs in self.runs.items()})
         if before is None:
             return found
-        tables = {name: {key: longer(mine.get(key, {}), theirs.get(key, {})) for key in {**mine, **theirs}}
-                  for name, mine, theirs in (("values", found.values, before.values), ("nulls", found.nulls, before.nulls))}
-        return DatasetRecord(recipe=self.base, runs=longer(found.runs, before.runs),
-                             accuracies=longer(found.accuracies, before.accuracies), **tables)
+        return DatasetRecord(recipe=self.base, runs=_longer(found.runs, before.runs),
+                             accuracies=_longer(found.accuracies, before.accuracies),
+                             values=_longer_each(found.values, before.values), nulls=_longer_each(found.nulls, before.nulls))
 
     # --- one seed ------------------------------------------------------------------------------------------------------
 
     def _pair(self, seed: int) -> None:
-        pair = tuple(self._run(arm, seed) for arm in (NONE, WITH))
+        pair = self._run(NONE, seed), self._run(WITH, seed)
         for outcome in (self.claim.primary, *(o for o in self.claim.secondary if o not in self.matched)):
             self._measure(outcome, WITH, pair)
             found = [nulls(run, pair, self.dataset, outcome, self.store, self.device, self.images_per_class) for run in pair]
@@ -199,8 +202,11 @@ class _Work:
         self._measure(self.claim.primary, arm, (self.runs[NONE][seed], self._run(arm, seed)))
 
     def _measure(self, outcome: Outcome, arm: str, pair: tuple[Run, Run] | None) -> None:
-        found = (None, None) if pair is None else tuple(
-            value(run, pair, self.dataset, outcome, self.store, self.device, self.images_per_class) for run in pair)
+        found: Pair = None, None
+        if pair is not None:
+            without, augmented = (value(run, pair, self.dataset, outcome, self.store, self.device, self.images_per_class)
+                                  for run in pair)
+            found = without, augmented
         self.values.setdefault(outcome.name, {}).setdefault(arm, []).append(found)
 
     def _run(self, arm: str, seed: int) -> Run:
@@ -249,6 +255,19 @@ class _Work:
         runs = [runs[-1] for arm in (NONE, WITH) if (runs := self.runs.get(arm))]
         pair = sum(seconds for run in runs for phase, seconds in run.record.ledger.items() if phase not in ("provision", "load"))
         return pair if what in (WITH, MATCHED) else pair / 2
+
+
+def _frozen(values: Mapping[str, Mapping[str, Sequence[Pair]]]) -> dict[str, dict[str, Pairs]]:
+    return {name: {key: tuple(pairs) for key, pairs in of.items()} for name, of in values.items()}
+
+
+def _longer(mine: Mapping[str, tuple[T, ...]], theirs: Mapping[str, tuple[T, ...]]) -> dict[str, tuple[T, ...]]:
+    """Of each key the one with more in it, mine where they are as long."""
+    return {key: max(mine.get(key, ()), theirs.get(key, ()), key=len) for key in {**mine, **theirs}}
+
+
+def _longer_each(mine: Mapping[str, dict[str, Pairs]], theirs: Mapping[str, dict[str, Pairs]]) -> dict[str, dict[str, Pairs]]:
+    return {key: _longer(mine.get(key, {}), theirs.get(key, {})) for key in {**mine, **theirs}}
 
 
 def _accuracy(run: Run) -> float:

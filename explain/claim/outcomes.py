@@ -34,8 +34,6 @@ def normalised_mass(explanation: Explanation, outcome: Outcome, rows: np.ndarray
 
 def both_right(explanation: Explanation, runs: tuple[Run, ...]) -> np.ndarray:
     """Which of the measured images all of `runs` classify correctly: bool (measured,)."""
-    index, right = explanation.arrays["measured_index"], None
-    for run in runs:
-        hits = (run.predictions["logits"].argmax(1) == run.predictions["labels"])[index]
-        right = hits if right is None else right & hits
-    return right
+    index = explanation.arrays["measured_index"]
+    hits = [(run.predictions["logits"].argmax(1) == run.predictions["labels"])[index] for run in runs]
+    return np.logical_and.reduce(hits)

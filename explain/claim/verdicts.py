@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from explain.claim.preregistration import Claim, Kind, Outcome, Preregistration
 from speedcore.recipe import Frozen, Recipe
@@ -15,7 +15,8 @@ from speedcore.studies import records
 
 NONE, WITH = "none", "with"
 
-Pairs = tuple[tuple[float | None, float | None], ...]
+Pair = tuple[float | None, float | None]
+Pairs = tuple[Pair, ...]
 
 
 class DatasetRecord(Frozen):
@@ -45,14 +46,15 @@ class ClaimRecord(Frozen):
     images_per_class: int
     device: str
     datasets: dict[str, DatasetRecord]
-    provenance: dict
+    provenance: dict[str, Any]
 
     @property
     def planned(self) -> bool:
         """Whether the primary outcome stands for as many pairs as are registered, on every data set; else its verdicts are
         exploratory."""
         plan = self.preregistration
-        return all(one.pairs(plan.of(name).primary) == plan.pairs.planned for name, one in self.datasets.items())
+        return all((claim := plan.of(name)) is not None and one.pairs(claim.primary) == plan.pairs.planned
+                   for name, one in self.datasets.items())
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ def null_differences(one: DatasetRecord, outcome: Outcome) -> dict[str, list[flo
 
 
 def _differences(pairs: Pairs, outcome: Outcome) -> list[float]:
-    return [outcome.difference(without, augmented) for without, augmented in pairs if None not in (without, augmented)]
+    return [outcome.difference(without, augmented) for without, augmented in pairs
+            if without is not None and augmented is not None]
 
 
 def rows(found: Sequence[Verdicts]) -> list[dict[str, object]]:
@@ -114,7 +117,7 @@ def entries(one: Verdicts) -> Iterator[tuple[str, str, str, Tested]]:
         yield "part", dataset, part, test
 
 
-def _row(which: str, dataset: str, what: str, tested: Tested) -> Mapping[str, object]:
+def _row(which: str, dataset: str, what: str, tested: Tested) -> dict[str, object]:
     return {"test": which, "data set": dataset, "what": what, "pairs": tested.n, "difference": tested.difference,
             "interval": tested.interval, "d": tested.effect_size, "superiority": tested.superiority, "p, Holm": tested.p_holm,
             "p, equivalent": tested.p_equivalence_holm, "verdict": tested.verdict}
@@ -131,7 +134,7 @@ def kept(store: RunStore) -> Iterator[ClaimRecord]:
 
 def _contains(record: ClaimRecord, other: ClaimRecord) -> bool:
     """Whether every run and every value of `other` is one of `record`'s."""
-    def rule(one: ClaimRecord) -> tuple:
+    def rule(one: ClaimRecord) -> tuple[object, ...]:
         return one.preregistration, one.images_per_class, one.device
 
     return (rule(record) == rule(other) and other.datasets.keys() <= record.datasets.keys()

@@ -14,7 +14,7 @@ from explain.inspector.overlay import COLOURS, STRENGTH, blended, pixels
 from explain.models import ExplainError
 
 if TYPE_CHECKING:
-    from explain.inspector.inspector import Inspection
+    from explain.inspector.inspection import Inspection
 
 ACROSS = 10
 WRONG = "#b3261e"
@@ -46,7 +46,7 @@ def mean_figure(inspection: Inspection, strength: float = STRENGTH) -> Drawing:
     means = inspection.means()
     if not means:
         raise ExplainError("no image passes this filter, so there is nothing to draw.")
-    images = np.uint8(np.rint([mean["image"] for mean in means.values()]))
+    images = np.rint([mean["image"] for mean in means.values()]).astype(np.uint8)
     strips = {"mean image": pixels(images)}
     for name in inspection.names:
         strips[name] = blended(images, np.stack([mean["runs"][name] for mean in means.values()]), inspection.scale, strength)
@@ -55,7 +55,7 @@ def mean_figure(inspection: Inspection, strength: float = STRENGTH) -> Drawing:
     return _strips(strips, titles, inspection)
 
 
-def _strips(strips: dict, titles: list[list[tuple[str, str]]], inspection: Inspection) -> Drawing:
+def _strips(strips: dict[str, np.ndarray], titles: list[list[tuple[str, str]]], inspection: Inspection) -> Drawing:
     """Rows of pictures under one another, `ACROSS` to a block, and the scale below."""
     shown = len(titles[0])
     columns, blocks = min(ACROSS, shown), -(-shown // ACROSS)

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 from matplotlib.figure import Figure
 
-from explain.artefact import Explanation
+from explain.artefact import Explanation, Target
 from explain.attribution.explaining import arm_title
 from explain.attribution.masks import foreground
 from explain.attribution.methods import METHODS
@@ -34,14 +35,14 @@ class Inspection:
     dataset: Dataset
     explanations: tuple[Explanation, ...]
     layer: str = "middle"
-    target: str = "true"
+    target: Target = "true"
     rows: tuple[int, ...] | None = None
     chosen: str | None = None
     code: str = ""
 
     # --- which maps ----------------------------------------------------------------------------------------------------
 
-    def at(self, layer: str | None = None, target: str | None = None, method: str | None = None) -> Inspection:
+    def at(self, layer: str | None = None, target: Target | None = None, method: str | None = None) -> Inspection:
         """At another layer, for another class, by another method. Raises ExplainError if there are no such maps.
 
         Where the method has no maps of the layer that was looked at and none is named, its first layer is taken.
@@ -126,7 +127,7 @@ class Inspection:
         if run != "difference" and run not in range(len(values)) or run == "difference" and len(values) != 2:
             raise ExplainError(f"run must be {' or '.join(map(str, range(len(values))))}"
                                f"{', or difference' if len(values) == 2 else ''}; found {run!r}.")
-        value = (values[0] - values[1] if run == "difference" else values[run])[self.looked_at]
+        value = (values[0] - values[1] if isinstance(run, str) else values[run])[self.looked_at]
         order = np.argsort(np.where(np.isnan(value), np.inf, -value if descending else value), kind="stable")
         return replace(self, rows=tuple(np.asarray(self.looked_at, int)[order].tolist()))
 
@@ -145,7 +146,7 @@ class Inspection:
     # --- what there is to see ------------------------------------------------------------------------------------------
 
     @property
-    def data(self) -> dict:
+    def data(self) -> dict[str, Any]:
         """Arrays of the images looked at: image (n, C, H, W) uint8, index, label (n,), and under "runs" for each run
         predicted, confidence (n,) and map (n, h, w): signed, fp32, native resolution.
         """
@@ -166,7 +167,7 @@ class Inspection:
                         [e.record.layers[self.layer].extent for e in self.arms], self.dataset.size,
                         foreground(self.dataset, index))
 
-    def means(self) -> dict[str, dict]:
+    def means(self) -> dict[str, dict[str, Any]]:
         """Per class, of the images looked at: their number, mean image (C, H, W) 0..255, and for each run the mean of the
         maps' positive parts, drawn out to the image (H, W). Dead maps count as zero. Classes without images are left out.
         """
@@ -221,9 +222,9 @@ class Inspection:
 
     def _wrong(self, wrong: Bool[np.ndarray, "runs n"], how: bool | str) -> Bool[np.ndarray, " n"]:
         if isinstance(how, bool):
-            return wrong.any(0) == how
+            return np.equal(wrong.any(0), how)
         if how == "all":
-            return wrong.all(0)
+            return np.asarray(wrong.all(0))
         if how not in self.names:
             raise ExplainError(f"wrong is True, False, 'all', or a run: {', '.join(map(repr, self.names))}; found {how!r}.")
         return wrong[self.names.index(how)] & (wrong.sum(0) == 1)

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from explain.artefact import Target
 from explain.attribution.explaining import Observer, explain_run, gallery_of
 from explain.attribution.methods import method_of
 from explain.inspector.inspection import Inspection
@@ -28,7 +30,7 @@ DEFAULT_METHODS = ("grad-cam", "hirescam", "saliency")  # a forward and a backwa
 
 
 def inspect(run: Run | Path | str, dataset: Dataset | None = None, *, method: str | Sequence[str] = DEFAULT_METHODS,
-            layer: str | None = None, target: str = "true", per_class: int = 10, mistakes: int = 20,
+            layer: str | None = None, target: Target = "true", per_class: int = 10, mistakes: int = 20,
             root: Path | str | None = None, images_per_class: int | None = None, data: Path | str | None = None,
             device: str = "auto", observer: Observer | None = None) -> Inspection:
     """Heatmaps of one run: the first `per_class` test images of each class, and up to `mistakes` further wrong ones.
@@ -45,7 +47,7 @@ def inspect(run: Run | Path | str, dataset: Dataset | None = None, *, method: st
 
 
 def compare(first: Run | Path | str, second: Run | Path | str, dataset: Dataset | None = None, *,
-            method: str | Sequence[str] = DEFAULT_METHODS, layer: str | None = None, target: str = "true",
+            method: str | Sequence[str] = DEFAULT_METHODS, layer: str | None = None, target: Target = "true",
             per_class: int = 10, mistakes: int = 20, root: Path | str | None = None, images_per_class: int | None = None,
             data: Path | str | None = None, device: str = "auto", observer: Observer | None = None) -> Inspection:
     """Heatmaps of two runs of one data set side by side, on the same images and one scale. Otherwise as `inspect`.
@@ -56,7 +58,7 @@ def compare(first: Run | Path | str, second: Run | Path | str, dataset: Dataset 
                   images_per_class, data, device, observer)
 
 
-def _shown(runs: tuple[Run, ...], dataset: Dataset | None, method: str | Sequence[str], layer: str | None, target: str,
+def _shown(runs: tuple[Run, ...], dataset: Dataset | None, method: str | Sequence[str], layer: str | None, target: Target,
            per_class: int, mistakes: int, root: Path | str | None, images_per_class: int | None, data: Path | str | None,
            device: str, observer: Observer | None) -> Inspection:
     names = (method,) if isinstance(method, str) else tuple(dict.fromkeys(method))
@@ -74,7 +76,7 @@ def _shown(runs: tuple[Run, ...], dataset: Dataset | None, method: str | Sequenc
     return Inspection(dataset, made, code=code).at(layer=layer, target=target, method=names[0])
 
 
-def _code(runs: tuple[Run, ...], dataset: Dataset | None, settings: dict, data: Path | str | None) -> str:
+def _code(runs: tuple[Run, ...], dataset: Dataset | None, settings: dict[str, Any], data: Path | str | None) -> str:
     """Python that makes the same inspection again, as `shown`, on any machine that has the runs.
 
     It names runs and no place where they lie: a page may be read by anyone, and paths of whoever made it are nobody's business.

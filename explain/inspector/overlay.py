@@ -51,7 +51,7 @@ class Scale:
 
     def bar(self, width: int = 256) -> UInt8[np.ndarray, "1 width 3"]:
         """The scale as a strip of pixels, from 0 to the limit."""
-        return np.uint8(np.rint(255 * self.colours(np.linspace(0, self.limit, width))))[None]
+        return np.rint(255 * self.colours(np.linspace(0, self.limit, width))).astype(np.uint8)[None]
 
 
 def heat(maps: Float[np.ndarray, "n h w"], size: tuple[int, int], extent: Extent | None = None) -> Float[np.ndarray, "n H W"]:
@@ -76,13 +76,13 @@ def blended(images: UInt8[np.ndarray, "n c H W"], values: Float[np.ndarray, "n H
     grey = black + (white - black) * brightness(images)[..., None]
     opacity = strength * np.sqrt(np.clip(values / scale.limit, 0, 1))[..., None]
     blended = grey * (1 - opacity) + scale.colours(values) * opacity
-    return np.uint8(np.rint(255 * blended))
+    return np.rint(255 * blended).astype(np.uint8)
 
 
 def brightness(images: UInt8[np.ndarray, "n c H W"]) -> Float[np.ndarray, "n H W"]:
     """Luma (Rec. 601) of grey or RGB images, 0..1."""
     x = images.astype(np.float32) / 255
-    return x[:, 0] if x.shape[1] != 3 else np.tensordot(x, np.float32([0.299, 0.587, 0.114]), axes=(1, 0))
+    return x[:, 0] if x.shape[1] != 3 else np.tensordot(x, np.array([0.299, 0.587, 0.114], np.float32), axes=(1, 0))
 
 
 def pixels(images: UInt8[np.ndarray, "n c H W"]) -> UInt8[np.ndarray, "n H W 3"]:

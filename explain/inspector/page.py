@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -46,7 +47,7 @@ class Page:
     tables: tuple[Table, ...]
     still: str | None
     still_alt: str
-    data: dict
+    data: dict[str, Any]
     uid: str
 
 

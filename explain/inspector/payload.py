@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def page_of(inspection: Inspection) -> Page:
         data=_data(inspection), uid=f"x{hashlib.sha256(repr(inspection).encode()).hexdigest()[:8]}{next(_count)}")
 
 
-def _data(inspection: Inspection) -> dict:
+def _data(inspection: Inspection) -> dict[str, Any]:
     content, size = inspection.data, inspection.dataset.size
     images = content["image"] if content["image"].shape[1] in (1, 3) else content["image"][:, :1]
     arrays = {"images": packing.predicted(images),
@@ -58,14 +58,14 @@ def _data(inspection: Inspection) -> dict:
     }
 
 
-def _method(inspection: Inspection, name: str, arrays: dict) -> dict:
+def _method(inspection: Inspection, name: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """A method's layers and, put into `arrays`, their maps and measures."""
     there = inspection.at(method=name)
     return {"name": name, "title": there.method, "layers": [
         _layer(inspection, name, layer, arrays) for layer in there.arms[0].record.layers]}
 
 
-def _layer(inspection: Inspection, method: str, layer: str, arrays: dict) -> dict:
+def _layer(inspection: Inspection, method: str, layer: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     views = [inspection.at(layer, target, method) for target in TARGETS]
     records = [e.record.layers[layer] for e in views[0].arms]
     unit = max(view.scale.limit for view in views)

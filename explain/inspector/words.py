@@ -55,17 +55,18 @@ def tables(inspection: Inspection) -> tuple[Table, ...]:
 def _table(inspection: Inspection) -> Table | None:
     records = [e.record for e in inspection.arms]
     layers = [record.layers[inspection.layer] for record in records]
-    if any(layer.score is None for layer in layers):
+    own = [layer.score for layer in layers if layer.score is not None]
+    if len(own) < len(layers):
         return None
-    scores = [{"true": layer.score, **layer.controls} for layer in layers]
+    scores = [{"true": score, **layer.controls} for score, layer in zip(own, layers, strict=True)]
     rows = [(words, *(cell for each in scores for cell in _cells(each[kind]))) for kind, words in _KINDS.items()]
     head = ("", *(f"{what}, {name}" for name in inspection.names for what in ("mass", "score")))
     return Table(
         f"Does the evidence lie on the object? {inspection.method[0].upper()}{inspection.method[1:]}, "
         f"{place(inspection.layer, layers[0])}, beside what would score without looking", head, tuple(rows),
         f"Mass: share of the positive evidence inside the object ({records[0].foreground}). The object fills "
-        f"{_number(layers[0].score.foreground)} of the image, and the best map of this resolution reaches "
-        f"{_number(layers[0].score.ceiling)}; the score puts these at 0 and 1. Measured for the true class on "
+        f"{_number(own[0].foreground)} of the image, and the best map of this resolution reaches "
+        f"{_number(own[0].ceiling)}; the score puts these at 0 and 1. Measured for the true class on "
         f"{records[0].measured}. {_dead(inspection.names, layers)} A mass that its controls reach as well shows nothing.")
 
 

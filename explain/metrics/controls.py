@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
-from explain.attribution.geometry import Extent, extents
+from explain.attribution.geometry import Extent, extents, size_of
 from explain.attribution.methods import heatmaps, method_of
 from explain.attribution.targets import target_table
 from explain.metrics.randomisation import randomised
@@ -57,14 +58,13 @@ def null_maps(maps: Mapping[str, Float[Tensor, "n h w"]], size: tuple[int, int],
     size: of the images. Of a single image there is no other, and that control is left out.
     """
     true = maps["true"]
-    grid = tuple(true.shape[1:])
     made = dict(maps) | {"uniform": torch.ones_like(true),
-                         "gaussian": bell(grid, size, extent).to(true).expand_as(true)}
+                         "gaussian": bell(size_of(true), size, extent).to(true).expand_as(true)}
     return made if len(true) < 2 else made | {"another_image": true[another_image(len(true)).to(true.device)]}
 
 
 def control_explainers(model: nn.Module, layer: str | None = None, method: str = "grad-cam",
-                       untrained: nn.Module | None = None, **options) -> dict[str, Explainer]:
+                       untrained: nn.Module | None = None, **options: Any) -> dict[str, Explainer]:
     """For metrics of the making of maps: kind -> (images, targets) -> maps (n, h, w), "true" first.
 
     Of the controls those that can be made of a single image: not another image's map, whose values are those of "true" in
@@ -73,19 +73,19 @@ def control_explainers(model: nn.Module, layer: str | None = None, method: str =
     layers, model = None if layer is None else [layer], unwrapped(model)
     nothing = randomised(model, seed=0) if untrained is None else untrained
 
-    def true(images, targets, network=model):
+    def true(images: Tensor, targets: Tensor, network: nn.Module = model) -> Tensor:
         return next(iter(heatmaps(network, images, targets, layers, method, **options).values()))[:, 0]
 
     return {"true": true,
             "wrong_class": lambda images, targets: true(images, wrong_class(targets, max(2, _logits(model, images)))),
             "untrained": lambda images, targets: true(images, targets, nothing),
             "uniform": lambda images, targets: torch.ones(len(images), *images.shape[2:]),
-            "gaussian": lambda images, targets: bell(*[tuple(images.shape[2:])] * 2).float().expand(len(images), -1, -1)}
+            "gaussian": lambda images, targets: bell(size_of(images), size_of(images)).float().expand(len(images), -1, -1)}
 
 
 def control_maps(model: nn.Module, images: Float[Tensor, "n c height width"], labels: Int64[Tensor, " n"],
                  layers: Sequence[str] | None = None, method: str = "grad-cam", untrained: nn.Module | None = None,
-                 **options) -> dict[str, dict[str, Float[Tensor, "n h w"]]]:
+                 **options: Any) -> dict[str, dict[str, Float[Tensor, "n h w"]]]:
     """Maps for the labels and all null controls of them: name of layer (or "image") -> kind -> maps, "true" first.
 
     untrained: the network before training; None takes a copy with all its weights drawn anew. options: of `heatmaps`.
@@ -98,9 +98,8 @@ def control_maps(model: nn.Module, images: Float[Tensor, "n c height width"], la
     other = wrong_class(labels, max(2, logits))
     both = heatmaps(model, images, [labels, other], layers, method, **options)
     nothing = heatmaps(randomised(model, seed=0) if untrained is None else untrained, images, labels, layers, method, **options)
-    size = tuple(images.shape[2:])
     places = extents(model, images[:1], list(both)) if method_of(method).grid == "layer" else {}
-    return {name: null_maps({"true": maps[:, 0], "wrong_class": maps[:, 1], "untrained": nothing[name][:, 0]}, size,
+    return {name: null_maps({"true": maps[:, 0], "wrong_class": maps[:, 1], "untrained": nothing[name][:, 0]}, size_of(images),
                             places.get(name)) for name, maps in both.items()}
 
 

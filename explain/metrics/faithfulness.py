@@ -7,7 +7,7 @@ from captum.metrics import infidelity as captum_infidelity
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
-from explain.attribution.geometry import Extent
+from explain.attribution.geometry import Extent, size_of
 from explain.metrics.basics import drawn, is_dead, rounded
 from explain.models import ExplainError, TargetScores, check_targets, precise, probabilities, undisturbed, usable
 
@@ -45,7 +45,7 @@ def infidelity(model: nn.Module, images: Images, targets: Targets, maps: Maps, e
     by its sum over the square, up to one factor an image, chosen best; the mean squared error is divided by the mean
     squared change. The squares are the same for all images and networks. NaN for dead maps, and where nothing changes.
     """
-    size, channels = tuple(images.shape[2:]), images.shape[1]
+    size, channels = size_of(images), images.shape[1]
     squares = _squares(size, samples, seed)
     values = _aligned(images, maps, size, extent) / channels
     step, found = max(1, batch_size // (samples + 1)), []
@@ -55,7 +55,7 @@ def infidelity(model: nn.Module, images: Images, targets: Targets, maps: Maps, e
             some, classes = precise(usable(images[rows])).to(device), targets[rows].to(device)
             given = values[rows].to(some)[:, None].expand_as(some).contiguous()
 
-            def perturbed(inputs):
+            def perturbed(inputs: Tensor) -> tuple[Tensor, Tensor]:
                 taken = squares.to(inputs)[:, None].repeat(len(inputs) // samples, channels, 1, 1)
                 return taken, inputs * (1 - taken)
 
@@ -70,7 +70,7 @@ def _area(model: nn.Module, images: Tensor, targets: Tensor, maps: Tensor, exten
           ground: float | Tensor, batch_size: int, inserted: bool) -> Float64[Tensor, " n"]:
     if steps < 1:
         raise ExplainError(f"steps must be at least 1, found {steps}.")
-    size = tuple(images.shape[2:])
+    size = size_of(images)
     place = _places(rounded(_aligned(images, maps, size, extent)))
     counts = [round(i * size[0] * size[1] / steps) for i in range(steps + 1)]
     blank = torch.as_tensor(ground, dtype=images.dtype).expand_as(images)

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from explain.attribution.geometry import Extent, tables
+from explain.attribution.geometry import Extent, size_of, tables
 from explain.metrics.basics import drawn, is_dead, positive, rounded
 from explain.metrics.controls import GAUSSIAN_SIGMA, another_image, bell
 from explain.models import ExplainError
@@ -67,7 +67,7 @@ class Shares:
 
     @classmethod
     def of(cls, masks: Bool[Tensor, "n H W"], grid: tuple[int, int], extent: Extent) -> Shares:
-        rows, columns = tables(grid, tuple(masks.shape[1:]), extent)
+        rows, columns = tables(grid, size_of(masks), extent)
         return cls(rows.T @ masks.cpu().double() @ columns, rows.sum(0)[:, None] * columns.sum(0))
 
     def mass(self, maps: Float[Tensor, "n h w"]) -> Float64[Tensor, " n"]:
@@ -90,8 +90,7 @@ def relevance_mass(maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n H W"],
                    extent: Extent | None = None) -> Float64[Tensor, " n"]:
     """Relevance mass of each map (`Shares.mass`); extent None stretches the maps over the images."""
     _check_fits(maps, masks)
-    size = tuple(masks.shape[1:])
-    return Shares.of(masks, tuple(maps.shape[1:]), extent or Extent.stretched(size)).mass(maps)
+    return Shares.of(masks, size_of(maps), extent or Extent.stretched(size_of(masks))).mass(maps)
 
 
 def relevance_rank(maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n H W"],
@@ -124,12 +123,12 @@ def pointing_game(maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n H W"],
 
 def _ranked(maps: Tensor, masks: Tensor, extent: Extent | None) -> Float64[Tensor, "n pixels"]:
     _check_fits(maps, masks)
-    return rounded(drawn(positive(maps), tuple(masks.shape[1:]), extent)).flatten(1)
+    return rounded(drawn(positive(maps), size_of(masks), extent)).flatten(1)
 
 
 def gaussian_mass(masks: Bool[Tensor, "n H W"], sigma: float = GAUSSIAN_SIGMA) -> Float64[Tensor, " n"]:
     """Null control: mass of a Gaussian of `sigma` pixels in the middle of the image."""
-    masks, shape = masks.cpu(), bell(tuple(masks.shape[1:]), tuple(masks.shape[1:]), sigma=sigma)
+    masks, shape = masks.cpu(), bell(size_of(masks), size_of(masks), sigma=sigma)
     mass = (masks.double() * shape).sum((1, 2)) / shape.sum()
     return mass.masked_fill(~masks.flatten(1).any(1), torch.nan)
 
@@ -147,7 +146,7 @@ def scores(maps: Mapping[str, Float[Tensor, "n h w"]], masks: Bool[Tensor, "n H 
     maps: "true" and, as far as there are any, other kinds made of the same images ("wrong_class", "untrained").
     Added: "uniform", "gaussian", "another_image". Also among the arrays: "foreground" and "ceiling".
     """
-    shares, foreground = Shares.of(masks, tuple(maps["true"].shape[1:]), extent), foreground_share(masks)
+    shares, foreground = Shares.of(masks, size_of(maps["true"]), extent), foreground_share(masks)
     limit = shares.ceiling()
     masses = {kind: shares.mass(made) for kind, made in maps.items()}
     masses["uniform"] = foreground.masked_fill(foreground == 0, torch.nan)

@@ -44,10 +44,12 @@ def measures(maps: Sequence[Float[np.ndarray, "n h w"]], extents: Sequence[Exten
         if metric.forward or metric.maps != 0:
             continue
         on_object = "masks" in inspect.signature(metric.function).parameters
-        if on_object and truth is None:
+        if not on_object:
+            values = [metric.function(m) for m in made]
+        elif truth is not None:
+            values = [metric.function(m, truth.masks, e) for m, e in zip(made, extents, strict=True)]
+        else:
             continue
-        values = [metric.function(m, truth.masks, e) if on_object else metric.function(m)
-                  for m, e in zip(made, extents, strict=True)]
         found[metric.name] = Measure(metric.name, metric.title, metric.definition, metric.low, metric.high,
                                      torch.stack(values).numpy())
     if len(made) == 2:

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -29,7 +30,7 @@ class Cascade:
 
 def parameter_randomisation(model: nn.Module, images: Float[Tensor, "n c height width"], targets: int | Int64[Tensor, " n"],
                             layers: Sequence[str] | None = None, method: str = "grad-cam", cascading: bool = True,
-                            seed: int = 0, observer: Callable[[int, int], None] | None = None, **options) -> Cascade:
+                            seed: int = 0, observer: Callable[[int, int], None] | None = None, **options: Any) -> Cascade:
     """Rank correlation of maps before and after the weights of the network's modules are drawn anew.
 
     cascading: the head first, then the head and what lies before it, down to the first module; else each module alone,
@@ -83,5 +84,6 @@ def randomised(model: nn.Module, names: Sequence[str] | None = None, seed: int =
     return made
 
 
-def _maps(model, images, targets, layers, method, options) -> dict[str, Float[Tensor, "n h w"]]:
+def _maps(model: nn.Module, images: Tensor, targets: int | Tensor, layers: Sequence[str] | None, method: str,
+          options: dict[str, Any]) -> dict[str, Float[Tensor, "n h w"]]:
     return {name: maps[:, 0] for name, maps in heatmaps(model, images, targets, layers, method, **options).items()}

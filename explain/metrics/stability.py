@@ -7,7 +7,7 @@ from captum.metrics import sensitivity_max
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from explain.attribution.geometry import Extent
+from explain.attribution.geometry import Extent, size_of
 from explain.metrics.basics import correlation, drawn, is_dead, rank_correlation
 from explain.metrics.controls import Explainer
 from speedcore.training.seeding import seeded
@@ -31,7 +31,7 @@ def flip_consistency(maps: Float[Tensor, "n h w"], mirrored: Float[Tensor, "n h 
 def occlusion_agreement(maps: Float[Tensor, "n h w"], occluded: Float[Tensor, "n H W"],
                         extent: Extent | None = None) -> Float64[Tensor, " n"]:
     """Rank correlation over pixels of a map with the occlusion map of the same image and class. NaN if either is dead."""
-    found = rank_correlation(drawn(maps, tuple(occluded.shape[1:]), extent), occluded)
+    found = rank_correlation(drawn(maps, size_of(occluded), extent), occluded)
     return found.masked_fill(is_dead(maps) | is_dead(occluded), torch.nan)
 
 
@@ -49,8 +49,9 @@ def max_sensitivity(explainer: Explainer, images: Float[Tensor, "n c height widt
             some, classes = images[rows], targets[rows]
             maps = explainer(some, classes)
 
-            def again(inputs, some=some, classes=classes, maps=maps):
-                inputs = inputs[0] if isinstance(inputs, tuple) else inputs
+            def again(given: Tensor | tuple[Tensor, ...], some: Tensor = some, classes: Tensor = classes,
+                      maps: Tensor = maps) -> tuple[Tensor]:
+                inputs = given[0] if isinstance(given, tuple) else given
                 if inputs is some:  # captum asks for the plain maps first
                     return (maps,)
                 return (explainer(inputs, classes.repeat_interleave(len(inputs) // len(some))),)

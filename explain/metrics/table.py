@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from explain.metrics import concentration, faithfulness, localisation, randomisation, stability
 
@@ -40,7 +40,7 @@ class Metric:
     nulls: str
     criticism: str
     source: str
-    function: Callable
+    function: Callable[..., Any]
 
     @property
     def range(self) -> str:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from explain import metrics
 from explain.attribution.explaining import explain_run
-from explain.attribution.geometry import Extent, extents
+from explain.attribution.geometry import Extent, extents, size_of
+from explain.attribution.layers import named_layers
 from explain.attribution.masks import foreground
 from explain.attribution.methods import heatmaps
 from explain.claim.outcomes import both_right, normalised_mass
@@ -90,11 +91,11 @@ def _measure(run: Run, dataset: Dataset, outcome: Outcome, device: str, images_p
                            f"{', '.join((NORMALISED_MASS, *_MEASURES))}.")
     rows = first_of_each_class(dataset.test.labels, min(images_per_class, _FEW.get(outcome.measure, images_per_class)))
     images = Normalise.of(run.record.data)(dataset.test.images[rows])
-    network = run.network().to(device, memory_format=torch.channels_last)
+    network = run.network().to(device).to(memory_format=torch.channels_last)
     targets = dataset.test.labels[rows]
     if outcome.target == "predicted":
         targets = torch.from_numpy(run.predictions["logits"])[rows].argmax(1)
-    measure, module = _MEASURES[outcome.measure], network.explain_layers[outcome.layer]
+    measure, module = _MEASURES[outcome.measure], named_layers(network)[outcome.layer]
     wanted = [targets, metrics.wrong_class(targets, len(dataset.classes))]
     true, wrong = heatmaps(network, images, wanted, [module], outcome.method)[module].unbind(1)
     made = _Made(network, images, targets, true, module, extents(network, images[:1], [module])[module], dataset, rows,
@@ -133,7 +134,7 @@ class _Made:
 
     @property
     def size(self) -> tuple[int, int]:
-        return tuple(self.images.shape[2:])
+        return size_of(self.images)
 
 
 @dataclass(frozen=True)

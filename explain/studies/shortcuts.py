@@ -16,11 +16,12 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
 from explain.attribution.geometry import extents
+from explain.attribution.layers import named_layers
 from explain.claim.preregistration import preregistration
 from explain.metrics import Score, control_maps, scores
 from explain.models import ExplainError
@@ -41,7 +42,7 @@ from speedcore.studies import records
 from speedcore.techniques.augment import Normalise
 from speedcore.training import evaluate
 
-VERSION = 1
+VERSION: Literal[1] = 1
 CORRELATIONS = (0.0, 0.5, 0.9, 1.0)
 ARMS = ("without", "with")
 LAYERS = ("middle", "last")
@@ -94,7 +95,7 @@ class StudyRecord(Frozen):
     method: str
     device: str
     models: tuple[ModelRecord, ...]
-    provenance: dict
+    provenance: dict[str, Any]
 
 
 class Study(NamedTuple):
@@ -160,7 +161,7 @@ def study(recipe: Recipe, store: RunStore, device: str = "auto", shortcuts: Sequ
     standing = records.read(path, StudyRecord)
     before = standing.models if standing else ()
     models = {(m.seed, m.shortcut, m.correlation, m.arm): m for m in before}
-    datasets: dict[tuple, Dataset] = {}
+    datasets: dict[tuple[str, float], Dataset] = {}
     missing, last = 0, 0.0
     for seed in range(seeds):
         for shortcut, correlation in wanted:
@@ -195,20 +196,22 @@ def measured(run: Run, dataset: Dataset, store: RunStore, device: str, images_pe
     if standing := records.read(path, ModelRecord):
         return standing
     spec, network, normalise = Spec.parse(dataset.name), run.network().to(device), Normalise.of(run.record.data)
-    labels, swapped = dataset.test.labels, swap_shortcut(dataset)
+    labels, masks, swapped = dataset.test.labels, dataset.test.masks, swap_shortcut(dataset)
+    if spec.shortcut is None or masks is None:
+        raise ExplainError(f"'{dataset.name}' has no planted shortcut; give shapes that were made with one.")
     answers = {name: evaluate.logits(network, images, normalise).cpu() for name, images in
                (("right", dataset.test.images), ("swapped", swapped.split.images))}
     rows = first_of_each_class(labels, images_per_class)
     patches = shortcut_split(spec).shortcut[rows]
     images, true = normalise(dataset.test.images[rows]), labels[rows]
-    modules = {name: network.explain_layers[name] for name in LAYERS}
+    modules = {name: named_layers(network)[name] for name in LAYERS}
     made = control_maps(network, images, true, list(dict.fromkeys(modules.values())), method)
     places = extents(network, images[:1], list(modules.values()))
     layers = {}
     for name, module in modules.items():
         maps = {kind: made[module][kind] for kind in ("true", "wrong_class", "untrained")}
         on_shortcut, _ = scores(maps, patches, places[module])
-        on_object, _ = scores({"true": maps["true"]}, dataset.test.masks[rows], places[module])
+        on_object, _ = scores({"true": maps["true"]}, masks[rows], places[module])
         layers[name] = LayerRecord(shortcut=on_shortcut.pop("true"), object=on_object["true"], controls=on_shortcut)
     record = ModelRecord(
         shortcut=spec.shortcut, correlation=spec.train_correlation, arm=run.record.arm, seed=run.record.seed,

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reports.figures.svg import compact
 
 if TYPE_CHECKING:
+    from matplotlib import RcParams
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -27,7 +28,7 @@ class ArmStyle:
 
     label: str
     colour: str
-    dash: str | tuple
+    dash: str | tuple[float, tuple[float, ...]]
     marker: str
 
 
@@ -40,10 +41,10 @@ GREY = "#6b6b6b"
 
 
 @cache
-def _style() -> dict:
+def _style() -> RcParams:
     from matplotlib import rc_params_from_file
 
-    return dict(rc_params_from_file(_STYLE, use_default_template=False))
+    return rc_params_from_file(_STYLE, use_default_template=False)
 
 
 class Drawing:
@@ -54,7 +55,7 @@ class Drawing:
     def __init__(self, figure: Figure):
         self.figure = figure
 
-    def axes(self, rows: int = 1, columns: int = 1, **options) -> list[Axes]:
+    def axes(self, rows: int = 1, columns: int = 1, **options: Any) -> list[Axes]:
         """Axes row by row."""
         return list(self.figure.subplots(rows, columns, squeeze=False, **options).flat)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reports.figures.canvas import ARM_STYLES, GREY, drawing
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.transforms import Bbox
 
 REPORTED, MEASURED = "reported", "measured"
@@ -58,23 +59,23 @@ def climb(title: str, lines: dict[str, Sequence[Point]], apart: bool, xlabel: st
     return work.svg
 
 
-def _line(ax, label: str, points: Sequence[Point]) -> None:
+def _line(ax: Axes, label: str, points: Sequence[Point]) -> None:
     colour, dash, marker = _STYLES[label]
-    look = {"color": colour, "linestyle": dash, "zorder": 1, "marker": marker, "markersize": 5, "markeredgecolor": "white",
-            "markeredgewidth": 0.5}
+    look: dict[str, Any] = {"color": colour, "linestyle": dash, "zorder": 1, "marker": marker, "markersize": 5,
+                            "markeredgecolor": "white", "markeredgewidth": 0.5}
     ax.plot([], [], label=label, **look)
     by_name = {p.name: p for p in points}
     for p in points:
         ends = (by_name.get(p.on, p), p)
         ax.plot([end.seconds for end in ends], [end.accuracy for end in ends], **look)
-        if p.low is not None:
+        if p.low is not None and p.high is not None:
             ax.errorbar(p.seconds, p.accuracy, [[p.accuracy - p.low], [p.high - p.accuracy]], color=colour, alpha=0.45,
                         linewidth=0.8, capsize=2, zorder=0)
         if p.hollow:
             ax.plot(p.seconds, p.accuracy, marker=marker, markersize=5, color="white", markeredgecolor=colour, zorder=2)
 
 
-def _names(ax, label: str, points: Sequence[Point], above: bool, taken: list[Bbox]) -> None:
+def _names(ax: Axes, label: str, points: Sequence[Point], above: bool, taken: list[Bbox]) -> None:
     """Each point's sign beside it, as near as there is room: over no other point, no bar and no other sign."""
     from matplotlib.transforms import Bbox
 
@@ -91,35 +92,35 @@ def _names(ax, label: str, points: Sequence[Point], above: bool, taken: list[Bbo
                     va="center_baseline", fontsize=7, color=_STYLES[label][0])
 
 
-def _place(ax, seconds: float, accuracy: float) -> tuple[float, float]:
+def _place(ax: Axes, seconds: float, accuracy: float) -> tuple[float, float]:
     """Where that is on the page, in points (1/72 inch)."""
     x, y = ax.transData.transform((seconds, accuracy))
     return x * 72 / ax.figure.dpi, y * 72 / ax.figure.dpi
 
 
-def _around(ax, p: Point) -> list[Bbox]:
+def _around(ax: Axes, p: Point) -> list[Bbox]:
     """What a point and its bar cover."""
     from matplotlib.transforms import Bbox
 
     x, y = _place(ax, p.seconds, p.accuracy)
     boxes = [Bbox.from_bounds(x - 3, y - 3, 6, 6)]
-    if p.low is not None:
+    if p.low is not None and p.high is not None:
         low, high = (_place(ax, p.seconds, end)[1] for end in (p.low, p.high))
         boxes.append(Bbox.from_bounds(x - 1, low, 2, high - low))
     return boxes
 
 
-def _frame(ax, points: Sequence[Point]) -> None:
+def _frame(ax: Axes, points: Sequence[Point]) -> None:
     """Fit the frame to points and bars; bars over two or three seeds may be wider than all else, and leave it then."""
     low, high = min(p.accuracy for p in points), max(p.accuracy for p in points)
     most = high - low
-    ends = [end for p in points if p.low is not None for end in (p.low, p.high)]
+    ends = [end for p in points for end in (p.low, p.high) if end is not None]
     low, high = max(min([low, *ends]), low - most), min(max([high, *ends]), high + most)
     room = 0.07 * (high - low) or 0.5
     ax.set_ylim(low - room, high + room)
 
 
-def _scales(ax) -> None:
+def _scales(ax: Axes) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter
 
     ax.set_xscale("log")

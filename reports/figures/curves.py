@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from reports.figures.canvas import GREY, drawing
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
 
 # Okabe and Ito's colours, as far as they can be told apart in thin lines; colour and marker say the same thing twice.
 STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#56B4E9", "v"), (GREY, "P"))
@@ -56,7 +61,7 @@ def plots(title: str, contents: Sequence[Plot], columns: int = 1, height: float 
         axes = work.axes(rows, columns, sharex=shared, sharey=shared)
         for ax in axes[len(contents):]:
             ax.set_visible(False)
-        handles: dict = {}
+        handles: dict[str, Artist] = {}
         for ax, plot in zip(axes, contents, strict=False):
             _plot(ax, plot, handles)
         if shared:
@@ -68,7 +73,7 @@ def plots(title: str, contents: Sequence[Plot], columns: int = 1, height: float 
     return work.svg
 
 
-def _plot(ax, plot: Plot, handles: dict) -> None:
+def _plot(ax: Axes, plot: Plot, handles: dict[str, Artist]) -> None:
     for curve in plot.curves:
         colour, marker = STYLES[curve.style % len(STYLES)]
         y = [min(value, plot.top) if plot.top else value for value in curve.y]

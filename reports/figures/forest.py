@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from reports.figures.canvas import GREY, drawing
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
 
 _NULL_MARKERS = ("x", "+", "1", "2")
 _COLOURS = ("#CC79A7", "#009E73", "#E69F00", "#56B4E9")  # Okabe and Ito's, none of them an arm's
@@ -50,7 +55,7 @@ def forest(title: str, panels: Sequence[Panel], xlabel: str) -> str:
     lines = sum(panel.lines for panel in panels)
     with drawing(0.75 + 0.62 * len(panels) + 0.185 * lines, title) as work:
         axes = work.figure.subplots(len(panels), 1, squeeze=False, height_ratios=[2.2 + p.lines for p in panels])[:, 0]
-        handles: dict = {}
+        handles: dict[str, Artist] = {}
         for ax, panel in zip(axes, panels, strict=True):
             _panel(ax, panel, handles)
         axes[-1].set_xlabel(xlabel)
@@ -58,7 +63,7 @@ def forest(title: str, panels: Sequence[Panel], xlabel: str) -> str:
     return work.svg
 
 
-def _panel(ax, panel: Panel, handles: dict) -> None:
+def _panel(ax: Axes, panel: Panel, handles: dict[str, Artist]) -> None:
     ax.axvline(0, color=GREY, linewidth=0.8, zorder=1)
     ticks, labels, y = [], [], 0
     kinds = list(dict.fromkeys(what for block in panel.blocks for row in block.rows for what, _ in row.nulls))
@@ -81,7 +86,7 @@ def _panel(ax, panel: Panel, handles: dict) -> None:
     ax.set_title(panel.title, loc="left")
 
 
-def _row(ax, y: int, row: Row, kinds: Sequence[str], handles: dict) -> None:
+def _row(ax: Axes, y: int, row: Row, kinds: Sequence[str], handles: dict[str, Artist]) -> None:
     if row.bound is not None:
         band = ax.fill_betweenx((y - 0.42, y + 0.42), -row.bound, row.bound, color="#e3e3e3", linewidth=0, zorder=0)
         handles.setdefault("too small to matter", band)
@@ -89,7 +94,7 @@ def _row(ax, y: int, row: Row, kinds: Sequence[str], handles: dict) -> None:
         return
     colour = "black" if row.strong else "#4d4d4d"
     points = ax.scatter(row.differences, [y - 0.2] * len(row.differences), color="#8c8c8c", s=6, linewidths=0, zorder=2)
-    if row.low is not None:
+    if row.low is not None and row.high is not None:
         ax.plot((row.low, row.high), (y + 0.12, y + 0.12), color=colour, linewidth=2.0 if row.strong else 1.2,
                 solid_capstyle="butt", zorder=3)
     mean, = ax.plot(sum(row.differences) / len(row.differences), y + 0.12, "D", color=colour,

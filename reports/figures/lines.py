@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from reports.figures.canvas import ARM_STYLES, drawing
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -45,14 +50,14 @@ def panels(title: str, contents: Sequence[Panel], columns: int, panel_height: fl
         axes = work.axes(rows, columns)
         for ax in axes[len(contents):]:
             ax.set_visible(False)
-        handles = {}
+        handles: dict[str, Artist] = {}
         for ax, panel in zip(axes, contents, strict=False):
             _panel(ax, panel, handles)
         work.figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
     return work.svg
 
 
-def _panel(ax, panel: Panel, handles: dict) -> None:
+def _panel(ax: Axes, panel: Panel, handles: dict[str, Artist]) -> None:
     from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
 
     for arm, lines in panel.arms.items():
@@ -96,7 +101,7 @@ def learning_rates(title: str, contents: Sequence[RatePanel]) -> str:
         axes = work.axes(rows, columns)
         for ax in axes[len(contents):]:
             ax.set_visible(False)
-        handles = {}
+        handles: dict[str, Artist] = {}
         for ax, panel in zip(axes, contents, strict=False):
             for line in panel.planned:
                 handles["planned"], = ax.plot(line.x, line.y, color="#cdcdcd", linewidth=5, solid_capstyle="butt")

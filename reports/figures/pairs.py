@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from reports.figures.canvas import ARM_STYLES, GREY, drawing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ def paired(title: str, sets: Sequence[PairedData], ylabel: str, difference: str)
     """Above: both arms, a panel a data set, a line a seed. Below: with − without, a row a data set, a dot a seed, the
     mean and its interval. Returns SVG."""
     with drawing(2.7 + 0.26 * len(sets), title) as work:
-        above, below = work.figure.subfigures(2, 1, height_ratios=(1.9, 0.8 + 0.26 * len(sets)))
+        (above,), (below,) = work.figure.subfigures(2, 1, squeeze=False, height_ratios=(1.9, 0.8 + 0.26 * len(sets)))
         columns = max(2, len(sets))
         panels = list(above.subplots(1, columns, squeeze=False).flat)
         for ax in panels[len(sets):]:
@@ -39,7 +43,7 @@ def paired(title: str, sets: Sequence[PairedData], ylabel: str, difference: str)
     return work.svg
 
 
-def _arms(ax, data: PairedData) -> None:
+def _arms(ax: Axes, data: PairedData) -> None:
     for a, b in zip(data.without, data.augmented, strict=True):
         ax.plot((0, 1), (a, b), color="#b5b5b5", linewidth=0.8, zorder=1)
     for x, (arm, values) in enumerate((("without", data.without), ("with", data.augmented))):
@@ -53,11 +57,11 @@ def _arms(ax, data: PairedData) -> None:
     ax.set_title(data.name)
 
 
-def _differences(ax, sets: Sequence[PairedData], label: str) -> None:
+def _differences(ax: Axes, sets: Sequence[PairedData], label: str) -> None:
     ax.axvline(0, color=GREY, linewidth=0.8)
     for row, one in enumerate(sets):
         ax.scatter(one.differences, [row - 0.22] * len(one.differences), color=GREY, s=9, linewidths=0, alpha=0.8)
-        if one.low is not None:
+        if one.low is not None and one.high is not None:
             ax.plot((one.low, one.high), (row + 0.12, row + 0.12), color="black", linewidth=1.5, solid_capstyle="butt")
         ax.plot(sum(one.differences) / len(one.differences), row + 0.12, "D", color="black", markersize=5)
     ax.set_yticks(range(len(sets)), [one.name for one in sets])
@@ -88,7 +92,7 @@ def per_class(title: str, rows: Sequence[ClassRow]) -> str:
             style = ARM_STYLES[arm]
             there = [(v, y) for v, y in zip(values, ys, strict=True) if v is not None]
             if there:
-                ax.scatter(*zip(*there, strict=True), color=style.colour, marker=style.marker, s=24, zorder=2,
+                ax.scatter([v for v, _ in there], [y for _, y in there], color=style.colour, marker=style.marker, s=24, zorder=2,
                            linewidths=0.5, edgecolors="white", label=style.label)
         ax.set_yticks(ys, [row.name for row in rows])
         ax.set_ylim(-0.6, len(rows) - 0.4)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from reports.figures.canvas import ARM_STYLES, GREY, drawing
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ def scatter(title: str, panels: Mapping[str, Sequence[Network]], nulls: Mapping[
         axes = work.axes(1, max(2, len(panels)), sharey=False)
         for ax in axes[len(panels):]:
             ax.set_visible(False)
-        handles = {}
+        handles: dict[str, Artist] = {}
         for ax, (name, networks) in zip(axes, panels.items(), strict=False):
             _panel(ax, name, networks, nulls.get(name), handles)
         axes[0].set_ylabel("normalised mass on the shortcut")
@@ -33,7 +38,7 @@ def scatter(title: str, panels: Mapping[str, Sequence[Network]], nulls: Mapping[
     return work.svg
 
 
-def _panel(ax, name: str, networks: Sequence[Network], null: float | None, handles: dict) -> None:
+def _panel(ax: Axes, name: str, networks: Sequence[Network], null: float | None, handles: dict[str, Artist]) -> None:
     ax.axhline(0, color=GREY, linewidth=0.8)
     if null is not None:
         line = ax.axhline(null, color=GREY, linewidth=0.8, linestyle=(0, (1, 1.5)))
@@ -41,8 +46,8 @@ def _panel(ax, name: str, networks: Sequence[Network], null: float | None, handl
     for arm, style in ARM_STYLES.items():
         points = [(n.reliance, n.mass) for n in networks if n.arm == arm]
         if points:
-            handles[style.label] = ax.scatter(*zip(*points, strict=True), color=style.colour, marker=style.marker, s=26,
-                                              linewidths=0.5, edgecolors="white", zorder=2)
+            handles[style.label] = ax.scatter([x for x, _ in points], [y for _, y in points], color=style.colour,
+                                              marker=style.marker, s=26, linewidths=0.5, edgecolors="white", zorder=2)
     for correlation in sorted({n.correlation for n in networks}):
         lowest = min((n for n in networks if n.correlation == correlation), key=lambda n: n.mass)
         ax.annotate(f"{correlation:g}", (lowest.reliance, lowest.mass), xytext=(4, -4), textcoords="offset points", va="top",

@@ -58,16 +58,16 @@ def _references(element: xml.Element) -> Iterator[str]:
 def _shorten(element: xml.Element) -> None:
     for name in ("d", "x", "y", "width", "height", "transform", "points"):
         if name in element.attrib and element.tag != f"{SVG}image":
-            element.set(name, " ".join(_LONG.sub(r"\1", element.get(name)).split()))
+            element.set(name, " ".join(_LONG.sub(r"\1", element.attrib[name]).split()))
     if element.get("transform", "").startswith("rotate(-0 "):
         del element.attrib["transform"]
     if "style" in element.attrib:
         # The family stands once, for all texts.
-        rules = [rule for rule in element.get("style").split("; ") if not rule.startswith("font-family:")
+        rules = [rule for rule in element.attrib["style"].split("; ") if not rule.startswith("font-family:")
                  and rule != "text-anchor: start"]
         element.set("style", "; ".join(rules))
     if element.tag == f"{SVG}image":
-        element.set(_LINK, "".join(element.get(_LINK).split()))  # base64 comes in lines
+        element.set(_LINK, "".join(element.attrib[_LINK].split()))  # base64 comes in lines
     if element.tag == f"{SVG}style":
         element.text = f"text{{font-family: {FAMILY}}}{element.text}"
 
@@ -104,4 +104,5 @@ def _share_styles(root: xml.Element) -> None:
             del element.attrib["style"]
             element.set("class", " ".join(filter(None, (element.get("class"), names[key]))))
     sheet = root.find(f".//{SVG}style")
-    sheet.text += "".join(f".{name}{{{style}}}" for (style, _), name in names.items())
+    if sheet is not None:
+        sheet.text = (sheet.text or "") + "".join(f".{name}{{{style}}}" for (style, _), name in names.items())

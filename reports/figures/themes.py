@@ -25,10 +25,10 @@ def dark(svg: str) -> str:
         if element.tag == f"{SVG}style":
             element.text = _RULE.sub(lambda rule: _styled(rule[0], data=rule[0].startswith(".d")), element.text or "")
         if "style" in element.attrib:
-            element.set("style", _styled(element.get("style"), data))
+            element.set("style", _styled(element.attrib["style"], data))
         for name in ("fill", "stroke"):
             if element is not root and name in element.attrib and not (data and name == "fill"):
-                element.set(name, _COLOUR.sub(lambda found: colour(found[0]), element.get(name)))
+                element.set(name, _COLOUR.sub(lambda found: colour(found[0]), element.attrib[name]))
     return written(root)
 
 

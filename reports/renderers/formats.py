@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from speedcore.stats.numbers import MINUS, signed
+from speedcore.stats.numbers import MINUS as MINUS
+from speedcore.stats.numbers import signed as signed
 
 NBSP = "\N{NO-BREAK SPACE}"
 NONE = "\N{EN DASH}"
@@ -22,9 +23,9 @@ def spread(mean: float, sd: float | None, digits: int = 2) -> str:
     return f"{100 * mean:.{digits}f}{NBSP}±{NBSP}{100 * sd:.{digits}f}{NBSP}%"
 
 
-def points(difference: float, digits: int = 2) -> str:
+def points(difference: float | None, digits: int = 2) -> str:
     """A difference of shares in percentage points, always signed: "+0.42", "−0.10"."""
-    return signed(100 * difference, digits)
+    return NONE if difference is None else signed(100 * difference, digits)
 
 
 def decimal(value: float | None, digits: int = 2) -> str:

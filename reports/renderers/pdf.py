@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
 from reports.faults import ReportWarning
 from reports.model import ReportModel
@@ -64,12 +65,12 @@ def document(model: ReportModel) -> bytes:
     return made
 
 
-def _sealed_fetcher():
+def _sealed_fetcher() -> Any:
     """Answers data URIs and the report's own fonts; anything else is an error, not a missing picture."""
     from weasyprint.urls import URLFetcher, URLFetcherResponse
 
-    class Sealed(URLFetcher):
-        def fetch(self, url: str, headers=None):
+    class Sealed(URLFetcher):  # type: ignore[misc]  # WeasyPrint has no types
+        def fetch(self, url: str, headers: Any = None) -> Any:
             if url.startswith(FONT_SCHEME):
                 return URLFetcherResponse(url, font(url), {"Content-Type": "font/ttf"})
             return super().fetch(url, headers)

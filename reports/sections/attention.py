@@ -12,11 +12,26 @@ from explain.inspector.overlay import COLOURS, Scale, overlay
 from reports.figures.bars import MassBar, masses
 from reports.figures.grids import colour_scale
 from reports.figures.pixels import png
-from reports.model import Cell, Column, FigureSpec, Gallery, Group, Look, LookGroup, Picture, Prose, Section, Side, Table
+from reports.model import (
+    Block,
+    Cell,
+    Column,
+    FigureSpec,
+    Gallery,
+    Group,
+    Look,
+    LookGroup,
+    Picture,
+    Prose,
+    Section,
+    Side,
+    Table,
+)
 from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections import claim, meanmaps, sanity
 from reports.sections.context import ARM_LABELS, Context
+from speedcore.data.dataset import Dataset
 from speedcore.stats import statistics
 
 LAYERS = ("middle", "last")
@@ -32,7 +47,7 @@ def section(context: Context) -> Section:
     lead = ("Grad-CAM maps of held-out images: which cells of a layer speak for the true class, the brighter the more. "
             "The same images are shown for both arms, on one scale; the rule that chose them is stated and includes "
             "mistakes.")
-    blocks = [Group(f"heatmaps-{one.slug}", one.title, _blocks(one)) for one in shown]
+    blocks: list[Block] = [Group(f"heatmaps-{one.slug}", one.title, _blocks(one)) for one in shown]
     without = [one.title for one in context.sets if not one.explanations]
     if without:
         blocks.append(Prose(f"No heatmaps were made for {f.listing(without)}.", "quiet"))
@@ -41,8 +56,8 @@ def section(context: Context) -> Section:
     return Section("heatmaps", "", "Where the networks look", lead if shown else "", tuple(blocks))
 
 
-def _blocks(one: DatasetResults) -> tuple:
-    blocks: list = []
+def _blocks(one: DatasetResults) -> tuple[Block, ...]:
+    blocks: list[Block | None] = []
     if bars := _masses(one):
         blocks.append(bars)
     blocks.append(_measures(one))
@@ -50,7 +65,7 @@ def _blocks(one: DatasetResults) -> tuple:
     blocks += [meanmaps.block(one, arms), sanity.cascade(one, arms), sanity.statistics_of(one, arms)]
     sides = _shown(one)
     if one.dataset is not None and sides:
-        blocks.append(_gallery(one, sides))
+        blocks.append(_gallery(one, one.dataset, sides))
     return tuple(block for block in blocks if block is not None)
 
 
@@ -126,16 +141,16 @@ def _mean(values: Sequence[float | None]) -> str:
 def _shown(one: DatasetResults) -> dict[str, Explanation]:
     """The pair of lowest seed that both arms have; of a single arm, its first run."""
     for pair in one.pairs:
-        sides = {run.record.arm: one.explanations.get(run.record.key) for run in pair.runs}
-        if all(sides.values()):
+        sides = {run.record.arm: e for run in pair.runs if (e := one.explanations.get(run.record.key)) is not None}
+        if len(sides) == len(pair.runs):
             return sides
     return {arm: made[0] for arm, made in _by_arm(one).items()}
 
 
-def _gallery(one: DatasetResults, sides: dict[str, Explanation]) -> Gallery:
+def _gallery(one: DatasetResults, dataset: Dataset, sides: dict[str, Explanation]) -> Gallery:
     first = next(iter(sides.values()))
     index, labels = first.arrays["gallery_index"], first.arrays["gallery_label"]
-    images = one.dataset.test.images[torch.from_numpy(index)].numpy()
+    images = dataset.test.images[torch.from_numpy(index)].numpy()
     coloured = {}
     scales = {layer: Scale.of([e.maps(layer) for e in sides.values()]) for layer in LAYERS}
     for arm, e in sides.items():
@@ -167,7 +182,8 @@ def _few(rows: list[int], labels: np.ndarray) -> list[int]:
     return list(by_class.values()) if balanced and len(by_class) > 1 else rows[:_MOST_MISTAKES]
 
 
-def _look(classes: Sequence[str], sides: dict[str, Explanation], row: int, image: np.ndarray, coloured: dict) -> Look:
+def _look(classes: Sequence[str], sides: dict[str, Explanation], row: int, image: np.ndarray,
+          coloured: dict[tuple[str, str], np.ndarray]) -> Look:
     first = next(iter(sides.values()))
     index, label = int(first.arrays["gallery_index"][row]), int(first.arrays["gallery_label"][row])
     truth = classes[label]

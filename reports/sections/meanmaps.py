@@ -30,8 +30,8 @@ def block(one: DatasetResults, arms: Mapping[str, Sequence[Explanation]]) -> Pic
     shown = np.unique(labels)[:_MOST]
     images = one.dataset.test.images[torch.from_numpy(index)].numpy()
     backs = np.stack([np.rint(images[labels == label].mean(0)) for label in shown]).astype(np.uint8)
-    means = {arm: np.mean([e.arrays[f"{LAYER}_class_mean"][shown] for e in made], axis=0, dtype=np.float64).astype(np.float32)
-             for arm, made in arms.items()}
+    of_classes = {arm: np.stack([e.arrays[f"{LAYER}_class_mean"][shown] for e in made]) for arm, made in arms.items()}
+    means = {arm: np.asarray(maps.mean(axis=0, dtype=np.float64), np.float32) for arm, maps in of_classes.items()}
     scale, extent = Scale.of(list(means.values())), explained[0].record.layers[LAYER].extent
     names = [one.classes[label] for label in shown]
     strips = [_strip("mean image", backs, [f"Mean image of {name}" for name in names])]

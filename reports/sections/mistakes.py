@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 
 from reports.figures.grids import confusion
 from reports.figures.pairs import ClassRow, per_class
-from reports.model import Cell, Column, FigureSpec, Group, Section, Table
+from reports.model import Block, Cell, Column, FigureSpec, Group, Section, Table
 from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections.context import ARM_LABELS, Context
@@ -39,20 +39,20 @@ def _shares(counts: Int64[np.ndarray, "k k"]) -> Float[np.ndarray, "k k"]:
     return counts / np.maximum(counts.sum(1, keepdims=True), 1)
 
 
-def _blocks(one: DatasetResults) -> tuple:
+def _blocks(one: DatasetResults) -> tuple[Block, ...]:
     names = one.classes
     shares = {arm: _shares(confusion_counts(runs, len(names))) for arm, runs in one.arms.items()}
-    blocks = [_per_class(one, names, shares)]
+    blocks: list[Block] = [_per_class(one, names, shares)]
     if len(names) <= _MOST_CLASSES:
         blocks.append(_matrix(one, names, shares))
     return (*blocks, _pairs(one, names, shares))
 
 
-def _per_class(one: DatasetResults, names: Sequence[str], shares: dict) -> FigureSpec:
+def _per_class(one: DatasetResults, names: Sequence[str], shares: dict[str, np.ndarray]) -> FigureSpec:
     diagonal = {arm: np.diag(matrix) for arm, matrix in shares.items()}
     rows = [ClassRow(name, *(float(diagonal[arm][i]) if arm in diagonal else None for arm in ("without", "with")))
             for i, name in enumerate(names)]
-    rows = sorted(rows, key=lambda r: -(r.augmented if r.augmented is not None else r.without))[-30:]
+    rows = sorted(rows, key=lambda r: -(r.augmented if r.augmented is not None else r.without or 0.0))[-30:]
     alt = f"Accuracy by class on {one.title}. " + "; ".join(
         f"{row.name}: {f.percent(row.without, 1)} without, {f.percent(row.augmented, 1)} with augmentation"
         for row in rows) + "."
@@ -62,7 +62,7 @@ def _per_class(one: DatasetResults, names: Sequence[str], shares: dict) -> Figur
                       {row.name: (row.without, row.augmented) for row in rows})
 
 
-def _matrix(one: DatasetResults, names: Sequence[str], shares: dict) -> FigureSpec:
+def _matrix(one: DatasetResults, names: Sequence[str], shares: dict[str, np.ndarray]) -> FigureSpec:
     worst = [_worst(matrix, 1)[0] for matrix in shares.values()]
     alt = f"Confusion matrices of {one.title}, in percent of the true class. " + " ".join(
         f"{ARM_LABELS[arm].capitalize()}: the most frequent mistake takes {names[true]} for {names[answer]}, "
@@ -81,16 +81,15 @@ def _worst(matrix: Float[np.ndarray, "k k"], count: int) -> list[tuple[int, int,
     return [(*divmod(i, len(matrix)), float(off.flat[i])) for i in order.tolist()]
 
 
-def _pairs(one: DatasetResults, names: Sequence[str], shares: dict) -> Table:
+def _pairs(one: DatasetResults, names: Sequence[str], shares: dict[str, np.ndarray]) -> Table:
     """The mistakes that either arm makes most, with both arms' shares."""
-    mean = sum(shares.values()) / len(shares)
+    mean = np.sum(list(shares.values()), axis=0) / len(shares)
     rows = []
     for true, answer, share in _worst(mean, _MOST_PAIRS):
         if share > 0:
-            both = [float(shares[arm][true, answer]) if arm in shares else None
-                    for arm in ("without", "with")]
-            rows.append((Cell(f"{names[true]} taken for {names[answer]}"), *(Cell(f.percent(v)) for v in both),
-                         Cell(f.points(both[1] - both[0]) if None not in both else f.NONE)))
+            without, augmented = (float(shares[arm][true, answer]) if arm in shares else None for arm in ("without", "with"))
+            rows.append((Cell(f"{names[true]} taken for {names[answer]}"), Cell(f.percent(without)), Cell(f.percent(augmented)),
+                         Cell(f.NONE if without is None or augmented is None else f.points(augmented - without))))
     columns = (Column("Mistake"), Column("Without augmentation", True), Column("With augmentation", True),
                Column("Difference, points", True))
     return Table(f"mistakes-{one.slug}", f"{one.title}: the most frequent mistakes", columns, tuple(rows))

@@ -6,7 +6,7 @@ from reports import findings
 from reports.figures.bars import LedgerRow, ledger
 from reports.figures.pairs import PairedData, paired
 from reports.findings import Claim
-from reports.model import Bullets, Cell, Column, FigureSpec, Group, Prose, Section, Table
+from reports.model import Block, Bullets, Cell, Column, FigureSpec, Group, Prose, Section, Table
 from reports.renderers import formats as f
 from reports.sections.context import Context, budget_share, files_word, mean_of, plain, remarks, with_views
 from speedcore.clock import POLICIES
@@ -16,7 +16,8 @@ from speedcore.training import health
 
 def results(context: Context) -> Section:
     said = [remark for one in context.sets for remark in remarks(one)]
-    blocks = [_accuracy_table(context), *([Bullets(tuple(said))] if said else []), _cost_table(context), _ledger(context)]
+    blocks: list[Block] = [_accuracy_table(context), *([Bullets(tuple(said))] if said else []), _cost_table(context),
+                           _ledger(context)]
     return Section("results", "", "Results",
                    "Every number is a mean over training seeds on the test split, which each run sees once, after its "
                    "last step.", tuple(blocks))
@@ -57,7 +58,7 @@ def _cost_table(context: Context) -> Table:
         for arm, runs in one.arms.items():
             epochs = mean_of(runs, lambda r: r.record.epochs)
             shares = [s for run in runs if (s := budget_share(run)) is not None]
-            clocks = [mean_of(runs, lambda r, name=name: r.record.clocks[name]) for name in POLICIES]
+            clocks = [statistics.mean([run.record.clocks[name] for run in runs]) for name in POLICIES]
             peak = max(run.record.peak_memory_bytes for run in runs)
             rows.append((
                 Cell(one.title), Cell(arm, mark=arm), Cell(runs[0].record.recipe.name),
@@ -79,7 +80,7 @@ def _ledger(context: Context) -> FigureSpec:
     for one in context.sets:
         for arm, runs in one.arms.items():
             phases = sorted({phase for run in runs for phase in run.record.ledger})
-            rows.append(LedgerRow(f"{one.title}, {arm}", {p: mean_of(runs, lambda r, p=p: r.record.ledger.get(p, 0.0))
+            rows.append(LedgerRow(f"{one.title}, {arm}", {p: statistics.mean([run.record.ledger.get(p, 0.0) for run in runs])
                                                           for p in phases}))
     alt = "Seconds by phase: " + "; ".join(
         f"{row.label} {f.seconds(sum(row.seconds.values()))}, of which training "
@@ -91,7 +92,7 @@ def _ledger(context: Context) -> FigureSpec:
 
 
 def effects(context: Context) -> Section:
-    blocks = [Prose("Arms are paired: both start from the same initial weights and see the same images for the same "
+    blocks: list[Block] = [Prose("Arms are paired: both start from the same initial weights and see the same images for the same "
                     "number of steps; they differ in augmentation alone. The unit is the training seed, for images of "
                     "one run are no independent witnesses. A claim is tested on several data sets at once, so its p is "
                     "corrected by Holm’s method, and the more data sets, the more pairs it takes: with fewer than "
@@ -139,8 +140,8 @@ def _table(shown: list[Claim]) -> Table:
 
 def _figure(kind: str, title: str, claims: list[Claim]) -> FigureSpec:
     unit = "test accuracy (%)" if kind == "accuracy" else "normalised mass (%)"
-    sets = [PairedData(c.title, *(tuple(100 * v for v in values) for values in (c.without, c.augmented)),
-                       *((100 * c.interval.low, 100 * c.interval.high) if c.interval else (None, None)))
+    sets = [PairedData(c.title, tuple(100 * v for v in c.without), tuple(100 * v for v in c.augmented),
+                       100 * c.interval.low if c.interval else None, 100 * c.interval.high if c.interval else None)
             for c in claims]
     alt = f"{title}, a line a seed. " + " ".join(
         f"{one.name}: " + "; ".join(f"seed {seed}, {a:.2f} without, {b:.2f} with" for seed, a, b in

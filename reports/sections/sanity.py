@@ -62,7 +62,7 @@ def statistics_of(one: DatasetResults, arms: Arms) -> Table:
 
 
 def _score(record: LayerRecord) -> float | None:
-    return record.score and record.score.score
+    return None if record.score is None else record.score.score
 
 
 def _control(kind: str) -> Callable[[LayerRecord], float | None]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from reports import findings
 from reports.figures.lines import Line, Panel, panels
-from reports.model import Bullets, FigureSpec, Outcome, Prose, Section, Tile, Tiles, Verdict
+from reports.model import Block, Bullets, FigureSpec, Outcome, Prose, Section, Tile, Tiles, Verdict
 from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections import chapters, claim
@@ -45,7 +45,7 @@ def status_text(context: Context) -> str:
 
 
 def section(context: Context) -> Section:
-    blocks = []
+    blocks: list[Block] = []
     if context.sets:
         blocks.append(Tiles(tuple(_tile(one) for one in context.sets)))
         blocks.append(Prose(_answer(context)))
@@ -109,7 +109,7 @@ def _verdict(kind: str, context: Context) -> Verdict:
 
 def _soon(context: Context) -> FigureSpec | None:
     """Validation accuracy against the clock, a panel a data set."""
-    contents = []
+    contents: list[Panel] = []
     for one in context.sets:
         arms = {arm: tuple(line for run in runs if (line := _clock_line(run))) for arm, runs in one.arms.items()}
         if any(arms.values()):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import BFloat16, Float, UInt8
@@ -43,7 +44,7 @@ def convolve(x: BFloat16[Tensor, "n c h w"], weight: Float[Tensor, "k c 3 3"],
 class _Convolution(torch.autograd.Function):
 
     @staticmethod
-    def forward(ctx, x, weight, pooled):
+    def forward(ctx: Any, x: Tensor, weight: Tensor, pooled: bool) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
         y, which = winograd.results(x, len(weight), pooled)
         _convolve(x, None, weight, y, which, back=False)
@@ -51,7 +52,7 @@ class _Convolution(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, weight, which = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         of_x = of_filters = None
@@ -73,7 +74,7 @@ def _convolve(x: BFloat16[Tensor, "n c h1 w1"], x_which: UInt8[Tensor, "n c h1 w
     tiles = _room(_groups(count) * _groups(channels) * _TAPS * _PIXEL_BYTES)
     _loops("round_filters", filters, tiles, *weight.shape[:2], back)
     rows, threads = _rows(height, width, channels, even=y_which is not None), torch.get_num_threads()
-    room = _values("room_values", height, width, channels, x_which is not None, count, y_which is not None, rows)
+    room = _number("room_values", height, width, channels, x_which is not None, count, y_which is not None, rows)
     _loops("convolve", x, x_which, tiles, y, y_which, n, height, width, channels, count, rows, _room(2 * threads * room), threads)
 
 
@@ -82,7 +83,7 @@ def _gradient_of_filters(x: BFloat16[Tensor, "n c h w"], gradient: BFloat16[Tens
     n, channels, height, width = x.shape
     count, threads = len(weight), torch.get_num_threads()
     rows = _rows(height, width, channels, even=which is not None, least=-(-_LEAST_PIXELS // width))
-    room = _values("room_values", height, width, channels, False, count, which is not None, rows)
+    room = _number("room_values", height, width, channels, False, count, which is not None, rows)
     sums = _room(threads * _groups(count) * _groups(channels) * _TAPS * 2 * _PIXEL_BYTES).zero_()
     _loops("gradient_of_filters", gradient, which, x, sums, n, height, width, channels, count, rows, _room(2 * threads * room),
            threads)
@@ -108,23 +109,16 @@ def _room(bytes_: int) -> UInt8[Tensor, " b"]:
     return room[-room.data_ptr() % 64:]
 
 
-def _values(name: str, *arguments: int) -> int:
-    return getattr(library(), name)(*map(ctypes.c_long, arguments))
-
-
 @cache
 def quick() -> bool:
     """Whether this machine has a matrix unit and lets us use it."""
-    return library() is not None and bool(library().has_matrix_unit())
+    return library() is not None and bool(_number("has_matrix_unit"))
 
 
 @cache
 def library() -> ctypes.CDLL | None:
     """The compiled loops; None, and a line in the log that says why, where they cannot be had."""
-    loaded = build.load(Path(__file__).with_suffix(".c"), "convolutions go another way, which takes longer")
-    if loaded is not None:
-        loaded.room_values.restype = loaded.has_matrix_unit.restype = ctypes.c_long
-    return loaded
+    return build.load(Path(__file__).with_suffix(".c"), "convolutions go another way, which takes longer")
 
 
-_loops = partial(build.call, library)
+_loops, _number = partial(build.call, library), partial(build.number, library)

@@ -63,10 +63,17 @@ def say(reason: str, what: str, without: str) -> None:
         _log.warning("%s cannot be compiled: %s; %s.", what, reason, without)
 
 
-def call(library: Callable[[], ctypes.CDLL], name: str, *arguments: Tensor | int | None) -> None:
+def call(library: Callable[[], ctypes.CDLL | None], name: str, *arguments: Tensor | int | None) -> None:
     """Call the function `name` of a library: tensors go as the addresses of their data, None as none, numbers as C's long."""
     getattr(library(), name)(*(ctypes.c_long(a) if isinstance(a, int) else ctypes.c_void_p(None if a is None else a.data_ptr())
                                for a in arguments))
+
+
+def number(library: Callable[[], ctypes.CDLL | None], name: str, *arguments: int) -> int:
+    """What the function `name` of a library returns: a C long, of such."""
+    function = getattr(library(), name)
+    function.restype = ctypes.c_long
+    return int(function(*map(ctypes.c_long, arguments)))
 
 
 def hindrance() -> str | None:

@@ -60,7 +60,7 @@ class FusedStage(Stage):
             return super().forward(x)
         x = normgelu.norm_gelu(self.norm1, self.way.convolve(x.to(self.way.dtype), self.conv1.weight, pooled=True))
         y = normgelu.norm_gelu(self.norm2, self.conv2(x))
-        return y if self.conv3 is None else self.activation(x + self.norm3(self.conv3(y)))
+        return y if self.conv3 is None or self.norm3 is None else self.activation(x + self.norm3(self.conv3(y)))
 
 
 class FusedRecordNet(RecordNet):
@@ -72,6 +72,7 @@ class FusedRecordNet(RecordNet):
         if not self.way.takes(x, self.whiten.weight):
             return super().whitened(x)
         layer = self.whiten
+        assert layer.bias is not None
         patches = F.conv2d(self.border(x), layer.weight, None, layer.stride, layer.padding)
         return normgelu.bias_gelu(patches.to(self.way.dtype), layer.bias)
 
@@ -83,17 +84,23 @@ def change(network: nn.Module, way: Way, least: int, least_fused: int) -> bool:
     """
     layers = [module for module in network.modules() if type(module) is nn.Conv2d and _fits(module, least)]
     for layer in layers:
-        layer.__class__, layer.way = Conv3x3, way
+        _become(layer, Conv3x3, way)
     changed = bool(layers)
     if isinstance(network, RecordNet) and isinstance(network.activation, nn.GELU) and normgelu.library(way.dtype):
         for stage in network.stages:
-            if min(stage.conv1.in_channels, stage.conv1.out_channels) >= least_fused:
-                stage.__class__, stage.way = FusedStage, way
+            if isinstance(stage, Stage) and min(stage.conv1.in_channels, stage.conv1.out_channels) >= least_fused:
+                _become(stage, FusedStage, way)
                 changed = True
         if network.whiten.out_channels >= least_fused:
-            network.__class__, network.way = FusedRecordNet, way
+            _become(network, FusedRecordNet, way)
             changed = True
     return changed
+
+
+def _become(module: nn.Module, kind: type[Conv3x3 | FusedStage | FusedRecordNet], way: Way) -> None:
+    module.__class__ = kind
+    assert isinstance(module, kind)
+    module.way = way
 
 
 def _fits(layer: nn.Conv2d, least: int) -> bool:

@@ -12,6 +12,7 @@ import ctypes
 import math
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -25,6 +26,8 @@ _NODES = (1 + torch.cos(torch.pi * (torch.arange(4, dtype=torch.float64) + 0.5) 
 
 def norm_gelu(norm: nn.BatchNorm2d, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
     """gelu(norm(x)), in bf16 or fp32, at least 16 channels. While the layer trains its running statistics are kept up as ever."""
+    assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None  # as ours are
+    assert norm.num_batches_tracked is not None
     x = x.contiguous(memory_format=torch.channels_last)
     if not norm.training:
         return _NormGelu.apply(x, norm.weight, norm.bias, norm.running_mean, (norm.running_var + norm.eps).rsqrt(), False)
@@ -50,7 +53,7 @@ class _NormGelu(torch.autograd.Function):
     """gelu((x − mean)·rstd·weight + bias); `of_batch` says that mean and rstd were made of x."""
 
     @staticmethod
-    def forward(ctx, x, weight, bias, mean, rstd, of_batch):
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, rstd: Tensor, of_batch: bool) -> Tensor:
         mean, rstd = mean.float(), rstd.float()
         scale = weight.float() * rstd
         shift = bias.float() - mean * scale
@@ -61,7 +64,7 @@ class _NormGelu(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None, None]:
         x, mean, rstd, scale, shift = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         count, channels = x.numel() // x.shape[1], x.shape[1]

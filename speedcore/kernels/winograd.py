@@ -13,6 +13,7 @@ import ctypes
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import BFloat16, Float, UInt8
@@ -37,7 +38,7 @@ def convolve(x: BFloat16[Tensor, "n c h w"], weight: Float[Tensor, "k c 3 3"],
 class _Convolution(torch.autograd.Function):
 
     @staticmethod
-    def forward(ctx, x, weight, pooled):
+    def forward(ctx: Any, x: Tensor, weight: Tensor, pooled: bool) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
         count, channels = weight.shape[:2]
         planes = filter_planes(weight)
@@ -47,7 +48,7 @@ class _Convolution(torch.autograd.Function):
             place = rows.stop - rows.start, height, width
             _maps("image_to_planes", x[rows], tiles, *place, channels)
             torch.bmm(tiles, planes.transpose(1, 2), out=products)
-            if pooled:
+            if which is not None:
                 _maps("planes_to_pooled", products, result[rows], *place, count, which[rows])
             else:
                 _maps("planes_to_image", products, result[rows], *place, count)
@@ -56,7 +57,7 @@ class _Convolution(torch.autograd.Function):
         return result
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, planes, which = ctx.saved_tensors
         _, count, channels = planes.shape
         height, width = x.shape[2:]
@@ -65,7 +66,7 @@ class _Convolution(torch.autograd.Function):
         of_filters = torch.zeros((count, channels, 3, 3)).to(memory_format=torch.channels_last) \
             if ctx.needs_input_grad[1] else None
         threads = torch.get_num_threads()
-        rooms = torch.empty(threads * library().room_floats(ctypes.c_long(width))), threads
+        rooms = torch.empty(threads * build.number(library, "room_floats", width)), threads
         for rows, tiles, products in _parts(x, count):
             place = rows.stop - rows.start, height, width
             if which is None:
@@ -131,16 +132,14 @@ def _parts(x: Tensor, count: int) -> Iterator[tuple[slice, BFloat16[Tensor, "36 
     most = max((stop - start for start, stop in zip(bounds, bounds[1:], strict=False)), default=0)
     room = [torch.empty(36 * most * tiles * channels, dtype=torch.bfloat16) for channels in (x.shape[1], count)]
     for start, stop in zip(bounds, bounds[1:], strict=False):
-        yield slice(start, stop), *(r[:len(r) * (stop - start) // most].view(36, (stop - start) * tiles, -1) for r in room)
+        here, there = (r[:len(r) * (stop - start) // most].view(36, (stop - start) * tiles, -1) for r in room)
+        yield slice(start, stop), here, there
 
 
 @cache
 def library() -> ctypes.CDLL | None:
     """The compiled maps; None, and a line in the log that says why, where they cannot be had."""
-    loaded = build.load(Path(__file__).with_suffix(".c"), "convolutions are direct instead, which takes longer")
-    if loaded is not None:
-        loaded.room_floats.restype = ctypes.c_long
-    return loaded
+    return build.load(Path(__file__).with_suffix(".c"), "convolutions are direct instead, which takes longer")
 
 
 _maps = partial(build.call, library)

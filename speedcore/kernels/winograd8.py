@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import BFloat16, Float, Int, Int8
@@ -29,7 +30,7 @@ _PLANES_BYTES = 4 * 2**20
 
 def quick() -> bool:
     """Whether this machine multiplies 8 bits in one instruction. Elsewhere results are the same to the bit, but slow."""
-    return library() is not None and bool(library().has_dot_product())
+    return library() is not None and bool(_number("has_dot_product"))
 
 
 def convolve(x: BFloat16[Tensor, "n c h w"], weight: Float[Tensor, "k c 3 3"],
@@ -45,7 +46,7 @@ def convolve(x: BFloat16[Tensor, "n c h w"], weight: Float[Tensor, "k c 3 3"],
 class _Convolution(torch.autograd.Function):
 
     @staticmethod
-    def forward(ctx, x, weight, pooled):
+    def forward(ctx: Any, x: Tensor, weight: Tensor, pooled: bool) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
         count, channels = weight.shape[:2]
         n, _, height, width = x.shape
@@ -59,7 +60,7 @@ class _Convolution(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, planes, which, largest = ctx.saved_tensors
         _, count, channels = planes.shape
         n, _, height, width = x.shape
@@ -77,7 +78,7 @@ class _Convolution(torch.autograd.Function):
         tiles = winograd.tiles_of(x)
         most = max(1, _PLANES_BYTES // (36 * tiles * (channels + count)))  # images
         fours = -(-most * tiles // 4)
-        left, right = (torch.empty(36 * _plane_bytes(4 * fours * c), dtype=torch.uint8) for c in (count, channels))
+        left, right = (torch.empty(36 * _number("plane_bytes", 4 * fours * c), dtype=torch.uint8) for c in (count, channels))
         of_planes = torch.empty((36, count, channels), dtype=torch.bfloat16)
         scales = _steps(largest_of_gradient), _steps(largest), largest_of_gradient / 127, largest / 127
         for first in range(0, n, most):
@@ -115,12 +116,8 @@ def _rooms(x: Tensor, channels: int) -> tuple[Tensor, int, int]:
     together = max(1, _ROOM_BYTES // (36 * tiles * (channels + 128)))
     together -= together % 3 if together > 3 else 0
     threads = torch.get_num_threads()
-    each = library().room_bytes(*map(ctypes.c_long, (together * tiles, channels, x.shape[3])))
+    each = _number("room_bytes", together * tiles, channels, x.shape[3])
     return torch.empty(threads * each, dtype=torch.uint8), threads, together
-
-
-def _plane_bytes(bytes_: int) -> int:
-    return library().plane_bytes(ctypes.c_long(bytes_))
 
 
 @cache
@@ -129,10 +126,7 @@ def library() -> ctypes.CDLL | None:
     # Where vectors are shorter the loops are only good for tests: -O2 is compiled in 2 s, -O3 in 15.
     flags = () if "avx512f" in processor.features() else ("-O2",)
     without = "convolutions are multiplied in bf16 instead, which takes longer"
-    loaded = build.load(Path(__file__).with_suffix(".c"), without, flags)
-    if loaded is not None:
-        loaded.room_bytes.restype = loaded.plane_bytes.restype = loaded.has_dot_product.restype = ctypes.c_long
-    return loaded
+    return build.load(Path(__file__).with_suffix(".c"), without, flags)
 
 
-_loops = partial(build.call, library)
+_loops, _number = partial(build.call, library), partial(build.number, library)

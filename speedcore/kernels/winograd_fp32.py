@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -40,7 +41,7 @@ def convolve(x: Float[Tensor, "n c h w"], weight: Float[Tensor, "k c 3 3"], pool
 class _Convolution(torch.autograd.Function):
 
     @staticmethod
-    def forward(ctx, x, weight, pooled):
+    def forward(ctx: Any, x: Tensor, weight: Tensor, pooled: bool) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
         n, _, height, width = x.shape
         if pooled and min(height, width) < 2:
@@ -53,7 +54,7 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, weight, which = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         of_x = of_filters = None
@@ -77,7 +78,7 @@ def _convolve(x: Float[Tensor, "n c h1 w1"], x_which: UInt8[Tensor, "n c h1 w1"]
     height, width = (y if y_which is None else x).shape[2:]
     planes = torch.empty(_number("filters_floats", channels, count))
     _loops("filters_to_planes", filters.contiguous(), planes, channels, count)
-    rows = library().tiles_at_a_time()
+    rows = _number("tiles_at_a_time")
     together = max(1, min(_MOST_TILES, _ROOM_BYTES // (4 * 36 * channels)) // rows) * rows
     threads = torch.get_num_threads()
     room = torch.empty(threads * _number("room_floats", together, channels))
@@ -96,23 +97,15 @@ def _gradient_of_filters(x: Float[Tensor, "n c h w"], gradient: Float[Tensor, "n
     return of_filters
 
 
-def _number(name: str, *arguments: int) -> int:
-    return getattr(library(), name)(*map(ctypes.c_long, arguments))
-
-
 def least_channels() -> int:
     """How many channels there must be on either side: as many as a register holds."""
-    return library().lanes()
+    return _number("lanes")
 
 
 @cache
 def library() -> ctypes.CDLL | None:
     """The compiled loops; None, and a line in the log that says why, where they cannot be had."""
-    loaded = build.load(Path(__file__).with_suffix(".c"), "convolutions are direct instead, which takes longer")
-    if loaded is not None:
-        for name in ("lanes", "tiles_at_a_time", "room_floats", "filters_floats", "gradient_floats", "side_floats"):
-            getattr(loaded, name).restype = ctypes.c_long
-    return loaded
+    return build.load(Path(__file__).with_suffix(".c"), "convolutions are direct instead, which takes longer")
 
 
-_loops = partial(build.call, library)
+_loops, _number = partial(build.call, library), partial(build.number, library)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
 from functools import cache
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
@@ -30,7 +31,7 @@ def return_memory() -> bool:
     return trim is not None and bool(trim(0))
 
 
-def _glibc(function: str):
+def _glibc(function: str) -> Callable[..., int] | None:
     if not sys.platform.startswith("linux"):
         return None
     try:

@@ -48,7 +48,7 @@ class Decision:
         others = {name: taken for name, taken in self.seconds.items() if name != used}
         if used not in self.seconds or not others:
             return f"trained in {used}"
-        other = min(others, key=others.get)
+        other = min(others, key=others.__getitem__)
         ratio = others[other] / self.seconds[used]
         if asked:
             cost = f": on this {where} that takes {1 / ratio:.2g} × as long as {other}" if 1 / ratio > SAID else ""
@@ -102,7 +102,7 @@ def race(names: tuple[str, ...], lap: Callable[[str], float]) -> Decision:
         left = [name for name in left if min(laps[name]) < best * FAR_BEHIND
                 or (len(laps[name]) < _FAIR_LAPS and sum(laps[name]) < _FAIR_SECONDS)]
     seconds = {name: min(taken) for name, taken in laps.items()}
-    quickest = min(seconds, key=seconds.get)
+    quickest = min(seconds, key=seconds.__getitem__)
     return Decision(names[0] if seconds[quickest] > _MARGIN * seconds[names[0]] else quickest, seconds)
 
 

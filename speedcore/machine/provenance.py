@@ -12,8 +12,12 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from speedcore.machine import processor
+
+if TYPE_CHECKING:
+    import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 # What measurements write: the next one is made by the same code nevertheless.
@@ -21,7 +25,7 @@ _WRITTEN = ("benchmarks/results", "benchmarks/RESULTS.md", "docs/methods")
 LIBRARIES = ("torch", "torchvision", "numpy", "captum", "matplotlib", "weasyprint", "scipy", "pydantic", "safetensors")
 
 
-def collect(device) -> dict:
+def collect(device: torch.device | str) -> dict[str, Any]:
     """Plain data: revision, dirty flag, lock digest, versions, processor, device, threads, switches, command, time."""
     import torch
 
@@ -40,7 +44,7 @@ def collect(device) -> dict:
     }
 
 
-def describe_device(device) -> str:
+def describe_device(device: torch.device | str) -> str:
     """"cpu: MODEL, N cores", "cuda: MODEL" or "mps: MODEL"."""
     import torch
 
@@ -64,7 +68,7 @@ def _program() -> str:
 
 
 @cache
-def _static() -> dict:
+def _static() -> dict[str, Any]:
     import os
 
     return {
@@ -77,7 +81,7 @@ def _static() -> dict:
     }
 
 
-def revision() -> dict:
+def revision() -> dict[str, str | bool | None]:
     """Git revision and whether what results are made of differs from it; "unknown" outside a checkout."""
     def git(*words: str) -> str | None:
         try:

@@ -8,3 +8,9 @@ from speedcore.recipe.optimizers import AdadeltaConfig, AdamConfig, MuonConfig, 
 from speedcore.recipe.recipe import Recipe, merged, validated
 from speedcore.recipe.schedules import Schedule
 from speedcore.recipe.testing import Peek, TTAConfig
+
+__all__ = [
+    "AdadeltaConfig", "AdamConfig", "Augment", "AverageConfig", "DavidNetConfig", "DigitNetConfig", "Frozen", "Loader",
+    "LookaheadConfig", "MuonConfig", "Network", "Optimizer", "PageNetConfig", "Part", "Peek", "PreactNetConfig", "Recipe",
+    "RecordNetConfig", "SGDConfig", "Schedule", "TTAConfig", "WhitenBias", "merged", "validated",
+]

@@ -71,7 +71,7 @@ class Tested:
     @property
     def opposite(self) -> bool:
         """Whether the contrary of the claim was shown."""
-        return self.p_holm is not None and self.p_holm < statistics.ALPHA and self.difference < 0
+        return self.p_holm is not None and self.p_holm < statistics.ALPHA and statistics.mean(self.differences) < 0
 
 
 def judge(family: Mapping[str, Sequence[float]], bound: float | Mapping[str, float] | None = None) -> dict[str, Tested]:
@@ -79,11 +79,11 @@ def judge(family: Mapping[str, Sequence[float]], bound: float | Mapping[str, flo
 
     bound: half-width of what counts as no difference, in their unit, one for all or by name; None: equivalence is not tested.
     """
-    bounds = bound if isinstance(bound, Mapping) else dict.fromkeys(family, bound)
+    bounds: Mapping[str, float | None] = bound if isinstance(bound, Mapping) else dict.fromkeys(family, bound)
     fewest = statistics.testable_from([len(differences) for differences in family.values()])
     tested = [name for name, differences in family.items() if len(differences) >= fewest]
     ps = {name: statistics.sign_flip_p(differences) for name, differences in family.items() if differences}
-    equal = {} if bound is None else {name: statistics.equivalence_p(family[name], bounds[name]) for name in ps}
+    equal = {name: statistics.equivalence_p(family[name], half) for name in ps if (half := bounds[name]) is not None}
     holm, equal_holm = (dict(zip(tested, statistics.holm([found[name] for name in tested]), strict=True)) if found else {}
                         for found in (ps, equal))
     return {name: Tested(tuple(differences), bounds[name], _verdict(differences, holm.get(name), equal_holm.get(name)),
@@ -110,7 +110,7 @@ def reconciled(verdict: Verdict, interval: Interval | None, bound: float | None,
     wider = "The test takes the differences to be symmetric about their mean; the interval allows for skewed ones, and "
     if holds_zero and (verdict == "supported" or opposite):
         return f"{wider}holds zero."
-    if verdict == "equivalent within bounds" and max(-interval.low, interval.high) > bound:
+    if verdict == "equivalent within bounds" and bound is not None and max(-interval.low, interval.high) > bound:
         return f"{wider}reaches past the bound."
     if verdict == "not supported" and not (opposite or holds_zero):
         return "The interval leaves zero out, but is not corrected for the number of tests; the verdict is by the corrected p."

@@ -121,7 +121,10 @@ def student_reach(values: Sequence[float], alpha: float = ALPHA) -> float:
     """How far Student's interval of the mean goes to either side; at least two values."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(len(values) - 1, 1 - alpha / 2)) * sd(values) / math.sqrt(len(values))
+    spread = sd(values)
+    if spread is None:
+        raise ValueError("Student's interval of a mean needs at least two values")
+    return float(stdtrit(len(values) - 1, 1 - alpha / 2)) * spread / math.sqrt(len(values))
 
 
 def _all_the_same(values: Sequence[float]) -> bool:

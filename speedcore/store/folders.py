@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from types import TracebackType
 
 from speedcore import limits
 from speedcore.errors import Damaged, RunError, UserError
@@ -98,7 +99,7 @@ class staged:
         self.scratch = scratch(self.final)
         return self.scratch
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             if error is None:
                 digests = {file.name: reading.sha256_of(file, limits.WEIGHTS) for file in self.scratch.iterdir()}

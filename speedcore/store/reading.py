@@ -14,9 +14,10 @@ import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ def sha256_of(path: Path, most: int) -> str:
 
 
 @contextmanager
-def _regular(path: Path, most: int) -> Iterator[BinaryIO]:
+def _regular(path: Path, most: int) -> Iterator[BufferedReader]:
     # Neither followed nor waited for: a link leads out of the folder, a pipe never ends.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
@@ -63,7 +64,7 @@ def _regular(path: Path, most: int) -> Iterator[BinaryIO]:
             raise ValueError(error.strerror or str(error)) from None
 
 
-def json_object(text: bytes) -> dict:
+def json_object(text: bytes) -> dict[str, Any]:
     """The JSON object that `text` holds: each name once, no integer of absurd length, no absurd depth."""
     try:
         found = json.loads(text.decode("utf-8"), parse_int=_integer, object_pairs_hook=_unique)
@@ -80,7 +81,7 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("its JSON has a name twice in one object")

@@ -98,7 +98,7 @@ def field(path: Path, name: str, otherwise: object = None) -> object:
 
 def _sealed(text: bytes) -> bool:
     seal = _SEAL.fullmatch(text[-_SEAL_BYTES:])
-    return bool(seal) and hashlib.sha256(text[:-_SEAL_BYTES]).hexdigest().encode() == seal[1]
+    return seal is not None and hashlib.sha256(text[:-_SEAL_BYTES]).hexdigest().encode() == seal[1]
 
 
 def _ours(path: Path) -> bool:

@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue
 from speedcore.recipe import Frozen, Recipe
 from speedcore.store.fields import Amount, Count, Line, Name, Number, Seed, Share, Side, Some
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 
 class DataRecord(Frozen):

@@ -20,11 +20,13 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -34,6 +36,9 @@ from speedcore.errors import Damaged, RunError, notice
 from speedcore.store import names, reading, recorded
 from speedcore.store.folders import MANIFEST, Folder, scratch, set_aside, staged
 from speedcore.store.run_record import SCHEMA_VERSION, DataRecord, Metrics, PeekRecord, ReplanRecord, RunRecord
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 __all__ = ["DataRecord", "Metrics", "PeekRecord", "ReplanRecord", "Run", "RunRecord", "RunStore", "digest", "encoded"]
 
@@ -105,7 +110,7 @@ class Run:
             content = reading.content(self.path / "predictions.npz", recorded.prediction_bytes(self.record))
             return reading.arrays(content)
 
-    def weights(self) -> dict:
+    def weights(self) -> dict[str, Tensor]:
         """State dict of the tested network, by name, fp32 tensors on the CPU."""
         from safetensors.torch import load
 
@@ -113,7 +118,7 @@ class Run:
             found = load(reading.content(self.path / "weights.safetensors", limits.WEIGHTS))
             return {name: found[name] for name in sorted(found)}  # safetensors gives them in no order
 
-    def network(self):
+    def network(self) -> nn.Module:
         """The tested network in eval mode on the CPU, as `speedcore.networks.build` made it.
 
         It takes normalised images (N, C, H, W); `speedcore.techniques.augment.Normalise.of(record.data)` makes those.
@@ -129,7 +134,7 @@ class Run:
             network.load_state_dict(weights)
         return network.eval()
 
-    def _columns(self, file: str, check) -> dict[str, np.ndarray]:
+    def _columns(self, file: str, check: Callable[[RunRecord, dict[str, np.ndarray]], None]) -> dict[str, np.ndarray]:
         with self._guarded(file):
             columns = _read_columns(reading.content(self.path / file, limits.TABLE))
             # Both tables end with the run's last step; a table that was cut off between two rows does not.
@@ -138,7 +143,7 @@ class Run:
             check(self.record, columns)
             return columns
 
-    def _guarded(self, file: str):
+    def _guarded(self, file: str) -> _Guard:
         return _Guard(self.path / file)
 
 
@@ -176,7 +181,7 @@ class _Guard:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is not None and isinstance(error, Exception):
             raise Damaged(f"{self.path} cannot be read ({error}); {_CURE}.", self.path.parent) from None
 
@@ -250,8 +255,8 @@ class RunStore:
                     if run := self._look(path):
                         yield run
 
-    def save(self, record: RunRecord, steps: Mapping[str, list], epochs: Mapping[str, list], weights: Mapping,
-             predictions: Mapping[str, np.ndarray]) -> Run:
+    def save(self, record: RunRecord, steps: Mapping[str, Sequence[object]], epochs: Mapping[str, Sequence[object]],
+             weights: Mapping[str, Tensor], predictions: Mapping[str, np.ndarray]) -> Run:
         """Write a run folder so that it exists whole or not at all. Raises RunError if it cannot be written.
 
         Where a sound run of that key was finished by another process meanwhile, that one stands, and is returned.
@@ -261,9 +266,10 @@ class RunStore:
             self._say(f"{final} was finished by another process meanwhile; its run stands, and this one is not kept.")
             return standing
         record = record.model_copy(update={"sealed": True})
+        arrays: dict[str, Any] = {**predictions}  # Any: savez has keywords of its own beside the names
         with staged(final) as folder:
             (folder / "weights.safetensors").write_bytes(encoded(weights))
-            np.savez(folder / "predictions.npz", **predictions)
+            np.savez(folder / "predictions.npz", **arrays)
             _write_columns(folder / "steps.csv", steps)
             _write_columns(folder / "epochs.csv", epochs)
             (folder / "run.json").write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -288,19 +294,19 @@ class RunStore:
             notice(sentence)
 
 
-def encoded(weights: Mapping) -> bytes:
+def encoded(weights: Mapping[str, Tensor]) -> bytes:
     """weights.safetensors of a state dict: the same bytes for the same names, shapes and bits, in whatever order."""
     from safetensors.torch import save
 
     return save({name: tensor.contiguous() for name, tensor in weights.items()})
 
 
-def digest(weights: Mapping) -> str:
+def digest(weights: Mapping[str, Tensor]) -> str:
     """sha256 of `encoded`: two networks with the same digest are the same to the bit."""
     return hashlib.sha256(encoded(weights)).hexdigest()
 
 
-def _write_columns(path: Path, columns: Mapping[str, list]) -> None:
+def _write_columns(path: Path, columns: Mapping[str, Sequence[object]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)

@@ -11,7 +11,7 @@ from speedcore.data import load, pictures
 from speedcore.data.cache import Cache
 from speedcore.data.dataset import Split
 from speedcore.data.found import RawDataset
-from tests.data.making import class_folders, image, tar, write
+from tests.speedcore.data.making import class_folders, image, tar, write
 
 
 def _decoded() -> RawDataset:

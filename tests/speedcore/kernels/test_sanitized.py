@@ -12,7 +12,7 @@ import pytest
 
 from speedcore.kernels import build
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 
 
 def libraries(*names: str) -> list[str]:
@@ -36,8 +36,8 @@ def test_all_loops_on_random_shapes(tmp_path: Path) -> None:
             "PYTHONPATH": str(CHECKOUT)}
     if len(preload) == 2:
         told["LD_PRELOAD"] = " ".join(preload)
-    outcome = subprocess.run([sys.executable, "-m", "tests.speedcore.sanitized", *flags], cwd=CHECKOUT, env=os.environ | told,
-                             capture_output=True, text=True, timeout=600)
+    outcome = subprocess.run([sys.executable, "-m", "tests.speedcore.kernels.sanitized", *flags], cwd=CHECKOUT,
+                             env=os.environ | told, capture_output=True, text=True, timeout=600)
     assert outcome.returncode == 0, outcome.stdout[-2000:] + outcome.stderr[-6000:]
     lines = outcome.stdout.splitlines()
     for name in ("winograd_fp32 ", "winograd ", "winograd8 ", "normgelu torch.float32", "normgelu torch.bfloat16"):

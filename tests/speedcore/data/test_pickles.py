@@ -15,7 +15,7 @@ from speedcore.data import cifar, idx, load, mirrors
 from speedcore.data.found import NotFound
 from speedcore.data.unpickle import load_arrays
 from speedcore.errors import DataError
-from tests.data.making import cifar_files, publish_cifar, tar, write
+from tests.speedcore.data.making import cifar_files, publish_cifar, tar, write
 
 
 class Trap:

@@ -16,8 +16,8 @@ from speedcore.errors import UserError
 from speedcore.planning import costs
 from speedcore.planning import plan as planning
 from speedcore.store.runs import RunStore
-from tests.data.making import class_folders, write
 from tests.speedcore import toys
+from tests.speedcore.data.making import class_folders, write
 
 SHAPES = "shapes:train=200,test=40"
 

@@ -1,6 +1,7 @@
-"""Every compiled loop that runs here, on random shapes beside torch's results in fp64: a program for test_kernels_sanitized.
+"""Every compiled loop that runs here, on random shapes beside torch's results in fp64: a program for test_sanitized.
 
-python -m tests.speedcore.sanitized [FLAG ...]: compiled with these flags. It prints a line a shape; status 0 if all agree.
+python -m tests.speedcore.kernels.sanitized [FLAG ...]: compiled with these flags.
+It prints a line a shape; status 0 if all agree.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from speedcore.techniques import Method, RungEffect, TrialEffect, _fits
 from speedcore.techniques import methods as all_methods
 from tests.speedcore import toys
 
-CARDS = Path(__file__).parents[1] / "docs" / "methods"
+CARDS = Path(__file__).parents[3] / "docs" / "methods"
 METHODS = all_methods()
 WORDS = {"title": "A method", "summary": "in a line", "what": "What.", "why": "Why.", "cost": "Cost.", "source": "someone.",
          "code": ("speedcore/techniques/augment.py",)}

@@ -52,7 +52,8 @@ torch.set_num_threads(1)
 torch.manual_seed(12345)  # whatever state the process is in
 from speedcore.store.runs import RunStore
 from speedcore.training.loop import train
-from tests.speedcore import test_training, toys
+from tests.speedcore import toys
+from tests.speedcore.training import test_training
 print(train(toys.dataset(), toys.job(test_training.MUON, 10), RunStore(sys.argv[1])).record.weights_sha256)
 """
 

@@ -11,7 +11,7 @@ import pytest
 from speedcore.data import load
 from speedcore.data.archives import of_archive
 from speedcore.errors import DataError
-from tests.data.making import CIFAR_CLASSES, class_folders, image, tar, write, zipped
+from tests.speedcore.data.making import CIFAR_CLASSES, class_folders, image, tar, write, zipped
 
 ARCHIVES = {"images.tar": "w", "images.tar.gz": "w:gz", "images.tgz": "w:gz", "images.tar.xz": "w:xz", "images.tar.bz2": "w:bz2",
             "images.zip": ""}

@@ -12,7 +12,7 @@ import pytest
 from reports.figures import grids, themes
 from reports.figures.svg import within
 from reports.renderers.html import TEMPLATES
-from tests.reports.test_figures import DRAWN
+from tests.reports.figures.test_figures import DRAWN
 
 COLOURS = re.compile(r"#[0-9a-f]{6}")
 

@@ -16,7 +16,7 @@ from speedcore.data.archives import of_archive
 from speedcore.data.folders import survey
 from speedcore.data.tree import of_folder
 from speedcore.errors import DataError
-from tests.data.making import class_folders, image, tar, write, zipped
+from tests.speedcore.data.making import class_folders, image, tar, write, zipped
 
 
 def tar_of(path: Path, members: list[tuple[str, bytes | str]], kinds: dict[str, bytes] | None = None) -> Path:

@@ -13,7 +13,7 @@ from speedcore import limits
 from speedcore.data import load, pictures
 from speedcore.data.pictures import NoPicture, decode
 from speedcore.errors import DataError
-from tests.data.making import image, write
+from tests.speedcore.data.making import image, write
 
 
 def saved(picture: Image.Image, kind: str, **how: object) -> bytes:

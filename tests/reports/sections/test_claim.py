@@ -15,7 +15,7 @@ from reports.renderers import stamp
 from reports.results import load
 from reports.sections import claim
 from tests.reports import making
-from tests.reports.test_sections import blocks as flat
+from tests.reports.sections.test_sections import blocks as flat
 
 
 def plain(text: str) -> str:

@@ -15,8 +15,8 @@ from speedcore.recipe import RecordNetConfig
 from speedcore.store.runs import RunStore
 from speedcore.training.loop import replay, train
 from tests.speedcore import toys
-from tests.speedcore.test_winograd import WIDE, relative_error
-from tests.speedcore.test_winograd8 import all_three, leaves
+from tests.speedcore.kernels.test_winograd import WIDE, relative_error
+from tests.speedcore.kernels.test_winograd8 import all_three, leaves
 
 unit = pytest.mark.skipif(not amx.quick(), reason="this processor has no matrix unit")
 # More and fewer than 32 images, 16 and 32 channels, odd and even sides.

@@ -17,7 +17,7 @@ from speedcore.data import NAMES, available, describe, load, loading, locate, mi
 from speedcore.data.found import NotFound
 from speedcore.data.sources import Source
 from speedcore.errors import DataError
-from tests.data.making import CIFAR_CLASSES, class_folders, idx_files, publish_idx, tar, write
+from tests.speedcore.data.making import CIFAR_CLASSES, class_folders, idx_files, publish_idx, tar, write
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from speedcore import limits
 from speedcore.data import idx, load
 from speedcore.data.published import PUBLISHED
 from speedcore.errors import DataError
-from tests.data.making import idx_files, publish_idx, write
+from tests.speedcore.data.making import idx_files, publish_idx, write
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 

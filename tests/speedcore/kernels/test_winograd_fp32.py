@@ -19,7 +19,7 @@ from speedcore.store.runs import RunStore
 from speedcore.training.loop import replay, train
 from speedcore.training.state import TrainState
 from tests.speedcore import toys
-from tests.speedcore.test_winograd import relative_error
+from tests.speedcore.kernels.test_winograd import relative_error
 
 pytestmark = pytest.mark.skipif(winograd_fp32.library() is None, reason="no C compiler on this machine")
 CPU = torch.device("cpu")

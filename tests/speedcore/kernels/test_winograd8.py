@@ -14,7 +14,7 @@ from speedcore.recipe import RecordNetConfig
 from speedcore.store.runs import RunStore
 from speedcore.training.loop import replay, train
 from tests.speedcore import toys
-from tests.speedcore.test_winograd import WIDE, relative_error
+from tests.speedcore.kernels.test_winograd import WIDE, relative_error
 
 pytestmark = pytest.mark.skipif(winograd8.library() is None, reason="no C compiler on this machine")
 SIZES = [(3, 32, 64, (15, 15)), (2, 64, 24, (31, 31)), (40, 48, 32, (7, 7)), (70, 32, 130, (3, 3)), (2, 72, 32, (9, 14)),

@@ -17,7 +17,7 @@ from speedcore.recipes import targets
 from speedcore.recipes.targets import TARGETS, Target
 from speedcore.store.runs import Run, RunStore
 from tests.speedcore import toys
-from tests.speedcore.test_command_line import SHAPES, cli, one_message, toy_recipe  # noqa: F401
+from tests.speedcore.cli.test_command_line import SHAPES, cli, one_message, toy_recipe  # noqa: F401
 
 COMMAND = ("target", "--dataset", SHAPES, "--runs", "runs", "--device", "cpu", "--offline")
 

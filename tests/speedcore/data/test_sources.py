@@ -19,7 +19,7 @@ from speedcore.clock import Stopwatch
 from speedcore.data import load, mirrors, sources
 from speedcore.data.found import NotFound
 from speedcore.errors import DataError
-from tests.data.making import idx_files, publish_idx, tar, write, zipped
+from tests.speedcore.data.making import idx_files, publish_idx, tar, write, zipped
 
 
 @pytest.fixture

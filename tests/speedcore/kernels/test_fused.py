@@ -15,7 +15,7 @@ from speedcore.networks.recordnet import FrozenScaleNorm, RecordNet, Stage
 from speedcore.recipe import RecordNetConfig
 from speedcore.training.state import TrainState
 from tests.speedcore import toys
-from tests.speedcore.test_winograd import relative_error
+from tests.speedcore.kernels.test_winograd import relative_error
 
 pytestmark = pytest.mark.skipif(winograd.library() is None, reason="no C compiler on this machine")
 CHANNELS_LAST = {"memory_format": torch.channels_last}
