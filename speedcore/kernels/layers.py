@@ -72,7 +72,7 @@ class FusedRecordNet(RecordNet):
         if not self.way.takes(x, self.whiten.weight):
             return super().whitened(x)
         layer = self.whiten
-        patches = F.conv2d(self.border(x), layer.weight, None, layer.stride, layer.padding)
+        patches = F.conv2d(x, layer.weight, None, layer.stride, layer.padding)
         return normgelu.bias_gelu(patches.to(self.way.dtype), layer.bias)
 
 
