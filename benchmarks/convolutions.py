@@ -39,7 +39,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 def ways(precision: str) -> tuple[str, ...]:
     """What this machine is quick at."""
-    return ("direct", *reversed(kernels.available(precision)))
+    return ("torch", *reversed(kernels.available(precision)))
 
 
 def main() -> None:
@@ -73,7 +73,7 @@ def layer(inputs: int, outputs: int, side: int, batch: int, rounds: int, precisi
     gradient = torch.randn(batch, outputs, side, side).to(dtype).to(memory_format=layout)
     short = winograd_fp32 if precision == "fp32" else winograd
     all_ways: dict[str, Callable[[], Tensor]] = {
-        "direct": lambda: F.conv2d(x, weight.to(dtype), padding=1), "winograd": lambda: short.convolve(x, weight),
+        "torch": lambda: F.conv2d(x, weight.to(dtype), padding=1), "winograd": lambda: short.convolve(x, weight),
         "winograd8": lambda: winograd8.convolve(x, weight), "amx": lambda: amx.convolve(x, weight)}
     takes = {way: all_ways[way] for way in ways(precision)}
     with torch.no_grad():
@@ -121,8 +121,8 @@ def _row(what: str, precision: str, batch: int, seconds: dict[str, list[float]],
     row = {"what": what, "precision": precision, "images": batch,
            **{f"{way} s": statistics.median(taken) for way, taken in seconds.items()}}
     for way, taken in seconds.items():
-        if way != "direct":
-            ratios = [one / direct for one, direct in zip(taken, seconds["direct"], strict=True)]
+        if way != "torch":
+            ratios = [one / direct for one, direct in zip(taken, seconds["torch"], strict=True)]
             row |= {f"{way} / direct": statistics.median(ratios), f"{way} from": min(ratios), f"{way} to": max(ratios)}
     row |= more or {}
     print(row, flush=True)

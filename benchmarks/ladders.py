@@ -61,8 +61,8 @@ def write(climb: LadderResult) -> Path:
     recipes = ladder.recipes
     clock = clocks_of(climb)[ladder.clock]
     return record.write(
-        "-".join(parts), f"Ladder {ladder.name} ({ladder.describe or 'rung by rung'}), {climb.scale.text}: what does each change "
-        f"do? Seconds of the clock {ladder.clock}.", [_row(finding) for finding in findings(climb)],
+        "-".join(parts), f"Ladder {ladder.name} ({ladder.description or 'rung by rung'}), {climb.scale.text}: what does each "
+        f"change do? Seconds of the clock {ladder.clock}.", [_row(finding) for finding in findings(climb)],
         made=max(origins, key=lambda origin: str(origin.get("finished", ""))),
         ladder=ladder.name, dataset=first.data.name + ("" if first.data.official else " (not the official files)"),
         scale=climb.scale.text, clock=ladder.clock, verdicts=RULE,

@@ -78,7 +78,7 @@ def measure(name: str, recipe: Recipe, device: str, steps: int, few: bool = Fals
     before = baseline(torch.device(device))
     dataset = made(name, share=_FEW if few else 1)
     if few:
-        recipe = recipe.changed(batch_size=16, validation=0, precise_norms=0)
+        recipe = recipe.changed(batch_size=16, val_images=0, bn_recalibration_images=0)
     recipe = settled(recipe, dataset, torch.device(device))
     job = Job("run", recipe, "with", 0, Budget(float("inf")), float("inf"), steps, steps)
     with tempfile.TemporaryDirectory() as folder:
@@ -111,7 +111,7 @@ def of_a_step(dataset: Dataset, recipe: Recipe, device: torch.device) -> dict[st
     """Bytes of parameters, gradients, optimiser state, and of what one forward pass keeps for its backward pass."""
     trainee = TrainState(dataset, recipe, 0, device)
     trainee.network.train()
-    split, _ = hold_out(dataset.train, recipe.validation)
+    split, _ = hold_out(dataset.train, recipe.val_images)
     images, labels = next(iter(Batches(split.to(device), recipe.augment, recipe.batch_size, 0, Normalise.of(dataset))))
     own = {t.untyped_storage().data_ptr() for t in trainee.network.state_dict().values()}
     kept: list[Tensor] = []

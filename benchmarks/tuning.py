@@ -91,7 +91,7 @@ def main() -> None:
     chosen = options.parse_args()
     base = recipes.get(chosen.recipe, chosen.dataset)
     epochs = chosen.epochs or base.epochs
-    base = base.changed(epochs=epochs, min_epochs=min(base.min_epochs, epochs), validation=0, test_time=TTAConfig())
+    base = base.changed(epochs=epochs, min_epochs=min(base.min_epochs, epochs), val_images=0, tta=TTAConfig())
     variants = {"as it is": base} | {change: changed(base, change) for change in chosen.change}
     dataset = without_test(load(chosen.dataset, chosen.data), chosen.images)
     found = {change: [] for change in variants}

@@ -158,7 +158,7 @@ def precompute(dataset: DatasetName = "mnist", recipe: RecipeName = "article", e
     if not 0 < epochs <= 10_000:
         raise UserError(f"--epochs {epochs:g}: write a number above 0.")
     source, chosen = load(dataset, data, offline), recipes.get(recipe, dataset)
-    split, _ = hold_out(source.train, chosen.validation)
+    split, _ = hold_out(source.train, chosen.val_images)
     batches = Batches(split, chosen.augment, chosen.batch_size, seed, Normalise.of(source))
     steps, watch = max(1, round(epochs * batches.steps_per_epoch)), Stopwatch()
     stored = PrecomputedEpochs(batches, steps, into)

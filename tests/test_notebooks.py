@@ -42,7 +42,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset = make_shapes(train=300, test=100)
     recipe = Recipe(name="tiny", network=RecordNetConfig(widths=(8, 12, 16)), optimizer=SGDConfig(lr=0.1), batch_size=100,
                 epochs=2,
-                    augment=Augment(crop=2, flip="random"), validation=0)
+                    augment=Augment(crop=2, flip="random"), val_images=0)
     for seed in (0, 1):
         for arm, own in (("with", recipe), ("without", recipe.without_augmentation())):
             train(dataset, Job(f"shapes-{arm}-tiny-s{seed}", own, arm, seed, Budget(1000), 1000, 6, 6), store)

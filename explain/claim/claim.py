@@ -105,7 +105,7 @@ def bases(plan: Preregistration, datasets: Sequence[Dataset], recipe: str | Mapp
                            f"{', '.join(plan.datasets)}; what it does not name cannot be claimed.")
     made = {}
     for name in names:
-        base = recipes.get(recipe if isinstance(recipe, str) else recipe.get(name, "sprint"), name).changed(test_time=TTAConfig())
+        base = recipes.get(recipe if isinstance(recipe, str) else recipe.get(name, "sprint"), name).changed(tta=TTAConfig())
         wanted = epochs.get(name) if isinstance(epochs, Mapping) else epochs
         if wanted is not None:
             base = base.changed(epochs=wanted, min_epochs=min(wanted, base.min_epochs))

@@ -52,7 +52,7 @@ def headline(climbed: LadderResult) -> str:
 
 
 def _lead(climbed: LadderResult) -> str:
-    words = climbed.ladder.describe or "rung by rung"
+    words = climbed.ladder.description or "rung by rung"
     return f"{words[:1].upper()}{words[1:]}: what each change does, reported beside measured."
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from reports.model import Cell, Column, Table
 from reports.sections.context import Context
 from speedcore.recipe import Recipe
-from speedcore.recipe.description import as_run
 from speedcore.techniques import methods
 
 
@@ -34,7 +33,7 @@ def _trained(context: Context) -> dict[str, list[tuple[Recipe, dict]]]:
              for of_rung in climb.runs.values() for run in of_rung]
     for user, run in runs:
         record = run.record
-        one = (as_run(record.recipe, record.provenance), {"budget_seconds": record.budget_seconds})
+        one = (record.recipe.as_run(record.provenance), {"budget_seconds": record.budget_seconds})
         if one not in (known := found.setdefault(user, [])):
             known.append(one)
     return found

@@ -13,7 +13,6 @@ from reports.results import DatasetResults
 from reports.sections.context import Context
 from speedcore.networks import build, parameter_counts
 from speedcore.recipe import Recipe
-from speedcore.recipe.description import NETWORKS, describe
 from speedcore.store.runs import Run
 
 # (channels, classes, width) of DavidNet -> (trainable, running statistics) as derived by hand from its definition.
@@ -54,7 +53,7 @@ def _totals(context: Context, counts: dict[str, dict[str, int]]) -> Table:
             same = known == (own["trainable"], own["buffers"])
             check += f"; by hand {f.count(known[0])} + {f.count(known[1])} = {f.count(sum(known))}"
             check += "" if same else ", which differs"
-        rows.append((Cell(one.title), Cell(NETWORKS.get(spec.kind, spec.kind)),
+        rows.append((Cell(one.title), Cell(spec.title),
                      Cell(f"{record.channels}×{record.height}×{record.width}"),
                      *(Cell(f.count(own[k])) for k in ("trainable", "frozen", "buffers")),
                      Cell(check, mark="" if agree else "warn")))
@@ -87,8 +86,8 @@ def _layers(one: DatasetResults, network: nn.Module) -> Table:
             hook.remove()
     columns = (Column("Layer"), Column("Operation"), Column("Output", True), Column("Trainable", True),
                Column("Frozen", True))
-    kind = NETWORKS.get(_recipe(one).network.kind, _recipe(one).network.kind)
-    return Table(f"layers-{one.slug}", f"{kind}, layer by layer, as built for {one.title}", columns, tuple(rows),
+    caption = f"{_recipe(one).network.title}, layer by layer, as built for {one.title}"
+    return Table(f"layers-{one.slug}", caption, columns, tuple(rows),
                  note="Output: channels × height × width. Activations and the final global max-pool have no values and "
                       "are left out.")
 
@@ -118,6 +117,6 @@ def _recipes(context: Context) -> Table:
 def _told(runs: Sequence[Run]) -> dict[str, str]:
     """The recipe of these runs in words; what differs from run to run in all its values."""
     recipe = runs[0].record.recipe
-    ways = [describe(recipe, run.record.provenance) for run in runs]
+    ways = [recipe.describe(run.record.provenance) for run in runs]
     return {"Recipe": f"{recipe.name} ({recipe.hash})",
             **{term: f.listing(list(dict.fromkeys(way[term] for way in ways)), "or") for term in ways[0]}}

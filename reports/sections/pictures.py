@@ -84,8 +84,8 @@ def _grid(one: DatasetResults) -> tuple[Prose | Pictures, ...]:
     chosen = [rows[0] for rows in _first_of_classes(dataset, 1) if rows][:_AUGMENTED]
     strips = [_strip(one, chosen, Augment(), "as they are", 0)]
     if spec.crop:
-        strips.append(_strip(one, chosen, Augment(crop=spec.crop, pad=spec.pad), f"crop, padded by {spec.crop}", 0,
-                             f"padding: {spec.pad}"))
+        strips.append(_strip(one, chosen, Augment(crop=spec.crop), f"crop, padded by {spec.crop}", 0,
+                             "padding: mirrored"))
     if spec.flip != "none":
         strips.append(_strip(one, chosen, Augment(flip="random"), "flip", 0, "all mirrored here", mirror=True))
     else:

@@ -24,18 +24,18 @@ class Batches:
     """An endless stream of augmented batches, the same for the same seed.
 
     split: training images on the device, or a part of them. An epoch leaves out the last n mod batch_size images of its
-    shuffle; with last_batch "keep" they are a smaller batch. order "fixed" takes one shuffle, the same for every epoch and
+    shuffle; without drop_last they are a smaller batch. order "fixed" takes one shuffle, the same for every epoch and
     every seed. Order and augmentation are drawn from two generators, so that the arms with and without augmentation see
     their images in the same order.
     """
 
     def __init__(self, split: Split | Part, augment: Augment, batch_size: int, seed: int, normalise: Normalise, *,
-                 order: str = "shuffled", last_batch: str = "drop"):
-        if len(split) < batch_size and last_batch == "drop":
+                 order: str = "shuffled", drop_last: bool = True):
+        if len(split) < batch_size and drop_last:
             raise DataError(f"a batch of {batch_size} is larger than the training split of {len(split)} images; "
                             f"choose a recipe with a smaller batch_size.")
         self.batch_size = batch_size
-        self.steps_per_epoch = count(len(split), batch_size, last_batch)
+        self.steps_per_epoch = count(len(split), batch_size, drop_last)
         self.size = split.size
         self._augment = augment
         self._split = split
@@ -66,9 +66,9 @@ def choice_seed(seed: int) -> int:
     return (seed + 0x9E3779B9) % 2**32
 
 
-def count(images: int, batch_size: int, last_batch: str) -> int:
+def count(images: int, batch_size: int, drop_last: bool) -> int:
     """Batches in an epoch: whole ones, and the partial one where it is kept."""
-    return images // batch_size if last_batch == "drop" else -(-images // batch_size)
+    return images // batch_size if drop_last else -(-images // batch_size)
 
 
 def fixed_permutation(n: int) -> Int64[Tensor, " n"]:
@@ -78,7 +78,7 @@ def fixed_permutation(n: int) -> Int64[Tensor, " n"]:
 
 def of_recipe(recipe: Recipe, split: Split | Part, seed: int, normalise: Normalise) -> Batches:
     """The stream of batches of `split` that `recipe` trains on."""
-    make, words = Batches, {"order": recipe.order, "last_batch": recipe.last_batch}
+    make, words = Batches, {"order": recipe.order, "drop_last": recipe.drop_last}
     if recipe.data == "loader":
         from speedcore.data.loader import LoadedBatches as make
 

@@ -34,24 +34,24 @@ class LoadedBatches:
     """
 
     def __init__(self, split: Split | Part, augment: Augment, batch_size: int, seed: int, normalise: Normalise, *,
-                 order: str = "shuffled", last_batch: str = "drop", loader: Loader = _PLAIN):
-        if len(split) < batch_size and last_batch == "drop":
+                 order: str = "shuffled", drop_last: bool = True, loader: Loader = _PLAIN):
+        if len(split) < batch_size and drop_last:
             raise DataError(f"a batch of {batch_size} is larger than the training split of {len(split)} images; "
                             f"choose a recipe with a smaller batch_size.")
         self.batch_size = batch_size
-        self.steps_per_epoch = count(len(split), batch_size, last_batch)
+        self.steps_per_epoch = count(len(split), batch_size, drop_last)
         self.size = split.size
         self._device = split.labels.device
         kind = _Prepared if loader.prepared else _Images
         self._images = kind(split.to("cpu"), augment, normalise, seed, loader.choices == "bulk")
-        self._seed, self._order, self._drop = seed, order, last_batch == "drop"
+        self._seed, self._order, self._drop_last = seed, order, drop_last
         self._worker = self._device.type != "cpu" if loader.worker is None else loader.worker
 
     def __iter__(self) -> Iterator[tuple[Float[Tensor, "b c h w"], Int64[Tensor, " b"]]]:
         generator = torch.Generator().manual_seed(self._seed)
         fixed = fixed_permutation(len(self._images)).tolist() if self._order == "fixed" else None
         loader = DataLoader(self._images, self.batch_size, sampler=fixed, shuffle=True if fixed is None else None,
-                            drop_last=self._drop, num_workers=int(self._worker), pin_memory=self._device.type == "cuda",
+                            drop_last=self._drop_last, num_workers=int(self._worker), pin_memory=self._device.type == "cuda",
                             generator=generator)
         epoch = 0
         while True:
@@ -112,14 +112,7 @@ class _Prepared(_Images):
 
     def _store(self, split: Split | Part, normalise: Normalise) -> None:
         k, images = self._augment.crop, split.take(torch.arange(len(split))).images.numpy()
-        if self._augment.pad == "reflect":
-            padded = np.pad(images, ((0, 0), (0, 0), (k, k), (k, k)), mode="reflect")
-        else:
-            n, c, h, w = images.shape
-            padded = np.zeros((n, c, h + 2 * k, w + 2 * k), np.uint8)
-            if self._augment.pad == "mean":
-                padded[:] = np.array(normalise.fill).reshape(-1, 1, 1)
-            padded[..., k:k + h, k:k + w] = images
+        padded = np.pad(images, ((0, 0), (0, 0), (k, k), (k, k)), mode="reflect")
         self._padded = normalise(torch.from_numpy(padded)).numpy()
 
     def __getitem__(self, index: int) -> tuple[Float[Tensor, "c h w"], int]:

@@ -73,7 +73,7 @@ class FusedRecordNet(RecordNet):
             return super().whitened(x)
         layer = self.whiten
         assert layer.bias is not None
-        patches = F.conv2d(self.border(x), layer.weight, None, layer.stride, layer.padding)
+        patches = F.conv2d(x, layer.weight, None, layer.stride, layer.padding)
         return normgelu.bias_gelu(patches.to(self.way.dtype), layer.bias)
 
 

@@ -1,6 +1,6 @@
 """Which way a network convolves on this machine's CPU.
 
-The processor is asked before anything is compiled. A way that a recipe names is taken wherever it works; "quickest" takes one
+The processor is asked before anything is compiled. A way that a recipe names is taken wherever it works; "auto" takes one
 only where the processor has what makes it quicker than torch's own convolutions in that precision.
 """
 
@@ -26,7 +26,7 @@ _LEAST_FUSED = _LEAST_FP32 = 16
 def available(precision: str) -> tuple[str, ...]:
     """The ways that are quicker than direct convolutions here, the quickest first; nothing is compiled to know it.
 
-    precision: "fp32", "bf16" or "bf16-weights". Raises UserError where SPEEDCORE_ISA is no level.
+    precision: "fp32" or "bf16". Raises UserError where SPEEDCORE_ISA is no level.
     """
     has = processor.features()
     if build.hindrance():
@@ -41,18 +41,18 @@ def available(precision: str) -> tuple[str, ...]:
 def use(network: nn.Module, wanted: str, precision: str, device: torch.device) -> str:
     """Let `network` convolve in this way and, if it is a RecordNet with GELU, take pooling, norm and GELU into it.
 
-    wanted: "direct"; "amx" on a processor's matrix unit, direct where it has none; "winograd"; "winograd8" for that in 8 bits,
-    "winograd" where the processor is not quick at them or the precision is "fp32"; "quickest": the first that is `available`.
-    Returns which it is now: "direct" on anything but a CPU, or where nothing in the network goes another way.
+    wanted: "torch"; "amx" on a processor's matrix unit, torch's where it has none; "winograd"; "winograd8" for that in 8 bits,
+    "winograd" where the processor is not quick at them or the precision is "fp32"; "auto": the first that is `available`.
+    Returns which it is now: "torch" on anything but a CPU, or where nothing in the network goes another way.
     """
-    if device.type != "cpu" or wanted == "direct":
-        return "direct"
+    if device.type != "cpu" or wanted == "torch":
+        return "torch"
     hindrance = build.hindrance()
     if hindrance:
         build.say(hindrance, f'convolutions = "{wanted}"', "convolutions are direct instead, which takes longer")
-        return "direct"
+        return "torch"
     has = available(precision)
-    if wanted == "quickest":
+    if wanted == "auto":
         names = has
     elif wanted == "winograd8":
         names = tuple(name for name in ("winograd8", "winograd") if name in has or name == "winograd")
@@ -63,8 +63,8 @@ def use(network: nn.Module, wanted: str, precision: str, device: torch.device) -
         if convolve is not None:
             fp32 = precision == "fp32"
             way = layers.Way(name, convolve, torch.float32 if fp32 else torch.bfloat16)
-            return name if layers.change(network, way, _LEAST_FP32 if fp32 else _LEAST[name], _LEAST_FUSED) else "direct"
-    return "direct"
+            return name if layers.change(network, way, _LEAST_FP32 if fp32 else _LEAST[name], _LEAST_FUSED) else "torch"
+    return "torch"
 
 
 def _compiled(name: str, precision: str) -> Callable[..., Tensor] | None:

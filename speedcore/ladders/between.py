@@ -12,7 +12,7 @@ from typing import Any
 from speedcore.recipe import Recipe, merged
 from speedcore.recipe.ladder import Rung
 
-_NOT_TRAINED_WITH = ("name", "describe")
+_NOT_TRAINED_WITH = ("name", "description")
 # Decides what a plan may cut, not how a run trains: no rung of its own.
 _RIDES = "min_epochs"
 
@@ -52,7 +52,7 @@ def rungs_between(start: Recipe, end: Recipe, steps: Sequence[Step]) -> tuple[Ru
             value = _get(current, path)
             if value is not None:
                 _put(change, path, value * goal["batch_size"] / current["batch_size"])
-        what = step.what.format(start=start, end=end, told=_told(current, change))
+        what = step.what.format(start=start, end=end, told=_told(start, current, merged(current, change)))
         rungs.append(Rung(name=step.name, what=what, change=change))
         current = merged(current, change)
     if rungs and current[_RIDES] != goal[_RIDES]:
@@ -74,20 +74,10 @@ def _differences(one: dict, other: dict, above: str = "") -> Iterator[tuple[str,
             yield above + key, value
 
 
-def _told(before: dict, change: dict) -> str:
-    """The fields and their values: "network.norm_eps 1e-05 for 1e-12"."""
-    after = merged(before, change)
-    return ", ".join(f"{path} {_word(value)} for {_word(_get(before, path))}" for path, value in _differences(before, after)
-                     if path != _RIDES)
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_word(part)}" for key, part in value.items())
-    if isinstance(value, tuple | list):
-        return "[" + ", ".join(map(_word, value)) + "]"
-    return {None: "none", True: "yes", False: "no"}[value] if value is None or isinstance(value, bool) else (
-        f"{value:.3g}" if isinstance(value, float) else str(value))
+def _told(start: Recipe, before: dict, after: dict) -> str:
+    """The fields that a step changes, in words: "network norm eps 1e-05 for 1e-12"."""
+    old, new = (start.changed(**content) for content in (before, after))
+    return ", ".join(words for path, words in new.changes(old).items() if path != _RIDES)
 
 
 def _get(content: dict, path: str) -> Any:

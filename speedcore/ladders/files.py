@@ -18,7 +18,7 @@ _OF_THE_FILE = {*Ladder.model_fields, "base", "rung"} - {"rungs"}
 def from_toml(path: Path) -> Ladder:
     """Read a ladder file (docs/ladders.md). Raises RecipeError naming file and line."""
     path = Path(path)
-    content = toml_content(path, "ladder file")
+    content = Ladder.current(toml_content(path, "ladder file"))
     text = path.read_text(encoding="utf-8")
 
     def wrong(position: int | None, field: str, message: str) -> RecipeError:

@@ -77,8 +77,9 @@ def findings(climb: LadderResult) -> tuple[RungFinding, ...]:
         accuracies = tuple(run.record.accuracy for run in runs)
         reproduced, why = _reproduced(rung.reported, accuracies, climb)
         peeked = any(run.record.peeked for run in runs)
+        told = rung.model_copy(update={"what": climb.ladder.what(rung)})
         finding = RungFinding(
-            rung, accuracies, tuple(own.seconds(run.record.ledger) for run in runs),
+            told, accuracies, tuple(own.seconds(run.record.ledger) for run in runs),
             statistics.mean([run.record.epochs for run in runs]),
             {name: statistics.mean([policy.seconds(run.record.ledger) for run in runs]) for name, policy in clocks.items()},
             below.name if below else None, accuracy, time, peeked, reproduced, why, "")
@@ -139,7 +140,7 @@ def _sentence(finding: RungFinding, below: RungFinding | None) -> str:
         gain = {"helps": "the accuracy rises", "hurts": "the accuracy falls",
                 "cannot tell": "a change of accuracy cannot be told"}[accuracy.verdict]
         by = f"{signed(100 * accuracy.value)} points{_range(accuracy.interval, lambda share: signed(100 * share))}"
-        parts.append(f"Rung {rung.name} ({rung.what or 'no words given'}) {speed}: {took}; "
+        parts.append(f"Rung {rung.name} ({rung.what}) {speed}: {took}; "
                      f"{gain}: {by}; {accuracy.pairs} "
                      f"{'pair' if accuracy.pairs == 1 else 'pairs'}")
         if rung.reported.seconds and below.rung.reported.seconds:

@@ -105,5 +105,5 @@ def show(climb: LadderResult, out) -> None:
 def show_list(ladders: dict[str, Ladder], out) -> None:
     """Print the ladders there are."""
     for ladder in ladders.values():
-        out.print(f"{ladder.name}: {ladder.describe}, on {ladder.dataset}; rungs "
+        out.print(f"{ladder.name}: {ladder.description}, on {ladder.dataset}; rungs "
                   f"{', '.join(rung.name for rung in ladder.steps)}. {ladder.source}", markup=False, soft_wrap=True)

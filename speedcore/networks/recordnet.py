@@ -63,23 +63,20 @@ class RecordNet(nn.Module):
     """Whitening, a stage for each of `widths`, global max-pool, linear head without bias. Needs images of at least 16×16."""
 
     def __init__(self, channels: int, size: tuple[int, int], classes: int, widths: tuple[int, ...], depth: int,
-                 whiten_kernel: int, whiten_stride: int, whiten_border: int, activation: str, logit_scale: float,
-                 norm_momentum: float, norm_eps: float, head_std: float):
+                 whiten_kernel: int, whiten_stride: int, activation: str, logit_scale: float, norm_momentum: float,
+                 norm_eps: float, head_std: float):
         super().__init__()
         if min(size) < 16:
             raise RecipeError(f"network 'recordnet' needs images of at least 16×16 pixels, these are {size[0]}×{size[1]}; "
                               f"choose a recipe with network 'davidnet', which pads small images.")
         patch = channels * whiten_kernel**2
-        # Kernel 2 unpadded leaves 31 of 32 pixels, kernel 3 padded keeps 28 of 28: stages of 15-7-3 and 14-7-3. With a border
-        # of one kernel 2 keeps 32: stages of 16-8-4, which the same number of Winograd's tiles covers as 15-7-3.
+        # Kernel 2 unpadded leaves 31 of 32 pixels, kernel 3 padded keeps 28 of 28: stages of 15-7-3 and 14-7-3.
         # Kernel 4 padded with stride 2 leaves 14 of 28, so that two stages end at 3 cells a side.
         padding = whiten_kernel // 3
-        cells = [((side + 2 * padding + whiten_border - whiten_kernel) // whiten_stride + 1) >> len(widths) for side in size]
+        cells = [((side + 2 * padding - whiten_kernel) // whiten_stride + 1) >> len(widths) for side in size]
         if min(cells) < 1:
             raise RecipeError(f"network 'recordnet' with {len(widths)} stages leaves nothing of images of {size[0]}×{size[1]} "
                               f"pixels; give it fewer widths or whiten_stride = 1.")
-        before, after = whiten_border // 2, whiten_border - whiten_border // 2
-        self.border = nn.ReflectionPad2d((before, after, before, after)) if whiten_border else nn.Identity()
         self.whiten = nn.Conv2d(channels, 2 * patch, whiten_kernel, whiten_stride, padding)
         self.whiten.weight.requires_grad_(False)
         act = _ACTIVATIONS[activation]
@@ -95,7 +92,7 @@ class RecordNet(nn.Module):
         return self.head(self.stages(self.whitened(x)).amax(dim=(2, 3))) * self.logit_scale
 
     def whitened(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n p h1 w1"]:
-        return self.activation(self.whiten(self.border(x)))
+        return self.activation(self.whiten(x))
 
     @torch.no_grad()
     def prepare(self, batches: Iterable[Float[Tensor, "n c h w"]], eps: float = 5e-4) -> None:

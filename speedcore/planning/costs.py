@@ -139,14 +139,14 @@ class Candidate:
     def overhead(self) -> float:
         """Seconds around one run's steps: looks at validation, batch-norm's statistics, test, views, saving, explanation."""
         recipe = self.recipe
-        looks = 10 * min(recipe.validation, len(self.dataset.train) // 10)
-        images = looks + recipe.precise_norms + len(self.dataset.test) * recipe.test_time.count
+        looks = 10 * min(recipe.val_images, len(self.dataset.train) // 10)
+        images = looks + recipe.bn_recalibration_images + len(self.dataset.test) * recipe.tta.count
         return 0.8 + images * self.throughput.forward_seconds + self.explain_seconds
 
     def beside_training(self, policy: ClockPolicy) -> float:
         """Seconds of one run other than its steps that a budget under `policy` has to hold."""
         if not policy.counts(Phase.TEST):
-            return self.recipe.precise_norms * self.throughput.forward_seconds
+            return self.recipe.bn_recalibration_images * self.throughput.forward_seconds
         return self.overhead - self.explain_seconds + sum(self.dataset.provenance.seconds.values())
 
     @property

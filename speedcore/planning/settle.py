@@ -38,20 +38,16 @@ def settle(recipe: Recipe, dataset: Dataset, device: torch.device) -> Settled:
     """
     decision = _decide(recipe, dataset, device)
     if recipe.precision != "auto":
-        return Settled(recipe, decision.sentence(device, _family(recipe.precision)))
+        return Settled(recipe, decision.sentence(device, recipe.precision))
     changes = {"precision": decision.precision}
     if decision.precision == "fp32" and recipe.convolutions in ("amx", "winograd8"):
-        changes["convolutions"] = "quickest"  # what the recipe wants is speed, and these are ways of bf16 only
+        changes["convolutions"] = "auto"  # what the recipe wants is speed, and these are ways of bf16 only
     return Settled(recipe.changed(**changes), decision.sentence(device))
 
 
 def settled(recipe: Recipe, dataset: Dataset, device: torch.device) -> Recipe:
     """`recipe` itself where it names its arithmetic, else in the quickest one."""
     return settle(recipe, dataset, device).recipe if recipe.precision == "auto" else recipe
-
-
-def _family(precision: str) -> str:
-    return precision.partition("-")[0]
 
 
 def _decide(recipe: Recipe, dataset: Dataset, device: torch.device) -> arithmetic.Decision:
@@ -73,7 +69,7 @@ class _Laps:
     def __call__(self, name: str) -> float:
         if name not in self._trainees:
             # Direct convolutions: quicker ways would be compiled only to find out whether they are wanted.
-            recipe = self._recipe.changed(precision=name, convolutions="direct", norm_precision="fp32")
+            recipe = self._recipe.changed(precision=name, convolutions="torch", norm_precision="fp32")
             trainee = self._trainees[name] = TrainState(self._dataset, recipe, 0, self._device)
             trainee.network.train()
             self._seconds(name)  # chooses kernels, takes memory

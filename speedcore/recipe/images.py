@@ -2,43 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import NonNegativeInt
 
-from speedcore.recipe.base import Part
+from speedcore.recipe.part import Later, RecipePart, Removed, Words
 
 
-class Augment(Part):
-    """Label-preserving changes, applied to uint8 images in batches on the device, before they are normalised.
+class Augment(RecipePart):
+    """Label-preserving changes, applied to uint8 images in batches on the device, before they are normalised."""
 
-    crop: pixels of padding on each side before a random crop of the old size. pad: how the padding is filled:
-    mirrored, or with the training split's mean colour (zero once normalised), or black.
-    flip: "random" mirrors each image with probability 1/2 in each epoch; "alternating" does so in the first epoch
-    and mirrors every image every other epoch after that. cutout: side of the masked square in pixels, 0 for none.
-    groups: 0 where each image draws for itself; else images are put at random into equal groups, each of which shares a crop
-    (a mirroring, a cutout) that no other has, at most so many groups an epoch.
-    """
+    removed: ClassVar = {"pad": Removed("reflect", "no recipe padded crops with anything but the mirrored image")}
 
     crop: NonNegativeInt = 0
-    pad: Literal["reflect", "mean", "black"] = "reflect"
-    flip: Literal["none", "random", "alternating"] = "none"
+    """pixels of padding on each side, which show the mirrored image, before a random crop of the old size"""
+    flip: Annotated[Literal["none", "random", "alternating"], Words({
+        "none": "", "random": "mirrored at random",
+        "alternating": "mirrored at random in the first epoch, every other epoch after that"})] = "none"
+    """`"random"`: each image is mirrored with probability 1/2; `"alternating"`: so in the first epoch, then every image the other
+    way round in each further epoch"""
     cutout: NonNegativeInt = 0
-    groups: NonNegativeInt = 0
+    """side of a square that is filled with the mean colour, in pixels"""
+    groups: Annotated[NonNegativeInt, Later()] = 0
+    """with a number, images share their random parameters: at random in equal groups, at most so many an epoch, each with a crop
+    (a mirroring, a cutout) that no other has"""
 
     @property
     def any(self) -> bool:
         return bool(self.crop or self.cutout or self.flip != "none")
 
+    def in_words(self) -> str:
+        groups = f"parameters shared in at most {self.groups} groups an epoch" if self.groups else ""
+        if not self.any:
+            return f"none ({groups}: without effect)" if groups else "none"
+        return ", ".join(filter(None, (
+            f"a crop of the old size after {self.crop} pixels of mirrored padding" if self.crop else "", self.words("flip"),
+            f"cutout of {self.cutout}×{self.cutout} pixels" if self.cutout else "", groups)))
 
-class Loader(Part):
-    """How `data = "loader"` brings its images.
 
-    prepared: normalised and padded once, before training, instead of each image each time. choices: drawn in bulk at the
-    start of an epoch, or one by one as images are fetched. worker: whether a process of its own fetches them; where it is not
-    said, one does if the network is on a GPU.
-    """
+class Loader(RecipePart):
+    """How `data = "loader"` brings its images."""
 
-    prepared: bool = False
-    choices: Literal["bulk", "single"] = "bulk"
-    worker: bool | None = None
+    prepared: Annotated[bool, Words({True: "once", False: "each time"})] = False
+    """images are normalised and padded once, before training, and not each time"""
+    choices: Annotated[Literal["bulk", "single"], Words({"bulk": "in bulk", "single": "one by one"})] = "bulk"
+    """random parameters are sampled at the start of an epoch; `"single"`: one by one, as images are fetched"""
+    worker: Annotated[bool | None, Words({None: "a process of its own where the network is on a GPU",
+                                          True: "a process of its own", False: "the process that trains"})] = None
+    """whether a process of its own fetches images; without it, one does where the network is on a GPU"""
+
+    def in_words(self) -> str:
+        return (f"normalised and padded {self.words('prepared')}, random parameters sampled {self.words('choices')}, fetched by "
+                f"{self.words('worker')}")

@@ -11,6 +11,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_
 from speedcore.clock import POLICIES, SOURCE_POLICIES
 from speedcore.errors import RecipeError
 from speedcore.recipe.base import Part
+from speedcore.recipe.part import Formerly, RecipePart
 from speedcore.recipe.recipe import Recipe, merged, validated
 from speedcore.stats import statistics
 
@@ -57,8 +58,9 @@ class Reported(Part):
 class Rung(Part):
     """One step of a ladder.
 
-    what: the change, in a few words. change: recipe fields, table by table, as in a recipe file. without: fields that go
-    back to a recipe's default. on: the rung that is changed, the one before where not given. note: what a reader must know.
+    what: the change, in a few words; where there are none, `Ladder.what` has them. change: recipe fields, table by table, as in
+    a recipe file. without: fields that go back to a recipe's default. on: the rung that is changed, the one before where not
+    given. note: what a reader must know.
     """
 
     name: Name
@@ -70,11 +72,11 @@ class Rung(Part):
     note: str = ""
 
 
-class Ladder(Part):
+class Ladder(RecipePart):
     """start: the rung that is the base itself. clock: the rule of the reported seconds, by which rungs are compared."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._+-]+$")]
-    describe: str = ""
+    description: Annotated[str, Formerly("describe")] = ""
     source: str = ""
     dataset: str
     base: Recipe
@@ -97,9 +99,16 @@ class Ladder(Part):
 
     def below(self, rung: Rung) -> str | None:
         """Name of the rung that `rung` changes; None for the base."""
-        if rung is self.start:
-            return None
-        return rung.on or self.steps[self.rungs.index(rung)].name
+        names = [step.name for step in self.steps]
+        position = names.index(rung.name)
+        return (rung.on or names[position - 1]) if position else None
+
+    def what(self, rung: Rung) -> str:
+        """What `rung` changes, in its own words, else in those of the recipes; empty for a base without words."""
+        below = self.below(rung)
+        if rung.what or below is None:
+            return rung.what
+        return ", ".join(self.recipes[rung.name].changes(self.recipes[below]).values())
 
     @cached_property
     def recipes(self) -> dict[str, Recipe]:
@@ -115,7 +124,7 @@ class Ladder(Part):
                 raise RungError(position, "on", f"rung '{rung.name}' stands on '{below}', which is no rung below it "
                                                 f"(there are {', '.join(found)})")
             content = merged(found[below].model_dump(), rung.change)
-            for field in rung.without:
+            for field in Recipe.current(dict.fromkeys(rung.without)):
                 if field not in Recipe.model_fields or Recipe.model_fields[field].is_required():
                     raise RungError(position, "without", f"rung '{rung.name}': '{field}' is no field of a recipe with a default")
                 content.pop(field, None)
@@ -127,7 +136,7 @@ class Ladder(Part):
     def _named(self, content: dict, rung: Rung, position: int) -> Recipe:
         slug = re.sub(r"[^A-Za-z0-9._+-]+", "-", rung.name).strip("-") or str(position)
         try:
-            return validated({**content, "name": f"{self.name}-{slug}", "describe": rung.what}, "it")
+            return validated({**content, "name": f"{self.name}-{slug}", "description": rung.what}, "it")
         except RecipeError as error:
             fields = re.findall(r"^  ([\w.]+): (.*)$", str(error), re.M)
             said = "; ".join(f"{field}: {message}" for field, message in fields)

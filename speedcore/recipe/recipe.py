@@ -1,77 +1,105 @@
 """A recipe: everything that decides a training run except data, seed and time. Frozen data, no code.
 
-`Recipe.hash` names it: two recipes with the same hash train the same network the same way. `describe` is for
-people and leaves the hash alone. What a recipe is made of is in `speedcore.recipe` and can be imported from here.
+`Recipe.hash` names it: two recipes with the same hash train the same network the same way. `Recipe.describe` puts it into words,
+and all words about recipes come from there. What a recipe is made of is in `speedcore.recipe` and can be imported from here.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from speedcore.errors import RecipeError
 from speedcore.recipe.averages import AverageConfig, LookaheadConfig
-from speedcore.recipe.base import Part
 from speedcore.recipe.images import Augment, Loader
 from speedcore.recipe.networks import DigitNetConfig, Network
 from speedcore.recipe.optimizers import Optimizer
+from speedcore.recipe.part import REMOVED, Formerly, Later, RecipePart, Unhashed, Words, number
+from speedcore.recipe.plain import misread, over
 from speedcore.recipe.schedules import Schedule
 from speedcore.recipe.testing import Peek, TTAConfig
 
-# Fields that came after the first runs had been published. At their defaults they stay out of the hash, so that a recipe
-# that does not use them keeps its name, and its finished runs stay findable.
-_LATER = ("order", "last_batch", "peek", "loader", "loss", "norm_precision", "augment.groups", "average.initial",
-          "average.power", "network.depth", "network.whiten_border", "convolutions", "precise_norms")
 
+class Recipe(RecipePart):
+    """How to train. Epochs are what the recipe wants; a budget may grant fewer (never fewer than one step)."""
 
-class Recipe(Part):
-    """How to train. Epochs are what the recipe wants; a budget may grant fewer (never fewer than one step).
-
-    min_epochs: below this the planner prefers a smaller recipe or fewer seeds to shorter runs. min_steps: a run of fewer is not
-    planned at all; from there on the recipe is known to be well above chance (the planner's matter, not in the hash).
-    validation: training images held out for curves and tuning. precision: "bf16" and "fp16" run the network under autocast with
-    fp32 weights, "bf16-weights" keeps the weights in bf16 too; "auto" is settled before a run is named, for whichever the machine
-    is quickest at. norm_precision: of batch-norm's weights and running statistics; "bf16" only to replicate systems that keep
-    them in half precision. precise_norms: training images over which batch-norm's statistics are taken anew for the weights that
-    are tested; 0 keeps the running ones. convolutions: how 3×3 ones go on a CPU, in fp32 or, with channels_last, in bf16
-    (elsewhere they are direct), RecordNet's stages fused around them (`speedcore.kernels`): "amx" on the processor's matrix unit,
-    in bf16, direct where it has none; "winograd" the short way, "winograd8" that in 8 bits, in bf16; "quickest" whichever this
-    machine is quickest at in the recipe's precision. data: "device" augments while training, "precomputed" streams stored epochs,
-    "loader" brings image after image through torch's DataLoader. order: "fixed" shuffles once, the same for all epochs and seeds.
-    last_batch: whether an epoch drops or keeps the batch that it cannot fill. loss: "sum" adds it up over the batch, at rates
-    for a full one, so that a smaller batch counts for less; "mean" lets every batch count the same.
-    """
-
-    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._+-]+$")]
-    describe: str = ""
+    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._+-]+$"), Unhashed()]
+    """letters, digits, `.` `_` `+` `-`; part of the names of run folders. A file that has none gives its own name"""
+    description: Annotated[str, Unhashed(), Formerly("describe")] = ""
+    """one line for people; not part of the hash"""
     network: Network
+    """a table, see below"""
     optimizer: Optimizer
+    """a table, see below"""
     schedule: Schedule = Schedule()
+    """a table, see below"""
     augment: Augment = Augment()
+    """a table, see below; the arm "without" trains with it empty"""
     batch_size: PositiveInt
+    """images a step"""
     epochs: PositiveFloat
+    """what the recipe wants; a budget may grant fewer"""
     min_epochs: PositiveFloat = 1.0
-    min_steps: PositiveInt = 1
-    loss: Literal["mean", "sum"] = "mean"
+    """with less than this the planner rather takes fewer seeds or a smaller recipe"""
+    min_steps: Annotated[PositiveInt, Unhashed()] = 1
+    """with less than this no run is planned: from there on the recipe is known to be well above chance; not part of the hash"""
+    loss: Annotated[Literal["mean", "sum"], Later(), Words({
+        "mean": "mean over the batch", "sum": "summed over the batch, at rates for a full one"})] = "mean"
+    """over the batch; `"sum"`: summed, at rates for a full batch, so that a smaller one counts for less"""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """share of the target that is spread over all classes"""
     average: AverageConfig | None = None
+    """a table, see below"""
     lookahead: LookaheadConfig | None = None
-    test_time: TTAConfig = TTAConfig()
-    precision: Literal["auto", "fp32", "bf16", "bf16-weights", "fp16"] = "fp32"
-    norm_precision: Literal["fp32", "bf16"] = "fp32"
-    precise_norms: NonNegativeInt = 0
-    channels_last: bool = False
-    convolutions: Literal["direct", "winograd", "winograd8", "amx", "quickest"] = "direct"
-    data: Literal["device", "precomputed", "loader"] = "device"
-    loader: Loader | None = None
-    validation: NonNegativeInt = 1000
-    order: Literal["shuffled", "fixed"] = "shuffled"
-    last_batch: Literal["drop", "keep"] = "drop"
-    peek: Peek | None = None
+    """a table, see below"""
+    tta: Annotated[TTAConfig, Formerly("test_time")] = TTAConfig()
+    """a table, see below; the arm "without" is tested on plain images only"""
+    precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Words({
+        "fp32": "fp32", "bf16": "bf16 on weights in fp32", "fp16": "fp16 on weights in fp32",
+        "auto": "the fastest arithmetic of the machine"})] = "fp32"
+    """`"auto"`: whichever of fp32, bf16 and (on GPUs before sm_80) fp16 trains this network fastest on this machine, decided by a
+    race of two seconds at most whose answer is kept, and written into the run, its hash and its key; `"bf16"`, `"fp16"`: that
+    arithmetic on fp32 weights, in fp16 with a loss scale"""
+    norm_precision: Annotated[Literal["fp32", "bf16"], Later()] = "fp32"
+    """of batch-norm's weights and running statistics; `"bf16"` only to replicate systems that keep them in half precision"""
+    bn_recalibration_images: Annotated[NonNegativeInt, Later(), Formerly("precise_norms")] = 0
+    """training images over which batch-norm's statistics are taken again for the tested weights, after the last step; 0 keeps the
+    running ones"""
+    channels_last: Annotated[bool, Words({True: "channels last", False: "channels first"})] = False
+    """memory layout of images and filters; faster on most machines"""
+    convolutions: Annotated[
+        Literal["torch", "winograd", "winograd8", "amx", "auto"], Later(),
+        Formerly(values={"direct": "torch", "quickest": "auto"}),
+        Words({"torch": "torch’s", "winograd": "by Winograd", "winograd8": "by Winograd in 8 bits",
+               "amx": "on the processor’s matrix unit", "auto": "the fastest backend of the machine"})] = "torch"
+    """the backend of 3×3 convolutions on a CPU, in fp32 or, with `channels_last`, in bf16 (elsewhere it is torch's); all others
+    need a C compiler, and have RecordNet's pooling, batch-norm and GELU in one pass with them. `"winograd"`: a third of the
+    multiplications; `"winograd8"`: that in 8 bits, on processors that multiply twice as many of them a second (AVX-512 VNNI),
+    elsewhere as `"winograd"`; `"amx"`: on the processor's matrix unit, in bf16, with the results of torch's, which it is
+    elsewhere; `"auto"`: the first of `"amx"`, `"winograd8"` and `"winograd"` that this machine's processor is quick at in the
+    recipe's precision ([which those are](../speedcore/kernels/README.md)). A run's provenance says which it was"""
+    data: Annotated[Literal["device", "precomputed", "loader"], Words({
+        "device": "on the device, augmented while training", "precomputed": "augmented beforehand, streamed from disk",
+        "loader": "one after the other through torch’s DataLoader"})] = "device"
+    """`"device"` augments while training; `"precomputed"` writes all augmented batches to disk first and streams them back, to
+    the bit the same images; `"loader"` brings image after image through torch's DataLoader, to be measured against"""
+    loader: Annotated[Loader | None, Later()] = None
+    """a table, see below: how `data = "loader"` brings its images"""
+    val_images: Annotated[NonNegativeInt, Formerly("validation")] = 1000
+    """training images set aside for curves and tuning, at most a tenth of them; the same ones in every run"""
+    order: Annotated[Literal["shuffled", "fixed"], Later(), Words({
+        "shuffled": "shuffled again for each epoch and seed", "fixed": "in one order for all epochs and seeds"})] = "shuffled"
+    """shuffled again for each epoch and seed; `"fixed"`: one shuffle for all epochs and all seeds"""
+    drop_last: Annotated[bool, Later(), Formerly("last_batch", {"drop": True, "keep": False}),
+                         Words({True: "left out", False: "kept, smaller"})] = True
+    """the batch that an epoch cannot fill is left out; `false`: it is trained on, smaller"""
+    peek: Annotated[Peek | None, Later()] = None
+    """a table, see below: looks at the test set, which end a run only in replicas of systems that do so"""
 
     @field_validator("batch_size", mode="before")
     @classmethod
@@ -80,16 +108,24 @@ class Recipe(Part):
             raise ValueError(f"{str(value).lower()} is no number")
         return value
 
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _whole_weights(cls, value: object) -> object:
+        if value == "bf16-weights":
+            raise PydanticCustomError(REMOVED, 'the precision "bf16-weights" was removed: weights in bf16 were measured to bring '
+                                               'nothing over bf16 on weights in fp32')
+        return value
+
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         if self.min_epochs > self.epochs:
             raise ValueError(f"min_epochs ({self.min_epochs:g}) is larger than epochs ({self.epochs:g})")
-        if self.peek and (self.average or self.precise_norms):
-            other = "average" if self.average else "precise_norms"
+        if self.peek and (self.average or self.bn_recalibration_images):
+            other = "average" if self.average else "bn_recalibration_images"
             raise ValueError(f"peek looks at the network in training, but {other} tests another one; leave one of them out")
-        if self.data == "precomputed" and self.last_batch == "keep":
-            raise ValueError('stored epochs hold whole batches; write last_batch = "drop" or data = "device"')
-        if self.norm_precision == "bf16" and not self.precision.startswith("bf16"):
+        if self.data == "precomputed" and not self.drop_last:
+            raise ValueError('stored epochs hold whole batches; write drop_last = true or data = "device"')
+        if self.norm_precision == "bf16" and self.precision != "bf16":
             raise ValueError('norm_precision "bf16" needs a network that runs in bf16; write precision = "bf16"')
         if self.loader and self.data != "loader":
             raise ValueError('loader says how data = "loader" brings its images, but data is another; leave it out')
@@ -114,22 +150,14 @@ class Recipe(Part):
     @property
     def hash(self) -> str:
         """Twelve hex digits that name everything about the recipe that decides its weights."""
-        content = self.model_dump(mode="json", exclude={"name", "describe", "min_steps"})
-        for path in _LATER:
-            *parts, field = path.split(".")
-            part, table = self, content
-            for name in parts:
-                part, table = getattr(part, name), table[name]
-            if part is not None and field in table and getattr(part, field) == type(part).model_fields[field].default:
-                del table[field]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps(self.hashed(), sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def hashes(self) -> frozenset[str]:
         """Every hash under which runs of it may be kept: with precision "auto" one for each arithmetic that may be chosen."""
         settled = ("fp32", "bf16", "fp16") if self.precision == "auto" else ()
         found = {self.hash, *(self.changed(precision=precision).hash for precision in settled)}
-        return frozenset(found | ({self.changed(precision="fp32", convolutions="quickest").hash} if settled else set()))
+        return frozenset(found | ({self.changed(precision="fp32", convolutions="auto").hash} if settled else set()))
 
     def without_augmentation(self) -> Recipe:
         """The other arm: the same recipe on the images as they are, in training and at test time.
@@ -137,18 +165,71 @@ class Recipe(Part):
         A network that never saw a mirrored image has no reason to be asked about one, so the views go too; the arms
         are compared on the plain test images.
         """
-        return self.model_copy(update={"augment": Augment(), "test_time": TTAConfig()})
+        return self.model_copy(update={"augment": Augment(), "tta": TTAConfig()})
 
     def changed(self, **fields) -> Recipe:
         """A copy with `fields` replaced, validated again."""
-        return validated({**self.model_dump(), **fields}, f"recipe '{self.name}'")
+        return validated({**self.model_dump(), **self.current(fields)}, f"recipe '{self.name}'")
+
+    def as_run(self, provenance: Mapping[str, Any]) -> Recipe:
+        """The recipe as a run went by it: what the machine decided in place of what was asked for, where that is on record.
+
+        provenance: of the run (`RunRecord.provenance`).
+        """
+        changes: dict[str, Any] = {"precision": provenance.get("arithmetic") or self.precision}
+        backend = self.current({"convolutions": provenance.get("convolutions")}).get("convolutions")
+        if changes["precision"] == "fp32":
+            changes["norm_precision"] = "fp32"
+        if backend is None and (changes["precision"] == "fp32" or not self.channels_last):
+            backend = "torch"  # When that was not recorded yet, the other backends were for bf16 with channels_last alone.
+        return self.model_copy(update={**changes, "convolutions": backend or self.convolutions})
+
+    def describe(self, provenance: Mapping[str, Any] | None = None) -> dict[str, str]:
+        """Term -> words, for every field but the name.
+
+        provenance: of a run (`RunRecord.provenance`), which is then spoken of as it was made, beside what was asked for; without
+        it the recipe speaks of itself alone.
+        """
+        run = self if provenance is None else self.as_run(provenance)
+
+        def settled(field: str) -> str:
+            ran, asked = run.words(field), self.words(field)
+            return ran if ran == asked else f"{ran} (asked for: {asked})"
+
+        reason = (provenance or {}).get("arithmetic_reason")
+        unknown = provenance is not None and run.convolutions == "auto"
+        images = self.words("data") + (f", {(self.loader or Loader()).in_words()}" if self.data == "loader" else "")
+        return {
+            "Description": self.description or "none",
+            "Network": self.network.in_words(),
+            "Augmentation": self.augment.in_words(),
+            "Images": f"{images}; {self.val_images} of them held out for curves (at most a tenth)",
+            "Batches": f"{self.batch_size} images, {self.words('order')}; the batch that an epoch cannot fill is "
+                       f"{self.words('drop_last')}",
+            "Length": f"{number(self.epochs)} epochs wanted, planned for no fewer than {number(self.min_epochs)}, and "
+                      f"{self.min_steps} {'step' if self.min_steps == 1 else 'steps'}",
+            "Optimiser": self.optimizer.in_words(),
+            "Rate": self.schedule.in_words(),
+            "Loss": f"cross-entropy, {self.words('loss')}"
+                    + (f", labels smoothed by {number(self.label_smoothing)}" if self.label_smoothing else ""),
+            "Averaging of weights": "none" if self.average is None else self.average.in_words(),
+            "Lookahead": "none" if self.lookahead is None else self.lookahead.in_words(),
+            "Arithmetic": f"{settled('precision')}; batch-norm in {settled('norm_precision')}"
+                          + (f" ({reason})" if reason else ""),
+            "3×3 convolutions": settled("convolutions") + ("; which that was is not on record" if unknown else ""),
+            "Memory layout": self.words("channels_last"),
+            "Statistics of batch-norm in tests": f"taken again over {self.bn_recalibration_images} training images"
+                                                 if self.bn_recalibration_images else "the running ones",
+            "Views in tests": self.tta.in_words(),
+            "Looks at the test set": "none before the end" if self.peek is None else self.peek.in_words(),
+        }
 
 
 def validated(content: dict, where: str) -> Recipe:
     """A Recipe from plain data, or a RecipeError that lists each wrong field of `where`."""
     try:
         recipe = Recipe.model_validate(content)
-        wrong = list(_no_numbers(content, recipe.model_dump(), ""))
+        wrong = list(misread(Recipe.current(content), recipe.model_dump()))
     except ValidationError as error:
         wrong = [f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors()]
     if wrong:
@@ -157,25 +238,6 @@ def validated(content: dict, where: str) -> Recipe:
     return recipe
 
 
-def _no_numbers(content: object, read: object, path: str) -> Iterator[str]:
-    """What was written as a truth value and read as a number, or is beyond 64 bits: where, and what is wrong."""
-    if isinstance(content, bool) and not isinstance(read, bool):
-        yield f"{path}: {str(content).lower()} is no number"
-    elif isinstance(content, int) and abs(content) >= 2**63:
-        yield f"{path}: the number is too large"
-    elif isinstance(content, dict) and isinstance(read, dict):
-        for name, value in content.items():
-            yield from _no_numbers(value, read.get(name), f"{path}.{name}" if path else name)
-    elif isinstance(content, list | tuple) and isinstance(read, list | tuple):
-        for value, other in zip(content, read, strict=False):
-            yield from _no_numbers(value, other, path)
-
-
 def merged(base: dict, change: dict) -> dict:
-    """`change` over `base`, table by table; a table that names another `kind` replaces its predecessor whole."""
-    result = dict(base)
-    for key, value in change.items():
-        old = result.get(key)
-        nested = isinstance(value, dict) and isinstance(old, dict) and value.get("kind", old.get("kind")) == old.get("kind")
-        result[key] = merged(old, value) if nested else value
-    return result
+    """`change` over `base`, table by table, in today's spelling; a table of another `kind` replaces its predecessor whole."""
+    return over(Recipe.current(base), Recipe.current(change))

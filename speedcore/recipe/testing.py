@@ -6,18 +6,18 @@ from typing import Annotated
 
 from pydantic import Field
 
-from speedcore.recipe.base import Part
+from speedcore.recipe.part import RecipePart, percent
 
 
-class TTAConfig(Part):
-    """Views averaged at test time: the image, its mirror, and both shifted by one pixel.
-
-    shift_share: what the shifted views count together; None: each view counts the same.
-    """
+class TTAConfig(RecipePart):
+    """Views of each test image whose logits are averaged, beside the image itself."""
 
     mirror: bool = False
+    """the mirror image"""
     shifts: bool = False
+    """each of these shifted by a pixel up-left and down-right"""
     shift_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """what the shifted views count together (0.5: half); without it each view counts the same"""
 
     @property
     def any(self) -> bool:
@@ -36,13 +36,24 @@ class TTAConfig(Part):
         upright = self.count // 3
         return (3 * (1 - self.shift_share),) * upright + (1.5 * self.shift_share,) * (2 * upright)
 
+    def in_words(self) -> str:
+        views = [word for word, there in (("mirrored", self.mirror), ("shifted by a pixel", self.shifts)) if there]
+        share = ("" if self.shift_share is None else f" (the shifted ones count {percent(self.shift_share)} together"
+                 f"{'' if self.shifts else ': without effect'})")
+        return f"the image{', ' if views else ' alone'}{' and '.join(views)}{share}"
 
-class Peek(Part):
+
+class Peek(RecipePart):
     """Looks at the *test* set after every epoch, as some published systems take them: their clocks count the time.
 
-    stop_at: accuracy (a share of 1) at which training ends. The test set then chooses the moment at which it is read, so
-    the accuracy of such a run is no estimate for unseen images: its record says so (`RunRecord.peeked`), and so does every
-    table that shows it. Without `stop_at` a look decides nothing.
+    The accuracy of a run that one of them ends is no estimate for unseen images: its record says so (`RunRecord.peeked`), and so
+    does every table that shows it. Without `stop_at` a look decides nothing.
     """
 
     stop_at: Annotated[float, Field(gt=0, le=1)] | None = None
+    """accuracy (a share of 1) at which training ends. The test set then chooses when it is read: such a run is marked, and its
+    accuracy says nothing about unseen images"""
+
+    def in_words(self) -> str:
+        return "after every epoch; " + ("they decide nothing" if self.stop_at is None else
+                                        f"at {percent(self.stop_at)} training ends")

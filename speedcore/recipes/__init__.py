@@ -15,7 +15,7 @@ def _with_digits(published: dict[str, dict[str, Recipe]]) -> dict[str, dict[str,
     """The same recipes, and each without mirror images for digits: that of a 2 is none."""
     return {name: {**sets, "mnist": sets["*"].changed(
         augment=sets["*"].augment.model_copy(update={"flip": "none"}),
-        test_time=sets["*"].test_time.model_copy(update={"mirror": False}))} for name, sets in published.items()}
+        tta=sets["*"].tta.model_copy(update={"mirror": False}))} for name, sets in published.items()}
 
 
 # name -> {data set or "*" -> recipe}

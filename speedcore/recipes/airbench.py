@@ -51,7 +51,7 @@ def _sgd(batch_size: int, epochs: float, schedule: Schedule) -> SGDConfig:
     stop = _WHITEN_EPOCHS / epochs
     before = tuple(knot for knot in schedule.knots if knot[0] < stop)
     own = Schedule(knots=(*before, (stop, interpolate(schedule.knots, stop)), (stop, 0.0), (1.0, 0.0)))
-    return SGDConfig(lr=lr, momentum=momentum, weight_decay=decay / lr, nesterov=True, lr_in_buffer=False, bias_lr=64.0,
+    return SGDConfig(lr=lr, momentum=momentum, weight_decay=decay / lr, lr_in_buffer=False, bias_lr=64.0,
                whiten_bias=WhitenBias(lr=lr, schedule=own))
 
 
@@ -63,12 +63,12 @@ def _muon(batch_size: int, epochs: float) -> MuonConfig:
                 whiten_bias=WhitenBias(lr=0.053 * batch_size, schedule=own))
 
 
-def _recipe(name: str, describe: str, batch_size: int, mirror: bool = True, **fields) -> Recipe:
+def _recipe(name: str, description: str, batch_size: int, mirror: bool = True, **fields) -> Recipe:
     """What both methods share. Shifted views count half, the image and its mirror the other half."""
-    return Recipe(name=name, describe=describe, augment=Augment(crop=2, flip="alternating" if mirror else "none"),
+    return Recipe(name=name, description=description, augment=Augment(crop=2, flip="alternating" if mirror else "none"),
                   batch_size=batch_size, min_epochs=3, label_smoothing=0.2,
-                  test_time=TTAConfig(mirror=mirror, shifts=True, shift_share=0.5), precision="auto", channels_last=True,
-                  validation=0, **fields)
+                  tta=TTAConfig(mirror=mirror, shifts=True, shift_share=0.5), precision="auto", channels_last=True,
+                  val_images=0, **fields)
 
 
 def _airbench94(batch_size: int, mirror: bool = True) -> Recipe:

@@ -11,7 +11,7 @@ from speedcore.recipe import Augment, DavidNetConfig, Recipe, Schedule, SGDConfi
 
 _PICTURES = Recipe(
     name="article",
-    describe="DavidNet, 25 epochs, one-cycle, precomputable crop, flip and cutout",
+    description="DavidNet, 25 epochs, one-cycle, precomputable crop, flip and cutout",
     network=DavidNetConfig(),
     optimizer=SGDConfig(lr=0.4, momentum=0.9, weight_decay=5e-4),
     schedule=Schedule(knots=((0.0, 0.0), (0.2, 1.0), (1.0, 0.0))),

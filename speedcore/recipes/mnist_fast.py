@@ -39,8 +39,8 @@ _BASE = Recipe(
     batch_size=64,
     epochs=14,
     data="loader",
-    validation=0,
-    last_batch="keep",
+    val_images=0,
+    drop_last=False,
     peek=Peek(),
 )
 
@@ -48,7 +48,7 @@ _PEEKS = "stops by the test set"
 
 LADDER = Ladder(
     name="mnist-fast",
-    describe="MNIST to 99 %, step by step",
+    description="MNIST to 99 %, step by step",
     source="Training a NN to 99% accuracy on MNIST in 0.76 seconds (GTX 1660 Ti laptop)",
     dataset="mnist",
     clock="mnist-fast",
@@ -63,14 +63,14 @@ LADDER = Ladder(
              reported=Reported(accuracies=(0.9902, 0.9903, 0.9902, 0.9917, 0.9926), seconds=30.3, seconds_sd=5.28,
                                epochs="2–3")),
         Rung(name="3", what="data set resident on the device, in one order", note=_PEEKS,
-             change={"data": "device", "order": "fixed", "last_batch": "drop"},
+             change={"data": "device", "order": "fixed", "drop_last": True},
              reported=Reported(accuracies=(0.9910, 0.9904, 0.9908, 0.9905, 0.9909, 0.9903, 0.9905, 0.9908), seconds=7.31,
                                seconds_sd=1.36, epochs="2–3")),
         Rung(name="4", what="batches of 128", change={"batch_size": 128}, note=_PEEKS,
              reported=Reported(accuracies=(0.9912, 0.9915, 0.9908, 0.9907, 0.9906, 0.9900, 0.9905, 0.9916), seconds=4.66,
                                seconds_sd=0.583, epochs="2–3")),
         Rung(name="5", what="one-cycle to 4 times the rate, 2 epochs",
-             change={"optimizer": {"lr": 4.0}, "schedule": _ONE_CYCLE.model_dump(), "epochs": 2, "last_batch": "keep",
+             change={"optimizer": {"lr": 4.0}, "schedule": _ONE_CYCLE.model_dump(), "epochs": 2, "drop_last": False,
                      "peek": {"stop_at": None}},
              reported=Reported(accuracies=(0.9912, 0.9913, 0.9901, 0.9915, 0.9912, 0.9921, 0.9910, 0.9909), seconds=3.14,
                                seconds_sd=0.00472, epochs="2")),

@@ -42,8 +42,8 @@ _BASE = Recipe(
     data="loader",
     loader=Loader(prepared=True, worker=False),
     loss="sum",
-    last_batch="keep",
-    validation=0,
+    drop_last=False,
+    val_images=0,
     peek=Peek(),
 )
 
@@ -53,7 +53,7 @@ _SHORT = PageNetConfig(widths=(64, 128, 256, 256), kernel=1, downsample="stride"
 
 LADDER = Ladder(
     name="page-architecture",
-    describe="CIFAR-10, from the shortest path through a residual network to Residual:L1+L3",
+    description="CIFAR-10, from the shortest path through a residual network to Residual:L1+L3",
     source="How to train your ResNet, part 4: architecture (one V100)",
     dataset="cifar10",
     clock="page-series",

@@ -40,14 +40,14 @@ _BASE = Recipe(
     data="loader",
     loader=Loader(choices="single", worker=True),
     loss="sum",
-    last_batch="keep",
-    validation=0,
+    drop_last=False,
+    val_images=0,
     peek=Peek(),
 )
 
 LADDER = Ladder(
     name="page-baseline",
-    describe="CIFAR-10 to 94 %, from DAWNBench's 341 s to 154 s",
+    description="CIFAR-10 to 94 %, from DAWNBench's 341 s to 154 s",
     source="How to train your ResNet, parts 1 to 3 (one V100)",
     dataset="cifar10",
     clock="page-series",

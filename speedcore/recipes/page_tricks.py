@@ -48,12 +48,12 @@ _BASE = Recipe(
     precision="auto",
     data="loader",
     loader=Loader(prepared=True, worker=False),
-    validation=0,
+    val_images=0,
 )
 
 LADDER = Ladder(
     name="page-tricks",
-    describe="CIFAR-10 to 94 %, from 75 s to 26 s by a bag of tricks",
+    description="CIFAR-10 to 94 %, from 75 s to 26 s by a bag of tricks",
     source="How to train your ResNet, part 8: bag of tricks (one V100)",
     dataset="cifar10",
     clock="dawnbench",
@@ -95,7 +95,7 @@ LADDER = Ladder(
              "average": {"decay": 0.99, "every": 5, "initial": True}, "epochs": 13,
              "schedule": _knots(13, 13 / 5, floor=0.1)},
              reported=Reported(accuracy=0.941, seconds=34, epochs="13", **_RUNS)),
-        Rung(name="tta", what="the mirror image is asked too", change={"test_time": {"mirror": True}},
+        Rung(name="tta", what="the mirror image is asked too", change={"tta": {"mirror": True}},
              reported=Reported(accuracy=0.946, epochs="13", **_RUNS)),
         Rung(name="no-cutout", what="no cutout, 10 epochs", change={
              "augment": {"cutout": 0}, "epochs": 10, "schedule": _knots(10, 2, floor=0.1)},

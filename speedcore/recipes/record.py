@@ -18,7 +18,7 @@ _MUON = MuonConfig(lr=0.12, momentum=0.6, bias_lr=1.66, head_lr=20.9, decay=5e-4
 
 _WIDE = Recipe(
     name="record",
-    describe="whitened network of 2 M parameters, Muon, label smoothing, mirror and shift views",
+    description="whitened network of 2 M parameters, Muon, label smoothing, mirror and shift views",
     network=RecordNetConfig(widths=(64, 256, 256), whiten_kernel=2),
     optimizer=_MUON.model_copy(update={"lr": 0.1}),
     schedule=Schedule(knots=((0.0, 0.1), (0.1, 1.0), (1.0, 0.0))),
@@ -27,10 +27,10 @@ _WIDE = Recipe(
     epochs=7,
     min_epochs=3,
     label_smoothing=0.2,
-    test_time=TTAConfig(mirror=True, shifts=True),
+    tta=TTAConfig(mirror=True, shifts=True),
     precision="auto",
     channels_last=True,
-    convolutions="quickest",
+    convolutions="auto",
 )
 
 # CIFAR-10: the published method on the wider network that its author took for higher accuracies (airbench95), for as many epochs
@@ -57,9 +57,9 @@ _WIDE = Recipe(
 # statistics of their own: 90.87.
 _MUON_94 = airbench94_muon(2000, epochs=20)
 _PICTURES = _MUON_94.changed(
-    name="record", describe="airbench94_muon's method on a wider network for longer, with cutout, the quickest convolutions",
+    name="record", description="airbench94_muon's method on a wider network for longer, with cutout, the quickest convolutions",
     network=_MUON_94.network.model_copy(update={"widths": (128, 384, 384), "logit_scale": 1 / 384}),
-    augment=_MUON_94.augment.model_copy(update={"cutout": 10}), convolutions="quickest")
+    augment=_MUON_94.augment.model_copy(update={"cutout": 10}), convolutions="auto")
 
 # 28×28 images: a padded 3×3 whitening keeps 14 cells a side for the first stage. Digits and clothes are grey.
 _GREY = RecordNetConfig(widths=(64, 256, 256), whiten_kernel=3)
@@ -73,17 +73,17 @@ _HALF = RecordNetConfig(widths=(32, 128, 128), whiten_kernel=3)
 # 24 epochs with crops, the rate held at a fifth from half of the run on, the weights of the last two fifths averaged: 95.1, and
 # 95.40 with statistics of their own for the averaged weights. At two fifths of the rate: 94.2 and 94.7.
 _CLOTHES = _WIDE.changed(
-    describe="whitened network of 2 M parameters, Muon, crops and mirror images, averaged weights, six views",
+    description="whitened network of 2 M parameters, Muon, crops and mirror images, averaged weights, six views",
     network=_GREY, batch_size=500, epochs=30, min_epochs=12, augment=Augment(crop=2, flip="alternating"),
     schedule=Schedule(knots=((0.0, 0.1), (0.1, 1.0), (0.5, 0.2), (1.0, 0.2))),
-    average=AverageConfig(power=0, every=20, start=0.6), precise_norms=10_000,
+    average=AverageConfig(power=0, every=20, start=0.6), bn_recalibration_images=10_000,
     optimizer=_MUON.model_copy(update={
         "lr": 0.14, "bias_lr": 2 * _MUON.bias_lr, "head_lr": 2 * _MUON.head_lr, "decay": 2 * _MUON.decay,
         # The largest map needs no gradient once the whitening's bias rests: a step is a twentieth shorter then.
         "whiten_bias": WhitenBias(lr=2 * _MUON.bias_lr,
                                   schedule=Schedule(knots=((0.0, 0.1), (0.1, 1.0), (0.35, 0.0), (1.0, 0.0))))}))
 # The mirror image of a 2 is no digit.
-_DIGITS = _WIDE.changed(network=_HALF, epochs=8, augment=Augment(crop=2), test_time=TTAConfig(shifts=True))
+_DIGITS = _WIDE.changed(network=_HALF, epochs=8, augment=Augment(crop=2), tta=TTAConfig(shifts=True))
 
 # Ten thousand images make short epochs: cut to three of them, the wide network had learned nothing yet (65.7 % after
 # 60 s, where the narrow one reached 99.5 % in 20 s; one seed each).
@@ -95,15 +95,15 @@ RECORD = {"*": _WIDE, "cifar10": _PICTURES, "shapes": _SHAPES, "fashion-mnist": 
 def _narrow(recipe: Recipe, widths: tuple[int, int, int], epochs: float, batch_size: int, min_steps: int = 60) -> Recipe:
     """`recipe` on a narrower network, for a shorter time."""
     network = recipe.network.model_copy(update={"widths": widths})
-    return recipe.changed(name="sprint", describe="the record recipe on a narrower network, for short runs",
+    return recipe.changed(name="sprint", description="the record recipe on a narrower network, for short runs",
                           min_steps=min_steps, network=network, epochs=epochs, min_epochs=min(1.0, epochs), batch_size=batch_size,
-                          optimizer=_MUON, test_time=TTAConfig(mirror=recipe.test_time.mirror),
+                          optimizer=_MUON, tta=TTAConfig(mirror=recipe.tta.mirror),
                           convolutions="amx")  # layers so narrow gain nothing by Winograd: 0.98 of the time
 
 
 SPRINT = {
     "*": _narrow(_WIDE, (32, 64, 128), 8, 125),
-    "fashion-mnist": _narrow(_WIDE.changed(network=_GREY, test_time=TTAConfig(mirror=True)), (32, 64, 128), 10, 125),
+    "fashion-mnist": _narrow(_WIDE.changed(network=_GREY, tta=TTAConfig(mirror=True)), (32, 64, 128), 10, 125),
     "mnist": _narrow(_DIGITS, (24, 32, 64), 4, 125),
     "shapes": _narrow(_SHAPES, (32, 64, 128), 12, 125, min_steps=160),
 }
@@ -115,7 +115,7 @@ SPRINT = {
 # Shorter is less: 98.8 % after 0.42 epochs, 98.6 after 0.36 and 0.32, 98.5 after 0.28. There, half the label smoothing, a quicker
 # warm-up, two Newton-Schulz steps and bf16 weights changed nothing that shows, 48 filters cost 0.1 points (five to eight seeds).
 _DASH = _narrow(_WIDE, (32, 64, 128), 8, 125).changed(
-    name="dash", describe="a short run for a first good accuracy, without augmentation", augment=Augment(), test_time=TTAConfig(),
+    name="dash", description="a short run for a first good accuracy, without augmentation", augment=Augment(), tta=TTAConfig(),
     epochs=2, min_epochs=0.2)
 
 DASH = {
@@ -136,8 +136,8 @@ def _augmented(name: str, network: RecordNetConfig, **fields) -> Recipe:
     """`dash` on that network, with the augmentation and the views of `sprint`."""
     sprint = SPRINT[name]
     return DASH.get(name, _DASH).changed(
-        name="dash-augmented", describe="a small network with the augmentation of sprint, to compare arms in seconds",
-        network=network, augment=sprint.augment, test_time=sprint.test_time, **fields)
+        name="dash-augmented", description="a small network with the augmentation of sprint, to compare arms in seconds",
+        network=network, augment=sprint.augment, tta=sprint.tta, **fields)
 
 
 # From so many steps on each is known to be well above chance. Held out, one seed each, in fp32: at 60 steps `sprint` had learned

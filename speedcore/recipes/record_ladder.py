@@ -19,29 +19,27 @@ from speedcore.recipe.ladder import Ladder, Reported, Rung
 _OF_A_BATCH = ("optimizer.head_lr", "optimizer.bias_lr", "optimizer.decay", "optimizer.whiten_bias.lr")
 
 _TO_THE_RECORD = (
-    Step("convolutions", "3×3 convolutions the quickest way that the machine has", ("convolutions",)),
+    Step("convolutions", "{told}", ("convolutions",)),
     Step("small-batches", "batches of {end.batch_size} for {start.batch_size}, each image at the rates published",
          ("batch_size",), by_batch=_OF_A_BATCH),
     Step("schedule", "{told}", ("schedule",)),
     Step("averaging", "{told}", ("average", "lookahead")),
-    Step("precise-norms", "batch-norm's statistics of the tested weights, over {end.precise_norms:,} training images",
-         ("precise_norms",)),
+    Step("precise-norms", "{told}", ("bn_recalibration_images",)),
     Step("head", "logits × {end.network.logit_scale:.3g} for {start.network.logit_scale:.3g}, and rates of head and biases to go "
                  "with that",
          ("network.logit_scale", "network.head_std", "optimizer.head_lr", "optimizer.bias_lr", "optimizer.decay",
           "optimizer.sgd_momentum")),
-    Step("whiten-bias", "the whitening's bias: {told}", ("optimizer.whiten_bias",)),
-    Step("whitening", "{told}", ("network.whiten_kernel", "network.whiten_stride", "network.whiten_border")),
+    Step("whiten-bias", "{told}", ("optimizer.whiten_bias",)),
+    Step("whitening", "{told}", ("network.whiten_kernel", "network.whiten_stride")),
     Step("norms", "{told}", ("network.norm_eps", "network.norm_momentum", "network.activation")),
     Step("width", "{told}", ("network.widths", "network.depth")),
-    Step("filter-rate", "filters at a rate of {end.optimizer.lr:g} for {start.optimizer.lr:g}",
-         ("optimizer.lr", "optimizer.momentum", "optimizer.newton_schulz_steps")),
+    Step("filter-rate", "{told}", ("optimizer.lr", "optimizer.momentum", "optimizer.newton_schulz_steps")),
     Step("augmentation", "{told}", ("augment",)),
-    Step("label-smoothing", "label smoothing {end.label_smoothing:g} for {start.label_smoothing:g}", ("label_smoothing",)),
+    Step("label-smoothing", "{told}", ("label_smoothing",)),
     Step("precision", "{told}", ("precision", "norm_precision", "channels_last")),
     Step("length", "{end.epochs:g} epochs for {start.epochs:g}", ("epochs",)),
-    Step("views", "{end.test_time.count} views at test time: {told}", ("test_time",)),
-    Step("held-out", "{end.validation:,} training images set aside for curves", ("validation",)),
+    Step("views", "{end.tta.count} views at test time: {told}", ("tta",)),
+    Step("held-out", "{told}", ("val_images",)),
 )
 
 _TO_MUON = (
@@ -56,9 +54,10 @@ _MUON = Reported(accuracy=0.9401, n=200, seconds=2.59, epochs="8")
 _SGD = Reported(accuracy=0.9401, n=1000, seconds=3.83, epochs="9.9")
 
 
-def _ladder(name: str, describe: str, dataset: str, base: str, end: str, steps: tuple[Step, ...], reported: Reported) -> Ladder:
+def _ladder(name: str, description: str, dataset: str, base: str, end: str, steps: tuple[Step, ...],
+            reported: Reported) -> Ladder:
     start = recipes.get(base, dataset)
-    return Ladder(name=name, describe=describe, source="airbench (Keller Jordan, one A100)" if reported.mean else "",
+    return Ladder(name=name, description=description, source="airbench (Keller Jordan, one A100)" if reported.mean else "",
                   dataset=dataset, base=start, clock="dawnbench",
                   start=Rung(name=base, what=f"{base} as published, {start.epochs:g} epochs", reported=reported),
                   rungs=rungs_between(start, recipes.get(end, dataset), steps))

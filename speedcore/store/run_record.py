@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, field_validator
 
 from speedcore.recipe import Frozen, Recipe
 from speedcore.store.fields import Amount, Count, Line, Name, Number, Seed, Share, Side, Some
@@ -88,6 +88,11 @@ class RunRecord(Frozen):
     device: Name
     provenance: dict[str, JsonValue]
     sealed: bool = False
+
+    @field_validator("provenance")
+    @classmethod
+    def _spelt_as_today(cls, provenance: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        return Recipe.current(provenance)  # The backend of convolutions, which bears a recipe's words.
 
     @property
     def accuracy(self) -> float:

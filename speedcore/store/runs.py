@@ -33,6 +33,7 @@ from pydantic import ValidationError
 
 from speedcore import limits
 from speedcore.errors import Damaged, RunError, notice
+from speedcore.recipe.part import REMOVED
 from speedcore.store import names, reading, recorded
 from speedcore.store.folders import MANIFEST, Folder, scratch, set_aside, staged
 from speedcore.store.run_record import SCHEMA_VERSION, DataRecord, Metrics, PeekRecord, ReplanRecord, RunRecord
@@ -163,6 +164,8 @@ def _record(folder: Folder) -> RunRecord:
         return record
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == REMOVED:
+            raise RunError(f"{folder.path} cannot be read by this version: {first['msg']}") from None
         raise folder.damaged("run.json", f"field {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     except ValueError as error:
         raise folder.damaged("run.json", error) from None

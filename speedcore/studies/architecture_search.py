@@ -47,7 +47,7 @@ def ladder() -> Ladder:
             rungs.append(Rung(name=_rung(name, SHORT), what="another network", on=_rung("backbone", SHORT),
                               change={"network": network.model_dump()}))
         rungs.append(Rung(name=_rung(name, LONG), what=f"{LONG} epochs", on=_rung(name, SHORT), change={"epochs": LONG}))
-    return Ladder(name=NAME, describe="fifteen networks, 20 and 22 epochs each", dataset="cifar10",
+    return Ladder(name=NAME, description="fifteen networks, 20 and 22 epochs each", dataset="cifar10",
                   source=page_architecture.LADDER.source, clock=page_architecture.LADDER.clock, base=base,
                   start=Rung(name=_rung("backbone", SHORT), what="the backbone"), rungs=tuple(rungs))
 

@@ -137,7 +137,7 @@ def watch(dataset: Dataset, recipe: Recipe, seed: int, device: str, say: Say = l
     on = resolve(device)
     recipe = settled(recipe, dataset, on)
     ledger = Ledger(synchroniser(on))
-    train, _ = loop.hold_out(dataset.train, recipe.validation)
+    train, _ = loop.hold_out(dataset.train, recipe.val_images)
     batches = data_path.of_recipe(recipe, train.to(on), seed, Normalise.of(dataset))
     trainee = TrainState(dataset, recipe, seed, on)
     samples = Samples(trainee.network)
@@ -168,14 +168,14 @@ def watch(dataset: Dataset, recipe: Recipe, seed: int, device: str, say: Say = l
 def decay_alone(rates: Sequence[float], spec: SGDConfig) -> list[float]:
     """A value that starts at 1, after each step at these rates, if weight decay were all that moves it.
 
-    With the rate inside the buffer: v = m·v + lr·d·w, and w loses v, or lr·d·w + m·v with Nesterov's momentum. A rate that is
+    With the rate inside the buffer: v = m·v + lr·d·w, and w loses lr·d·w + m·v. A rate that is
     multiplied for biases and scales comes with a decay divided by as much, so that both cancel.
     """
     value, velocity, found = 1.0, 0.0, []
     for rate in rates:
         pull = rate * spec.weight_decay * value
         velocity = spec.momentum * velocity + pull
-        value -= pull + spec.momentum * velocity if spec.nesterov else velocity
+        value -= pull + spec.momentum * velocity
         found.append(value)
     return found
 

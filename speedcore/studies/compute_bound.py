@@ -153,8 +153,8 @@ def timed(small: Dataset, recipe: Recipe, device: torch.device) -> Bound:
         raise RecipeError(f"recipe '{recipe.name}': a batch of {recipe.batch_size} is larger than the training split of "
                           f"{len(small.train)} images; choose a larger --scale or another recipe.")
     seconds = loop.full_steps(small, recipe) * costs.measure(small, recipe, device).step_seconds
-    train, _ = loop.hold_out(small.train, recipe.validation)
-    images = recipe.epochs * (len(train) if recipe.last_batch == "keep" else steps * recipe.batch_size)
+    train, _ = loop.hold_out(small.train, recipe.val_images)
+    images = recipe.epochs * (len(train) if not recipe.drop_last else steps * recipe.batch_size)
     return _bound(recipe, small.name, small.channels, small.size, len(small.classes), images, recipe.epochs, (seconds,))
 
 
@@ -182,7 +182,7 @@ def reached(store: RunStore, machine: str, threads: int) -> list[Bound]:
 def _images(run: Run) -> float:
     """That a run's training saw, each as often as it was seen."""
     record = run.record
-    keeps = record.recipe.last_batch == "keep"
+    keeps = not record.recipe.drop_last
     return record.epochs * record.data.train_images if keeps else record.steps * record.recipe.batch_size
 
 
@@ -191,7 +191,7 @@ def _bound(recipe: Recipe, dataset: str, channels: int, size: tuple[int, int], c
     work = flops.of_recipe(recipe, channels, size, classes)
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         parameters = parameter_counts(build(recipe.network, channels, size, classes))
-    return Bound(dataset=dataset, recipe=recipe.name, precision=recipe.precision.partition("-")[0],
+    return Bound(dataset=dataset, recipe=recipe.name, precision=recipe.precision,
                  parameters=parameters["trainable"], forward=work.forward, step=work.step, images=images, epochs=epochs,
                  seconds=seconds, timed=not runs, runs=runs)
 

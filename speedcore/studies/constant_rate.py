@@ -18,5 +18,5 @@ def at_constant_rate(recipe: Recipe, factor: float = 1.0) -> Recipe:
         raise RecipeError(f"a rate of {factor:g} times the peak trains nothing; write factors above 0.")
     knots = ((0.0, 0.0), (WARM / EPOCHS, factor), (1.0, factor))
     return recipe.changed(epochs=EPOCHS, min_epochs=1.0, schedule=Schedule(knots=knots).model_dump(), average=None,
-                          lookahead=None, peek=None, data="device", loader=None, validation=0,
-                          test_time=TTAConfig().model_dump(), norm_precision="fp32")
+                          lookahead=None, peek=None, data="device", loader=None, val_images=0,
+                          tta=TTAConfig().model_dump(), norm_precision="fp32")

@@ -51,7 +51,7 @@ def ladder() -> Ladder:
     """Ten trainings. A rung is "NETWORK EPOCHS"; the final network stands on the baseline, a longer training on a shorter."""
     rungs = page_tricks.LADDER.recipes
     common = {"augment": rungs["gpu-data"].augment.model_copy(update={"cutout": CUTOUT}).model_dump(),
-              "test_time": TTAConfig(mirror=True).model_dump(), "min_epochs": 1.0}
+              "tta": TTAConfig(mirror=True).model_dump(), "min_epochs": 1.0}
     start = rungs["gpu-data"].changed(**common, epochs=LENGTHS[0], schedule=_schedule(BASELINE, LENGTHS[0]))
     last = rungs["no-cutout"]
     final = {"network": last.network.model_dump(), "optimizer": {**last.optimizer.model_dump(), "lr": RATE},
@@ -64,7 +64,7 @@ def ladder() -> Ladder:
         found.append(Rung(name=_rung(FINAL, epochs), what="the final network", on=_rung(BASELINE, epochs),
                           change={**final, "schedule": _schedule(FINAL, epochs)},
                           reported=Reported(accuracy=0.961, n=5) if epochs == 80 else Reported()))
-    return Ladder(name=NAME, describe="the first and the last network of page-tricks, for 24 to 100 epochs", dataset=DATASET,
+    return Ladder(name=NAME, description="the first and the last network of page-tricks, for 24 to 100 epochs", dataset=DATASET,
                   source=page_tricks.LADDER.source, clock=page_tricks.LADDER.clock, base=start,
                   start=Rung(name=_rung(BASELINE, LENGTHS[0]), what="the baseline"), rungs=tuple(found))
 

@@ -147,7 +147,7 @@ def losses_again(run: Run, dataset: Dataset, device: str, epochs: int = WINDOW) 
     average of weights, whose tested weights are those of the last step.
     """
     record, recipe = run.record, run.record.recipe
-    train, _ = hold_out(dataset.train, recipe.validation)
+    train, _ = hold_out(dataset.train, recipe.val_images)
     trainee = TrainState(dataset, recipe, record.seed, resolve(device))
     trainee.network.load_state_dict(run.weights())
     trainee.network.train()

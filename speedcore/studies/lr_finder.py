@@ -52,7 +52,7 @@ def range_test(dataset: Dataset, recipe: Recipe, seed: int = 0, device: torch.de
     """Rates from `lowest` to `highest` times the recipe's peak over `steps` steps; ends early once the loss explodes."""
     device = resolve(device)
     recipe = settled(recipe, dataset, device)
-    train, _ = hold_out(dataset.train, recipe.validation)
+    train, _ = hold_out(dataset.train, recipe.val_images)
     trainee = TrainState(dataset, recipe, seed, device)
     trainee.whiten(train)
     trainee.network.train()

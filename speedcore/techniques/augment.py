@@ -112,19 +112,17 @@ def _shared(bounds: tuple[int, ...], n: int, groups: int, generator: torch.Gener
 class Augmenter:
     """Augments batches of images of `size` (height, width) as `augment` says; made once, for one device.
 
-    fill: the grey level a channel that padding (unless it is reflected) and cutout leave.
+    fill: the grey level a channel that cutout leaves.
     """
 
     def __init__(self, augment: Augment, size: tuple[int, int], fill: Sequence[int], device: torch.device | str = "cpu"):
         h, w = size
         self._crop = augment.crop
-        self._border = 0 if augment.pad == "reflect" else augment.crop
         self._colour = torch.tensor(fill, dtype=torch.uint8, device=device).view(-1, 1)
-        self._padding = self._colour if augment.pad == "mean" else torch.zeros_like(self._colour)
         # For each pixel of a padded image, where in the image it comes from; and the same for the mirror image. A crop is
         # a window of these planes.
-        down, across = (_sources(side, augment.crop, reflected=not self._border).to(device) for side in size)
-        plane = down[:, None] * (w + 2 * self._border) + across
+        down, across = (_sources(side, augment.crop).to(device) for side in size)
+        plane = down[:, None] * w + across
         planes = torch.stack([plane, plane.flip(1)])
         self._padded = plane.shape
         windows = planes.numel() - (h - 1) * plane.shape[1] - w + 1
@@ -137,7 +135,7 @@ class Augmenter:
         n, c, h, w = images.shape
         if choices.top is not None or choices.mirrored is not None:
             pixels = self._windows.index_select(0, self._corners(choices)).view(n, 1, h * w)
-            images = self._bordered(images).flatten(2).gather(2, pixels.expand(n, c, h * w)).view(n, c, h, w)
+            images = images.flatten(2).gather(2, pixels.expand(n, c, h * w)).view(n, c, h, w)
         if choices.cut_top is not None:
             pixels = (choices.cut_top * w + choices.cut_left)[:, None] + self._square
             erased = (n, c, len(self._square))
@@ -154,25 +152,9 @@ class Augmenter:
             corner = corner + choices.mirrored * (height * width + other)
         return corner
 
-    def _bordered(self, images: Images) -> Images:
-        """Images with a border in the padding's colour; as they are where padding is reflected."""
-        if not self._border:
-            return images
-        n, c, h, w = images.shape
-        k = self._border
-        framed = self._padding.view(c, 1, 1).expand(n, c, h + 2 * k, w + 2 * k).contiguous()
-        framed[..., k:k + h, k:k + w] = images
-        return framed
 
-
-def _sources(side: int, width: int, reflected: bool) -> Int64[Tensor, " p"]:
-    """Where each pixel along a padded side comes from.
-
-    reflected: in the image itself, mirrored at both ends without repeating the edge, to and fro if need be.
-    Otherwise in the image with its border, which is where it lies.
-    """
-    if not reflected:
-        return torch.arange(side + 2 * width)
+def _sources(side: int, width: int) -> Int64[Tensor, " p"]:
+    """Where each pixel along a padded side comes from: mirrored at both ends, edges not repeated, to and fro if need be."""
     period = max(1, 2 * (side - 1))
     position = torch.arange(-width, side + width).remainder(period)
     return torch.minimum(position, period - position)

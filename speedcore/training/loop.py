@@ -86,8 +86,8 @@ def hold_out(split: Split, count: int) -> tuple[Split | Part, Split | None]:
 
 def steps_per_epoch(dataset: Dataset, recipe: Recipe) -> int:
     """Batches in one pass over the images that training may see."""
-    held_out = min(recipe.validation, len(dataset.train) // 10)
-    return data_path.count(len(dataset.train) - held_out, recipe.batch_size, recipe.last_batch)
+    held_out = min(recipe.val_images, len(dataset.train) // 10)
+    return data_path.count(len(dataset.train) - held_out, recipe.batch_size, recipe.drop_last)
 
 
 def full_steps(dataset: Dataset, recipe: Recipe) -> int:
@@ -117,7 +117,7 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
     with ExitStack() as cleanup:
         cleanup.enter_context(gpu.tuned(device))
         with ledger.phase(Phase.PREPARE):
-            train_split, validation = hold_out(dataset.train, recipe.validation)
+            train_split, validation = hold_out(dataset.train, recipe.val_images)
             batches = data_path.of_recipe(recipe, train_split.to(device), job.seed, Normalise.of(dataset))
             # What is looked at again and again travels once.
             test, validation = dataset.test.to(device), validation and validation.to(device)
@@ -139,10 +139,10 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
             plain = trainee.logits(test.images) if seen is None else seen
         predictions = {"labels": dataset.test.labels.numpy(), "logits": plain.cpu().numpy()}
         tta = None
-        if recipe.test_time.any:
+        if recipe.tta.any:
             with ledger.phase(Phase.TTA):
-                further = trainee.logits(test.images, recipe.test_time)
-                both = evaluate.with_views(plain, further, recipe.test_time)
+                further = trainee.logits(test.images, recipe.tta)
+                both = evaluate.with_views(plain, further, recipe.tta)
             predictions["tta_logits"] = both.cpu().numpy()
             tta = evaluate.score(both, test.labels)[0]
         peak_bytes, made_by = peak.bytes(), provenance.collect(device)
@@ -196,8 +196,8 @@ def fit(trainee: TrainState, batches, train_split: Split | Part, validation: Spl
         peeks: Peeks | None = None) -> tuple[StepBudget, History]:
     """Step until the pace has landed. The network leaves holding the weights to be tested, in eval mode.
 
-    train_split: the images as they are, for `precise_norms`. ahead: seconds that a look, and everything after the last step,
-    take away from the limit. peeks: looks at the test set that may end training, for recipes that ask for them.
+    train_split: the images as they are, for `bn_recalibration_images`. ahead: seconds that a look, and everything after the
+    last step, take away from the limit. peeks: looks at the test set that may end training, for recipes that ask for them.
     """
     recipe, network = trainee.recipe, trainee.network
     knots, shape = recipe.schedule.knots, recipe.schedule.shape
@@ -253,7 +253,7 @@ def fit(trainee: TrainState, batches, train_split: Split | Part, validation: Spl
         health.check_losses(job.key, history.loss, history.lr, seen, pace.steps)
         for average in averages:
             average.install()
-        if recipe.precise_norms:
+        if recipe.bn_recalibration_images:
             trainee.recalibrate_batch_norm(train_split)
             synchroniser(trainee.device)()
     _look(trainee, validation, pace, history, ledger, job.key)

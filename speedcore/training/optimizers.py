@@ -48,14 +48,14 @@ def make(spec: recipe.Optimizer, network: nn.Module, dtype: torch.dtype = torch.
     biases = [p for p in trainable.values() if p.ndim == 1]
     if isinstance(spec, recipe.SGDConfig):
         weights = [p for p in trainable.values() if p.ndim > 1]
-        common = {"momentum": spec.momentum, "nesterov": spec.nesterov, "lr_in_buffer": spec.lr_in_buffer}
+        common = {"momentum": spec.momentum, "lr_in_buffer": spec.lr_in_buffer}
         decay = spec.lr * spec.weight_decay
         parts = [MomentumSGD(weights, spec.lr, weight_decay=spec.weight_decay, **common),
                  MomentumSGD(biases, spec.lr * spec.bias_lr, weight_decay=spec.weight_decay / spec.bias_lr, **common)]
     else:
         filters = [p for p in trainable.values() if p.ndim == 4]
         matrices = [p for p in trainable.values() if p.ndim in (2, 3)]
-        common = {"momentum": spec.sgd_momentum, "nesterov": True, "lr_in_buffer": False}
+        common = {"momentum": spec.sgd_momentum, "lr_in_buffer": False}
         decay = spec.decay
         parts = [Muon(filters, spec.lr, spec.momentum, spec.newton_schulz_steps, dtype),
                  MomentumSGD(matrices, spec.head_lr, weight_decay=decay / spec.head_lr, **common),
@@ -106,19 +106,18 @@ class ScheduledThenFrozen:
 
 
 class MomentumSGD:
-    """SGD with (Nesterov) momentum and weight decay, all parameters in one fused pass.
+    """SGD with Nesterov momentum and weight decay, all parameters in one fused pass.
 
-    lr_in_buffer: v = m·v + lr·(g + wd·w), w −= v (Nesterov: w −= m·v + lr·g). A gradient then keeps the rate of its
+    lr_in_buffer: v = m·v + lr·(g + wd·w), w −= m·v + lr·(g + wd·w). A gradient then keeps the rate of its
     own step. Otherwise v = m·v + g and the rate of the current step multiplies the whole buffer, as in torch.
     The two agree while the rate is constant.
     """
 
-    def __init__(self, parameters: list[Tensor], lr: float, momentum: float, weight_decay: float, nesterov: bool,
-                 lr_in_buffer: bool):
+    def __init__(self, parameters: list[Tensor], lr: float, momentum: float, weight_decay: float, lr_in_buffer: bool):
         self.lr = lr
         self._parameters = parameters
         self._momentum, self._decay = momentum, weight_decay
-        self._nesterov, self._lr_in_buffer = nesterov, lr_in_buffer
+        self._lr_in_buffer = lr_in_buffer
         self._velocity = [torch.zeros_like(p) for p in parameters]
 
     @property
@@ -140,7 +139,7 @@ class MomentumSGD:
             gradients = torch._foreach_mul(gradients, lr)
         torch._foreach_mul_(self._velocity, self._momentum)
         torch._foreach_add_(self._velocity, gradients)
-        update = torch._foreach_add(gradients, self._velocity, alpha=self._momentum) if self._nesterov else self._velocity
+        update = torch._foreach_add(gradients, self._velocity, alpha=self._momentum)
         torch._foreach_add_(self._parameters, update, alpha=-1.0 if self._lr_in_buffer else -lr)
         for p in self._parameters:
             p.grad = None
@@ -149,7 +148,7 @@ class MomentumSGD:
     def _launch_once(self, gradients: list[Tensor], lr: float) -> None:
         """The same update in one kernel. (Not on a CPU, where published runs can be trained again to the bit.)"""
         torch._fused_sgd_(self._parameters, gradients, self._velocity, weight_decay=self._decay, momentum=self._momentum, lr=lr,
-                          dampening=0.0, nesterov=self._nesterov, maximize=False, is_first_step=False)
+                          dampening=0.0, nesterov=True, maximize=False, is_first_step=False)
         for p in self._parameters:
             p.grad = None
 

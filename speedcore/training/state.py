@@ -43,7 +43,6 @@ class TrainState:
         with seeded(seed):
             network = build(recipe.network, dataset.channels, dataset.size, len(dataset.classes))
         self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
-        dtype = torch.bfloat16 if recipe.precision == "bf16-weights" else torch.float32
         self.network = network.to(device, memory_format=self.layout)
         for module in self.network.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -51,10 +50,7 @@ class TrainState:
                 module.to(torch.bfloat16 if recipe.norm_precision == "bf16" else torch.float32)
                 # Counted, and used by nobody: on a GPU that would be a kernel a layer and step.
                 module.num_batches_tracked = module.num_batches_tracked.cpu()
-            else:
-                for parameter in module.parameters(recurse=False):
-                    parameter.data = parameter.data.to(dtype)
-        wanted = recipe.convolutions if recipe.channels_last or recipe.precision == "fp32" else "direct"
+        wanted = recipe.convolutions if recipe.channels_last or recipe.precision == "fp32" else "torch"
         self.convolutions = kernels.use(self.network, wanted, recipe.precision, device)
         self.normalise = Normalise.of(dataset)
         self.optimizer = optimizers.make(recipe.optimizer, self.network, evaluate.dtype(recipe.precision))
@@ -69,7 +65,7 @@ class TrainState:
 
     def recalibrate_batch_norm(self, train: Split | Part) -> None:
         """Batch-norm's statistics anew, over a sample of as many training images as the recipe says, in whole batches."""
-        images = min(len(train), self.recipe.precise_norms)
+        images = min(len(train), self.recipe.bn_recalibration_images)
         size = min(self._test_batch, images)
         batches = (x.to(memory_format=self.layout) for x in self._sample(train, images // size * size, size))
         with evaluate.autocast(self.recipe.precision, self.device):
@@ -141,7 +137,7 @@ def still_to_come(state: TrainState, test: Split, validation: Split | None, stri
     strict: it counts looks and tests; any clock counts the norms' statistics.
     """
     recipe = state.recipe
-    if not (strict or recipe.precise_norms):
+    if not (strict or recipe.bn_recalibration_images):
         return 0.0, 0.0
     images = test.images[:500]
     state.logits(images)  # the first pass at a shape chooses kernels
@@ -150,5 +146,5 @@ def still_to_come(state: TrainState, test: Split, validation: Split | None, stri
     synchroniser(state.device)()
     each = 1.2 * watch.seconds() / len(images)
     looked_at = len(validation or ()) + (len(test) if recipe.peek else 0)
-    norms = each * recipe.precise_norms
-    return (each * looked_at, each * len(test) * recipe.test_time.count + 0.5 + norms) if strict else (0.0, norms)
+    norms = each * recipe.bn_recalibration_images
+    return (each * looked_at, each * len(test) * recipe.tta.count + 0.5 + norms) if strict else (0.0, norms)

@@ -93,8 +93,8 @@ def test_a_program_that_fails_is_no_measurement() -> None:
 
 
 @pytest.mark.skipif(winograd.library() is None, reason="no C compiler on this machine")
-@pytest.mark.parametrize(("precision", "limits"), [("bf16", {"direct": 0.4, "winograd": 2, "winograd8": 6}),
-                                                   ("fp32", {"direct": 6e-5, "winograd": 3e-4})])
+@pytest.mark.parametrize(("precision", "limits"), [("bf16", {"torch": 0.4, "winograd": 2, "winograd8": 6}),
+                                                   ("fp32", {"torch": 6e-5, "winograd": 3e-4})])
 def test_ways_to_convolve_are_timed_in_turns_and_compared_with_fp64(
         precision: str, limits: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convolutions, "ways", lambda precision: tuple(limits))
@@ -103,5 +103,5 @@ def test_ways_to_convolve_are_timed_in_turns_and_compared_with_fp64(
     for way, limit in limits.items():
         assert least < row[f"error {way} %"] < limit
         least = row[f"error {way} %"]
-        if way != "direct":
+        if way != "torch":
             assert row[f"{way} from"] <= row[f"{way} / direct"] <= row[f"{way} to"] and row[f"{way} s"] > 0

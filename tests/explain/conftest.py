@@ -15,7 +15,7 @@ from speedcore.store.runs import Run, RunStore
 from speedcore.training.loop import Job, train
 
 RECIPE = Recipe(name="tiny", network=RecordNetConfig(widths=(8, 12, 16), activation="relu"), optimizer=SGDConfig(lr=0.1),
-                augment=Augment(crop=2, flip="random"), batch_size=100, epochs=2, validation=0)
+                augment=Augment(crop=2, flip="random"), batch_size=100, epochs=2, val_images=0)
 
 
 @pytest.fixture(scope="session")

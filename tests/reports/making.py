@@ -23,10 +23,10 @@ from speedcore.training.loop import data_record, digest
 from speedcore.training.schedule import interpolate
 
 CLASSES = ("zero", "one", "two & <three>")
-RECIPE = Recipe(name="tiny", describe="for tests", network=RecordNetConfig(widths=(4, 6, 8), whiten_kernel=3,
+RECIPE = Recipe(name="tiny", description="for tests", network=RecordNetConfig(widths=(4, 6, 8), whiten_kernel=3,
                                                                      activation="relu"),
                 optimizer=SGDConfig(lr=0.5), augment=Augment(crop=2, flip="random", cutout=4), batch_size=10, epochs=2,
-                test_time=TTAConfig(mirror=True), validation=10)
+                tta=TTAConfig(mirror=True), val_images=10)
 STEPS, PER_EPOCH = 8, 4
 FINISHED = "2031-05-06T07:08:09+00:00"
 

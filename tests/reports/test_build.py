@@ -33,8 +33,8 @@ epochs = 2
 min_epochs = 1
 batch_size = 16
 precision = "fp32"
-convolutions = "direct"
-validation = 8
+convolutions = "torch"
+val_images = 8
 [network]
 kind = "recordnet"
 widths = [4, 6, 8]

@@ -54,7 +54,7 @@ def dataset(train: int = 160, test: int = 40, channels: int = 1, size: int = 16,
 def recipe(**changes: Any) -> Recipe:
     """Four steps an epoch on `dataset()`, milliseconds a step."""
     fields = {"name": "toy", "network": RecordNetConfig(widths=(8, 8, 8)), "optimizer": SGDConfig(lr=0.05, weight_decay=1e-3),
-              "augment": Augment(crop=2, flip="random", cutout=4), "batch_size": 40, "epochs": 3, "validation": 0}
+              "augment": Augment(crop=2, flip="random", cutout=4), "batch_size": 40, "epochs": 3, "val_images": 0}
     return Recipe(**{**fields, **changes})
 
 

@@ -32,7 +32,7 @@ dataset = "shapes"
 epochs = 2
 min_epochs = 1
 batch_size = 50
-validation = 0
+val_images = 0
 [network]
 kind = "recordnet"
 widths = [4, 4]
@@ -71,7 +71,7 @@ def test_arms_are_none_the_recipe_and_its_registered_parts() -> None:
     assert list(made) == ["none", "with", "crop", "flip", "cutout", "all"]
     assert not made["none"].augment.any and made["with"] == RECIPE
     assert made["crop"].augment == Augment(crop=2) and made["all"].augment == Augment(crop=2, flip="random", cutout=8)
-    assert {r.changed(augment={}, test_time={}).hash for r in made.values()} == {RECIPE.changed(augment={}, test_time={}).hash}
+    assert {r.changed(augment={}, tta={}).hash for r in made.values()} == {RECIPE.changed(augment={}, tta={}).hash}
     assert list(arms(PLAN, "mnist", RECIPE, parts=True)) == ["none", "with", "crop", "cutout", "all"]
     assert list(arms(PLAN, "shapes", RECIPE, parts=False)) == ["none", "with"]
 
@@ -83,7 +83,7 @@ def test_every_registered_outcome_is_measured_once(done, monkeypatch, recipe, sh
     assert list(one.values["mass"]) == ["with", "crop", "flip", "cutout", "all"] and list(one.values["rank"]) == ["with"]
     assert len(set(key for keys in one.runs.values() for key in keys)) == 6
     steps = {store.find(key).record.steps for keys in one.runs.values() for key in keys}
-    assert len(steps) == 1 and one.recipe.test_time == TTAConfig()
+    assert len(steps) == 1 and one.recipe.tta == TTAConfig()
     without, augmented = (store.find(one.runs[arm][0]) for arm in ("none", "with"))
     explained = [explain_run(run, shapes_as_registered, store.root, images_per_class=1) for run in (without, augmented)]
     assert one.values["mass"]["with"][0] == tuple(e.record.layers["middle"].score.score for e in explained)

@@ -31,7 +31,7 @@ from tests.speedcore import toys
 @pytest.fixture(scope="module")
 def climbed(tmp_path_factory) -> tuple[LadderResult, RunStore]:
     ladder = Ladder(
-        name="toy-steps", describe="toys, step by step", dataset="toy", base=toys.recipe(),
+        name="toy-steps", description="toys, step by step", dataset="toy", base=toys.recipe(),
         start=Rung(name="start", reported=Reported(accuracy=0.001, sd=0.001, n=3, seconds=10)),
         rungs=(Rung(name="stops", what="stop early", change={"peek": Peek(stop_at=0.01).model_dump()},
                     reported=Reported(at_least=0.01, seconds=4)),

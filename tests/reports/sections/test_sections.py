@@ -15,7 +15,6 @@ from reports.model import Group, Table
 from reports.results import Inputs, load
 from reports.sections.mistakes import confusion_counts
 from speedcore.recipe import DavidNetConfig
-from speedcore.recipe.description import describe
 from speedcore.store.runs import Run, RunStore
 from tests.reports import making
 from tests.reports.conftest import AUGMENTED, WITHOUT
@@ -65,31 +64,31 @@ def test_the_settings_are_the_recipe_in_words(whole) -> None:
     columns = [column.label for column in one.columns]
     assert columns == ["Setting", "MNIST and Folder “cats”"]
     found = {row["Setting"]: row[columns[1]] for row in rows(whole.model, "settings")}
-    words = describe(making.RECIPE, whole.inputs.runs[0].record.provenance)
+    words = making.RECIPE.describe(whole.inputs.runs[0].record.provenance)
     assert found == {"Recipe": f"tiny ({making.RECIPE.hash})", **words} and found["Loss"] == "cross-entropy, mean over the batch"
 
 
 def test_arithmetic_and_convolutions_are_those_of_the_runs(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(making, "RECIPE", making.RECIPE.changed(precision="bf16", channels_last=True, convolutions="quickest"))
+    monkeypatch.setattr(making, "RECIPE", making.RECIPE.changed(precision="bf16", channels_last=True, convolutions="auto"))
     store, data = RunStore(tmp_path), making.dataset()
     runs = [making.save(store, data, "with", seed, 20) for seed in (0, 1)]
     slow = "trained in fp32: on this processor bf16 takes 8 × as long"
-    first = told(runs[0], arithmetic="fp32", arithmetic_reason=slow, convolutions="direct")
+    first = told(runs[0], arithmetic="fp32", arithmetic_reason=slow, convolutions="torch")
     model = compose(load(Inputs({}, (first,))))
     text = plain(str(model.sections[0].blocks))
     assert "came down to its end. Trained in fp32: on this processor bf16 takes 8 × as long." in text
     facts = dict(next(b for s in model.sections if s.id == "provenance" for b in s.blocks if b.kind == "facts").rows)
-    assert facts["Arithmetic"] == "T" + slow[1:] and facts["3×3 convolutions"] == "direct"
-    assert '"arithmetic": "fp32"' in model.data and '"convolutions": "direct"' in model.data
+    assert facts["Arithmetic"] == "T" + slow[1:] and facts["3×3 convolutions"] == "torch"
+    assert '"arithmetic": "fp32"' in model.data and '"convolutions": "torch"' in model.data
     said = {row["Setting"]: row["MNIST"] for row in rows(model, "settings")}
-    assert said["3×3 convolutions"] == "direct (asked for: the quickest way of the machine)"
+    assert said["3×3 convolutions"] == "torch’s (asked for: the fastest backend of the machine)"
     assert said["Arithmetic"].startswith("fp32 (asked for: bf16 on weights in fp32)")
     used = {row["Method"] for row in rows(model, "methods")}
     assert not {"bf16", "Winograd's convolutions", "Convolutions on the matrix unit"} & used
     # Where runs differ, all that ran is said.
     both = compose(load(Inputs({}, (first, told(runs[1], arithmetic="bf16", convolutions="winograd")))))
     said = {row["Setting"]: row["MNIST"] for row in rows(both, "settings")}
-    assert "direct (asked" in said["3×3 convolutions"] and " or by Winograd (asked" in said["3×3 convolutions"]
+    assert "torch’s (asked" in said["3×3 convolutions"] and " or by Winograd (asked" in said["3×3 convolutions"]
     assert {"bf16", "Winograd's convolutions"} <= {row["Method"] for row in rows(both, "methods")}
 
 

@@ -78,15 +78,15 @@ def test_batches_of_a_part_are_those_of_a_copy_of_it() -> None:
         assert (labels % 2 == 1).all()
 
 
-@pytest.mark.parametrize("last_batch", ["drop", "keep"])
-def test_how_many_batches_are_augmented_at_once_changes_nothing(monkeypatch, last_batch: str) -> None:
+@pytest.mark.parametrize("drop_last", [True, False])
+def test_how_many_batches_are_augmented_at_once_changes_nothing(monkeypatch, drop_last: bool) -> None:
     def stream(pixels: int) -> list:
         monkeypatch.setattr(batching, "_AT_ONCE", pixels)
-        made = Batches(numbered(23), FULL, 5, 3, Normalise((0.5,), (0.5,)), last_batch=last_batch)
+        made = Batches(numbered(23), FULL, 5, 3, Normalise((0.5,), (0.5,)), drop_last=drop_last)
         return list(islice(made, 2 * made.steps_per_epoch + 1))
 
     one, two, all_ = (stream(pixels) for pixels in (1, 2 * 5 * 16, 10**6))
-    assert [len(labels) for _, labels in one] == ([5] * 9 if last_batch == "drop" else [5, 5, 5, 5, 3] * 2 + [5])
+    assert [len(labels) for _, labels in one] == ([5] * 9 if drop_last else [5, 5, 5, 5, 3] * 2 + [5])
     for several in (two, all_):
         for (images, labels), (same, same_labels) in zip(one, several, strict=True):
             assert torch.equal(images, same) and torch.equal(labels, same_labels)

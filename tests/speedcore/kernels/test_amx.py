@@ -104,7 +104,7 @@ def test_without_the_unit_it_compiles_and_says_so(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(RuntimeError, match="no matrix unit"):
             amx.convolve(*leaves(1, 32, 32, (3, 3)))
         network = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1, bias=False))
-        assert select.use(network, "amx", "bf16", torch.device("cpu")) == "direct" and type(network[0]) is nn.Conv2d
+        assert select.use(network, "amx", "bf16", torch.device("cpu")) == "torch" and type(network[0]) is nn.Conv2d
     finally:
         for cached in (amx.library, amx.quick):
             cached.cache_clear()
@@ -116,5 +116,5 @@ def test_a_run_says_that_it_went_this_way_and_is_replayed_to_the_bit(store: RunS
     run = train(data, toys.job(tiles, steps=8), store)
     assert run.record.provenance["convolutions"] == "amx"
     assert replay(run, data, RunStore(tmp_path / "again")).record.weights_sha256 == run.record.weights_sha256
-    other = train(data, toys.job(tiles.changed(convolutions="direct"), steps=8, key="direct"), store)
+    other = train(data, toys.job(tiles.changed(convolutions="torch"), steps=8, key="torch"), store)
     assert abs(other.record.metrics.train_loss - run.record.metrics.train_loss) < 0.1

@@ -55,7 +55,7 @@ def direct_with_one_line(caplog: pytest.LogCaptureFixture, precision: str = "fp3
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             net = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1, bias=False))
-            assert kernels.use(net, "winograd", precision, CPU) == "direct" and type(net[0]) is nn.Conv2d
+            assert kernels.use(net, "winograd", precision, CPU) == "torch" and type(net[0]) is nn.Conv2d
     [record] = caplog.records
     return record.getMessage()
 

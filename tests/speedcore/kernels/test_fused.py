@@ -137,7 +137,7 @@ def in_training(net: RecordNet, x: torch.Tensor) -> list[torch.Tensor]:
     return [logits.detach(), *(p.grad for p in net.parameters() if p.grad is not None)]
 
 
-@pytest.mark.parametrize("fields", [{}, {"depth": 3, "whiten_border": 1},
+@pytest.mark.parametrize("fields", [{}, {"depth": 3},
                                     {"whiten_kernel": 4, "whiten_stride": 2, "widths": (16, 64)}])
 def test_a_network_is_the_same_network_on_either_way(fields: dict) -> None:
     plain = network(**fields)
@@ -179,7 +179,7 @@ def test_other_networks_and_activations_only_convolve_the_short_way() -> None:
     relu = network(activation="relu")
     assert use(relu) == "winograd" and type(relu) is RecordNet
     assert type(relu.stages[1].conv2) is layers.Conv3x3
-    assert use(nn.Linear(3, 3)) == "direct"
+    assert use(nn.Linear(3, 3)) == "torch"
     narrow = network(widths=(8, 8, 8))
     assert use(narrow) == "winograd" and type(narrow) is layers.FusedRecordNet and type(narrow.stages[0]) is Stage
 
@@ -187,5 +187,5 @@ def test_other_networks_and_activations_only_convolve_the_short_way() -> None:
 def test_what_is_in_bf16_and_not_laid_out_for_it_convolves_directly() -> None:
     recipe = toys.recipe(precision="bf16", channels_last=True, convolutions="winograd",
                          network=RecordNetConfig(widths=(32, 32, 32)))
-    assert [TrainState(toys.dataset(), one, 0, torch.device("cpu")).convolutions == "direct"
+    assert [TrainState(toys.dataset(), one, 0, torch.device("cpu")).convolutions == "torch"
             for one in (recipe, recipe.changed(channels_last=False))] == [False, True]

@@ -90,7 +90,7 @@ def test_only_layers_that_fit_are_changed_and_only_in_bf16() -> None:
     assert torch.equal(layer(x), F.conv2d(x, layer.weight, padding=1))
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(layer(x), winograd.convolve(x.bfloat16(), layer.weight))
-    assert select.use(nn.Sequential(nn.Linear(3, 3)), "winograd", "bf16", CPU) == "direct"
+    assert select.use(nn.Sequential(nn.Linear(3, 3)), "winograd", "bf16", CPU) == "torch"
 
 
 @needs_library
@@ -99,7 +99,7 @@ def test_a_run_says_how_it_convolved_and_is_replayed_to_the_bit(store: RunStore,
     run = train(data, toys.job(WIDE, steps=8), store)
     assert run.record.provenance["convolutions"] == "winograd"
     assert replay(run, data, RunStore(tmp_path / "again")).record.weights_sha256 == run.record.weights_sha256
-    direct = train(data, toys.job(WIDE.changed(convolutions="direct"), steps=8, key="direct"), store)
-    assert direct.record.provenance["convolutions"] == "direct"
+    direct = train(data, toys.job(WIDE.changed(convolutions="torch"), steps=8, key="torch"), store)
+    assert direct.record.provenance["convolutions"] == "torch"
     assert direct.record.weights_sha256 != run.record.weights_sha256
     assert abs(direct.record.metrics.train_loss - run.record.metrics.train_loss) < 0.1

@@ -157,7 +157,7 @@ def network(**fields) -> RecordNet:
     return RecordNet(3, (32, 32), 10, **described)
 
 
-@pytest.mark.parametrize("fields", [{}, {"depth": 3, "whiten_border": 1},
+@pytest.mark.parametrize("fields", [{}, {"depth": 3},
                                     {"whiten_kernel": 4, "whiten_stride": 2, "widths": (16, 64)}])
 def test_a_network_is_the_same_network_on_either_way(fields: dict) -> None:
     plain, x = network(**fields), torch.randn(16, 3, 32, 32)
@@ -190,7 +190,7 @@ def test_maps_too_small_to_gain_convolve_directly() -> None:
 
 @pytest.mark.parametrize(("has", "precision", "expected"), [
     (("avx2", "fma"), "fp32", ("winograd",)), (("avx2", "fma"), "bf16", ()), (("asimd",), "fp32", ("winograd",)),
-    ((), "fp32", ()), (ALL, "fp32", ("winograd",)), (ALL, "bf16-weights", ("amx", "winograd8", "winograd")),
+    ((), "fp32", ()), (ALL, "fp32", ("winograd",)), (ALL, "bf16", ("amx", "winograd8", "winograd")),
     (ALL[:8], "bf16", ("winograd8", "winograd")), (ALL[:7], "bf16", ("winograd8",)), (("asimd", "bf16"), "bf16", ("winograd",))])
 def test_what_is_quick_is_asked_of_the_processor_before_anything_is_compiled(
         has: tuple[str, ...], precision: str, expected: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +198,7 @@ def test_what_is_quick_is_asked_of_the_processor_before_anything_is_compiled(
     monkeypatch.setattr(build, "load", lambda *_: pytest.fail("compiled"))
     assert kernels.available(precision) == expected
     if not expected:
-        assert kernels.use(nn.Sequential(nn.Conv2d(32, 32, 3, padding=1, bias=False)), "quickest", precision, CPU) == "direct"
+        assert kernels.use(nn.Sequential(nn.Conv2d(32, 32, 3, padding=1, bias=False)), "auto", precision, CPU) == "torch"
 
 
 @pytest.mark.parametrize(("cap", "below"), [("avx2", ()), ("avx512", ("winograd8", "winograd"))])
@@ -210,7 +210,7 @@ def test_a_cap_takes_away_what_is_above_it(cap: str, below: tuple[str, ...], mon
 
 def test_a_gpu_keeps_its_own_kernels() -> None:
     net = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1, bias=False))
-    assert kernels.use(net, "winograd", "fp32", torch.device("cuda")) == "direct" and type(net[0]) is nn.Conv2d
+    assert kernels.use(net, "winograd", "fp32", torch.device("cuda")) == "torch" and type(net[0]) is nn.Conv2d
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
@@ -221,11 +221,11 @@ def test_a_run_in_fp32_says_how_it_convolved_and_is_replayed_to_the_bit(
     run = train(data, toys.job(recipe, steps=8), store)
     assert run.record.provenance["convolutions"] == "winograd"
     assert replay(run, data, RunStore(tmp_path / "again")).record.weights_sha256 == run.record.weights_sha256
-    direct = train(data, toys.job(recipe.changed(convolutions="direct"), steps=8, key="direct"), store)
-    assert direct.record.provenance["convolutions"] == "direct"
+    direct = train(data, toys.job(recipe.changed(convolutions="torch"), steps=8, key="torch"), store)
+    assert direct.record.provenance["convolutions"] == "torch"
     assert abs(direct.record.metrics.train_loss - run.record.metrics.train_loss) < 1e-3
 
 
 def test_a_recipe_in_fp32_that_convolves_directly_is_left_alone() -> None:
     trainee = TrainState(toys.dataset(), toys.recipe(network=RecordNetConfig(widths=(32, 32, 32)), channels_last=True), 0, CPU)
-    assert trainee.convolutions == "direct" and type(trainee.network) is RecordNet
+    assert trainee.convolutions == "torch" and type(trainee.network) is RecordNet

@@ -68,7 +68,6 @@ def test_a_third_convolution_lies_beside_an_identity() -> None:
 @pytest.mark.parametrize("size", [(28, 28), (32, 32), (20, 30), (40, 36)])
 @pytest.mark.parametrize("spec", [DavidNetConfig(width=1 / 16), RecordNetConfig(widths=(4, 4, 4)),
                                   RecordNetConfig(widths=(4, 4, 4), whiten_kernel=3, depth=3),
-                                  RecordNetConfig(widths=(4, 4, 4), whiten_border=1),
                                   RecordNetConfig(widths=(4, 4), whiten_kernel=4, whiten_stride=2)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_networks_take_images_of_any_size_and_name_layers_to_explain(size, spec, channels: int) -> None:
@@ -85,8 +84,6 @@ def test_networks_take_images_of_any_size_and_name_layers_to_explain(size, spec,
     (DavidNetConfig(width=1 / 16), 32, 16, 4),
     (DavidNetConfig(width=1 / 16), 28, 16, 4),      # padded to 32
     (RecordNetConfig(widths=(4, 4, 4)), 32, 15, 3),                     # 31 pixels after the unpadded whitening
-    (RecordNetConfig(widths=(4, 4, 4), whiten_border=1), 32, 16, 4),  # 32 with a mirrored row and column
-    (RecordNetConfig(widths=(4, 4, 4), whiten_kernel=3, whiten_border=4), 28, 16, 4),  # 32 with two on each side
     (RecordNetConfig(widths=(4, 4, 4), whiten_kernel=3), 28, 14, 3),    # 28 pixels after the padded one
     (RecordNetConfig(widths=(4, 4), whiten_kernel=4, whiten_stride=2), 28, 7, 3),   # 14 after every second patch
 ])

@@ -40,13 +40,13 @@ def test_the_smallest_stored_target_that_is_high_enough_is_taken(table, accuracy
 
 
 def test_what_a_target_changes_is_laid_over_its_recipe(monkeypatch, toy_recipe) -> None:  # noqa: F811
-    change = {"augment": {"cutout": 3}, "test_time": {"mirror": False, "shifts": True}, "label_smoothing": 0.3}
+    change = {"augment": {"cutout": 3}, "tta": {"mirror": False, "shifts": True}, "label_smoothing": 0.3}
     monkeypatch.setitem(TARGETS, "shapes", (Target(20, "toy", change=change), Target(40, "toy")))
     changed, as_it_is = (targets.choose("shapes", accuracy)[0] for accuracy in (20, 40))
     toy = recipes.get("toy", "shapes")
-    assert as_it_is == toy.changed(validation=0)
-    assert changed == toy.changed(validation=0, augment=toy.augment.model_copy(update={"cutout": 3}), label_smoothing=0.3,
-                                  test_time=TTAConfig(shifts=True))
+    assert as_it_is == toy.changed(val_images=0)
+    assert changed == toy.changed(val_images=0, augment=toy.augment.model_copy(update={"cutout": 3}), label_smoothing=0.3,
+                                  tta=TTAConfig(shifts=True))
     assert toy.augment.crop and toy.augment.cutout != 3
 
 

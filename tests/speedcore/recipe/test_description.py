@@ -13,7 +13,6 @@ from pydantic import BaseModel
 from speedcore import recipes
 from speedcore.errors import RecipeError
 from speedcore.recipe import AverageConfig, LookaheadConfig, Peek, Recipe, Schedule, validated
-from speedcore.recipe.description import as_run, describe
 from speedcore.techniques import methods
 from tests.speedcore import toys
 
@@ -82,16 +81,16 @@ WHOLE = {
     "peek": toys.recipe(peek=Peek(stop_at=0.9)), "average": toys.recipe(average=AverageConfig(initial=True)),
     "loader": toys.recipe(data="loader", loader={"choices": "single"}, augment={"crop": 2, "flip": "random"}),
     "bf16": toys.recipe(precision="bf16", norm_precision="bf16", channels_last=True, convolutions="winograd"),
-    "idle": toys.recipe(augment={"pad": "black", "groups": 3}, test_time={"shift_share": 0.3}),
-    "shifted": toys.recipe(test_time={"shifts": True, "shift_share": 0.3}),
-    "precise": toys.recipe(precise_norms=40), "adam": toys.recipe(optimizer={"kind": "adam", "lr": 0.1}),
+    "idle": toys.recipe(augment={"groups": 3}, tta={"shift_share": 0.3}),
+    "shifted": toys.recipe(tta={"shifts": True, "shift_share": 0.3}),
+    "precise": toys.recipe(bn_recalibration_images=40), "adam": toys.recipe(optimizer={"kind": "adam", "lr": 0.1}),
 }
 
 
 @pytest.mark.parametrize("name", [*BUILT_IN, *WHOLE])
 def test_changing_any_field_changes_what_is_said(name: str) -> None:
     recipe = {**BUILT_IN, **WHOLE}[name]
-    said, unchanged = describe(recipe), []
+    said, unchanged = recipe.describe(), []
     for path, kind, value in fields(recipe):
         if path == ("name",):
             continue
@@ -100,11 +99,11 @@ def test_changing_any_field_changes_what_is_said(name: str) -> None:
                 new = changed(recipe, path, other)
             except RecipeError:
                 continue
-            if new.hash != recipe.hash or path == ("describe",):
-                for provenance in (None, {}, {"convolutions": "direct", "arithmetic": "fp32"}):
-                    if describe(new, provenance) == describe(recipe, provenance):
+            if new.hash != recipe.hash or path == ("description",):
+                for provenance in (None, {}, {"convolutions": "torch", "arithmetic": "fp32"}):
+                    if new.describe(provenance) == recipe.describe(provenance):
                         unchanged.append((".".join(path), value, other, provenance))
-    assert unchanged == [] and said == describe(recipe)
+    assert unchanged == [] and said == recipe.describe()
 
 
 def test_every_field_was_changed() -> None:
@@ -124,8 +123,8 @@ def test_every_field_was_changed() -> None:
     assert sorted(there - reached) == []
     parts = {part for part, _ in there}
     assert {"Recipe", "SGDConfig", "MuonConfig", "AdamConfig", "AdadeltaConfig", "DavidNetConfig", "RecordNetConfig",
-            "DigitNetConfig", "PageNetConfig", "PreactNetConfig", "Schedule",
-            "Augment", "AverageConfig", "LookaheadConfig", "TTAConfig", "Peek", "Loader", "WhitenBias"} <= parts
+            "DigitNetConfig", "PageNetConfig", "PreactNetConfig", "Schedule", "Augment",
+            "AverageConfig", "LookaheadConfig", "TTAConfig", "Peek", "Loader", "WhitenBias"} <= parts
 
 
 def _valid(recipe: Recipe, path: tuple[str, ...], value: Any) -> bool:
@@ -143,40 +142,40 @@ def _valid(recipe: Recipe, path: tuple[str, ...], value: Any) -> bool:
     (toys.recipe(data="precomputed"), "Images", "streamed from disk", "DataLoader"),
     (toys.recipe(lookahead={"decay": 0.95, "every": 4}), "Lookahead", "every 4 steps, which keep 0.95^4", "none"),
     (toys.recipe(loss="sum"), "Loss", "summed over the batch", "mean"),
-    (toys.recipe(precise_norms=512), "Statistics of batch-norm in tests", "taken anew over 512", "running"),
+    (toys.recipe(bn_recalibration_images=512), "Statistics of batch-norm in tests", "taken again over 512", "running"),
     (toys.recipe(peek={"stop_at": 0.94}), "Looks at the test set", "at 94 % training ends", "none"),
-    (toys.recipe(order="fixed", last_batch="keep"), "Batches", "in one order for all epochs and seeds; the batch that an epoch "
-                                                               "cannot fill is kept", "anew"),
+    (toys.recipe(order="fixed", drop_last=False), "Batches", "in one order for all epochs and seeds; the batch that an epoch "
+                                                               "cannot fill is kept", "again"),
     (toys.recipe(network={"kind": "davidnet", "logit_scale": 1 / 9}), "Network", "DavidNet: width 1, logit scale 0.111111",
      "kind"),
 ])
 def test_what_is_said(recipe: Recipe, term: str, says: str, not_so: str) -> None:
-    words = describe(recipe)[term].replace("\xa0", " ")
+    words = recipe.describe()[term].replace("\xa0", " ")
     assert says in words and not_so not in words
 
 
-FAST = toys.recipe(precision="bf16", channels_last=True, convolutions="quickest")
+FAST = toys.recipe(precision="bf16", channels_last=True, convolutions="auto")
 
 
 @pytest.mark.parametrize(("provenance", "arithmetic", "convolutions"), [
-    ({"arithmetic": "fp32", "convolutions": "direct", "arithmetic_reason": "bf16 takes 8 × as long"},
+    ({"arithmetic": "fp32", "convolutions": "torch", "arithmetic_reason": "bf16 takes 8 × as long"},
      "fp32 (asked for: bf16 on weights in fp32); batch-norm in fp32 (bf16 takes 8 × as long)",
-     "direct (asked for: the quickest way of the machine)"),
+     "torch’s (asked for: the fastest backend of the machine)"),
     ({"arithmetic": "bf16", "convolutions": "winograd8"}, "bf16 on weights in fp32; batch-norm in fp32",
-     "by Winograd in 8 bits (asked for: the quickest way of the machine)"),
+     "by Winograd in 8 bits (asked for: the fastest backend of the machine)"),
     ({"arithmetic": "fp32"}, "fp32 (asked for: bf16 on weights in fp32); batch-norm in fp32",
-     "direct (asked for: the quickest way of the machine)"),
-    ({}, "bf16 on weights in fp32; batch-norm in fp32", "the quickest way of the machine; which that was is not on record"),
+     "torch’s (asked for: the fastest backend of the machine)"),
+    ({}, "bf16 on weights in fp32; batch-norm in fp32", "the fastest backend of the machine; which that was is not on record"),
 ])
 def test_words_are_of_the_run_that_was_made(provenance: dict, arithmetic: str, convolutions: str) -> None:
-    words = describe(FAST, provenance)
+    words = FAST.describe(provenance)
     assert (words["Arithmetic"], words["3×3 convolutions"]) == (arithmetic, convolutions)
 
 
 def test_methods_are_those_that_ran() -> None:
     def used(recipe: Recipe, **provenance) -> set[str]:
         run = {"budget_seconds": provenance.pop("budget", None)}
-        return {name for name, method in methods().items() if method.used_by(as_run(recipe, provenance), run)}
+        return {name for name, method in methods().items() if method.used_by(recipe.as_run(provenance), run)}
 
     assert {"bf16", "amx"} <= used(FAST, arithmetic="bf16", convolutions="amx")
     assert not {"winograd", "winograd8", "pace"} & used(FAST, arithmetic="bf16", convolutions="amx")
@@ -192,4 +191,17 @@ def test_methods_are_those_that_ran() -> None:
     assert "image-loader" not in used(toys.recipe(data="loader", loader={"choices": "single", "worker": True}))
     shortcuts = recipes.get("page-architecture-backbone", "cifar10")
     assert not {"residual-branches", "full-kernels"} & used(shortcuts)
-    assert "summed-loss" in used(toys.recipe(last_batch="keep"))
+    assert "summed-loss" in used(toys.recipe(drop_last=False))
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_methods_of_arithmetic_backend_and_views_are_those_that_ran(name: str) -> None:
+    """Whatever a recipe asked for, and whatever the machine made of it."""
+    augments = {"crop", "flip", "alternating-flip", "cutout", "grouped-augmentation", "test-time-views"}
+    for arithmetic in ("fp32", "bf16", "fp16"):
+        for backend in ("torch", "winograd", "winograd8", "amx"):
+            ran = BUILT_IN[name].as_run({"arithmetic": arithmetic, "convolutions": backend})
+            used = {method for method, card in methods().items() if card.used_by(ran)}
+            assert {"winograd", "winograd8", "amx"} & used == {backend} - {"torch"}
+            assert ("bf16" in used) == (arithmetic == "bf16")
+            assert not augments & {method for method, card in methods().items() if card.used_by(ran.without_augmentation())}

@@ -32,9 +32,9 @@ CHANGES = {
     "network": DavidNetConfig(width=0.5), "optimizer": SGDConfig(lr=0.06, weight_decay=1e-3),
     "schedule": Schedule(knots=((0, 1), (1, 0))), "augment": Augment(crop=2), "batch_size": 39, "epochs": 4.0,
     "min_epochs": 1.5, "label_smoothing": 0.1, "average": AverageConfig(), "lookahead": LookaheadConfig(),
-    "test_time": TTAConfig(mirror=True), "precision": "bf16", "channels_last": True, "data": "precomputed", "validation": 10,
-    "order": "fixed", "last_batch": "keep", "peek": Peek(), "loss": "sum", "loader": Loader(prepared=True),
-    "norm_precision": "bf16", "convolutions": "winograd", "precise_norms": 10,
+    "tta": TTAConfig(mirror=True), "precision": "bf16", "channels_last": True, "data": "precomputed", "val_images": 10,
+    "order": "fixed", "drop_last": False, "peek": Peek(), "loss": "sum", "loader": Loader(prepared=True),
+    "norm_precision": "bf16", "convolutions": "winograd", "bn_recalibration_images": 10,
 }
 # What a field only goes together with.
 NEEDS = {"loader": {"data": "loader"}, "norm_precision": {"precision": "bf16"},
@@ -50,12 +50,12 @@ optimizer = { kind = "sgd", lr = 0.4 }
 
 def test_name_and_description_leave_the_hash_alone() -> None:
     recipe = toys.recipe()
-    assert recipe.changed(name="other", describe="words").hash == recipe.hash
+    assert recipe.changed(name="other", description="words").hash == recipe.hash
 
 
 def test_every_other_field_changes_the_hash() -> None:
     recipe = toys.recipe()
-    assert set(CHANGES) == set(Recipe.model_fields) - {"name", "describe", "min_steps"}
+    assert set(CHANGES) == set(Recipe.model_fields) - {"name", "description", "min_steps"}
     hashes = {field: recipe.changed(**NEEDS.get(field, {}), **{field: value}).hash for field, value in CHANGES.items()}
     assert len({recipe.hash, *hashes.values()}) == len(CHANGES) + 1
     assert all(recipe.changed(**needed).hash != hashes[field] for field, needed in NEEDS.items())
@@ -76,12 +76,12 @@ def test_recipes_are_frozen() -> None:
 
 
 def test_without_augmentation_is_the_same_recipe_on_plain_images() -> None:
-    recipe = toys.recipe(test_time=TTAConfig(mirror=True, shifts=True), label_smoothing=0.2)
+    recipe = toys.recipe(tta=TTAConfig(mirror=True, shifts=True), label_smoothing=0.2)
     plain = recipe.without_augmentation()
-    assert recipe.augment.any and recipe.test_time.any
-    assert not plain.augment.any and not plain.test_time.any
-    left = {k: v for k, v in recipe if k not in ("augment", "test_time")}
-    assert left == {k: v for k, v in plain if k not in ("augment", "test_time")}
+    assert recipe.augment.any and recipe.tta.any
+    assert not plain.augment.any and not plain.tta.any
+    left = {k: v for k, v in recipe if k not in ("augment", "tta")}
+    assert left == {k: v for k, v in plain if k not in ("augment", "tta")}
 
 
 @pytest.mark.parametrize(("views", "count"), [
@@ -270,7 +270,7 @@ def test_built_in_recipes_flip_no_digit_and_survive_a_round_trip() -> None:
             assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
             assert recipe.augment.any or name.startswith(("mnist-fast-", "dash"))  # which train on plain images
         digits = recipes.get(name, "mnist")
-        assert digits.augment.flip == "none" and not digits.test_time.mirror
+        assert digits.augment.flip == "none" and not digits.tta.mirror
 
 
 def test_unknown_recipe_names_the_known_ones() -> None:

@@ -77,8 +77,8 @@ def test_what_the_methods_share(dataset: str) -> None:
         recipe = recipes.get(name, dataset)
         mirrored = dataset != "mnist"
         assert recipe.augment == Augment(crop=2, flip="alternating" if mirrored else "none")
-        assert (recipe.test_time.mirror, recipe.test_time.count) == (mirrored, 6 if mirrored else 3)
-        assert (recipe.label_smoothing, recipe.validation) == (0.2, 0)
+        assert (recipe.tta.mirror, recipe.tta.count) == (mirrored, 6 if mirrored else 3)
+        assert (recipe.label_smoothing, recipe.val_images) == (0.2, 0)
         assert recipe.network.norm_momentum == pytest.approx(1 - 0.6) and recipe.network.norm_eps == 1e-12
     assert (recipes.get("airbench94", dataset).epochs, recipes.get("airbench94-muon", dataset).epochs) == (9.9, 8)
 
@@ -121,8 +121,7 @@ OWN = WhitenBias(lr=0.3, schedule=Schedule(knots=((0, 1), (0.5, 0.5), (0.5, 0), 
 @pytest.mark.parametrize(("progress", "rate"), [(None, 0.3 * 0.1), (0.25, 0.3 * 0.75), (0.6, 0)])
 def test_the_own_schedule_is_followed_where_progress_is_known(progress: float | None, rate: float) -> None:
     network = build(RecordNetConfig(widths=(4, 4, 4)), 1, (16, 16), 3).double()
-    optimizer = optimizers.make(SGDConfig(lr=0.1, momentum=0, weight_decay=0.0, nesterov=False, bias_lr=8,
-                                           whiten_bias=OWN), network)
+    optimizer = optimizers.make(SGDConfig(lr=0.1, momentum=0, weight_decay=0.0, bias_lr=8, whiten_bias=OWN), network)
     for p in network.parameters():
         p.grad = torch.ones_like(p) if p.requires_grad else None
     before = network.whiten.bias.detach().clone()
@@ -135,7 +134,7 @@ def test_its_decay_takes_the_same_share_as_of_other_weights() -> None:
     network = build(RecordNetConfig(widths=(4, 4, 4)), 1, (16, 16), 3).double()
     with torch.no_grad():
         network.whiten.bias.fill_(1.0)
-    optimizer = optimizers.make(SGDConfig(lr=0.1, momentum=0, weight_decay=0.2, nesterov=False, whiten_bias=OWN), network)
+    optimizer = optimizers.make(SGDConfig(lr=0.1, momentum=0, weight_decay=0.2, whiten_bias=OWN), network)
     for p in network.parameters():
         p.grad = torch.zeros_like(p) if p.requires_grad else None
     optimizer.step(1.0, 0.0)

@@ -76,8 +76,8 @@ def test_the_baseline_rung_by_rung() -> None:
     assert [r.norm_precision for r in found] == ["bf16"] * 6 + ["fp32"] * 3
     assert [r.augment.cutout for r in found] == [0] * 7 + [8] * 2
     assert [r.epochs for r in found] == [35] * 7 + [30] * 2
-    assert {(r.network.norm_scales, r.loss, r.last_batch, r.data, r.optimizer.weight_decay) for r in found} == {
-        ("uniform", "sum", "keep", "loader", 5e-4)}
+    assert {(r.network.norm_scales, r.loss, r.drop_last, r.data, r.optimizer.weight_decay) for r in found} == {
+        ("uniform", "sum", False, "loader", 5e-4)}
     ladder = ladders.get("page-baseline")
     assert tuple(step.name for step in ladder.steps) == BASELINE
     assert [step.reported.seconds for step in ladder.steps] == [341, 323, 308, 301, 297, 256, 186, 161, 154]
@@ -178,7 +178,7 @@ def test_the_architecture_rung_by_rung() -> None:
     assert peaks == [(0.2, 1.0)] * 6 + [(0.2, 1.0), (0.2, 1.0), (5 / 24, 1.0), (0.2, 1.0)]
     assert [r.augment.cutout for r in found.values()] == [8] * 9 + [12]
     assert [r.network.norm_scales for r in found.values()] == ["uniform"] * 5 + ["one"] * 5
-    assert {(r.batch_size, r.optimizer.lr, r.loss, r.last_batch) for r in found.values()} == {(512, 0.4, "sum", "keep")}
+    assert {(r.batch_size, r.optimizer.lr, r.loss, r.drop_last) for r in found.values()} == {(512, 0.4, "sum", False)}
     assert found["residual"].network.widths == found["extra"].network.widths == _LONG
     ladder = ladders.get("page-architecture")
     assert tuple(step.name for step in ladder.steps) == ARCHITECTURE

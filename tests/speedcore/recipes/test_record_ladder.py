@@ -51,9 +51,9 @@ def test_steps_that_change_nothing_are_passed_over_and_what_no_step_names_is_add
     assert list(ladder.recipes.values())[-1].hash == end.hash
     told = {rung.name: rung.what for rung in ladder.rungs}
     assert told["length"] == "2 epochs for 4"
-    assert told["scale"] == f"network.logit_scale 0.5 for {START.network.logit_scale:.3g}"
-    assert told["label-smoothing"] == "label_smoothing 0.2 for 0"
-    assert told["average"] == "average decay 0.9, every 5, start 0, initial no, power none for none"
+    assert told["scale"] == f"network logit scale 0.5 for {START.network.logit_scale:.6g}"
+    assert told["label-smoothing"] == "label smoothing 0.2 for 0"
+    assert told["average"] == f"average ({end.average.in_words()}) for none"
 
 
 def test_what_only_a_plan_reads_is_no_rung_of_its_own() -> None:

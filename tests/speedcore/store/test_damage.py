@@ -30,7 +30,7 @@ FLIPS = 60
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Run:
     """A finished run, not to be changed."""
-    recipe = toys.recipe(validation=10, test_time=TTAConfig(mirror=True))
+    recipe = toys.recipe(val_images=10, tta=TTAConfig(mirror=True))
     return train(toys.dataset(), toys.job(recipe, 20), RunStore(tmp_path_factory.mktemp("finished")))
 
 
@@ -243,7 +243,7 @@ def test_weights_are_compared_with_the_record_by_their_file_alone(finished: Run,
 def test_a_record_does_not_ask_for_more_memory_than_its_weights_have(copied: Path, monkeypatch) -> None:
     recipe = json.loads((copied / "run.json").read_text())["recipe"]
     recipe["network"]["widths"] = [30_000, 30_000, 30_000]
-    hash_ = toys.recipe(network=recipe["network"], validation=10, test_time=TTAConfig(mirror=True)).hash
+    hash_ = toys.recipe(network=recipe["network"], val_images=10, tta=TTAConfig(mirror=True)).hash
     run = Run.open(toys.resealed(copied, recipe=recipe, recipe_hash=hash_, parameters={"trainable": 10**12}))
     monkeypatch.setattr("speedcore.networks.build", None)
     with pytest.raises(Damaged, match="weights.safetensors.*as many numbers as run.json says"):

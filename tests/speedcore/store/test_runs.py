@@ -30,7 +30,7 @@ from tests.speedcore import toys
 def finished(tmp_path_factory) -> Run:
     """A finished run, not to be changed."""
     folder = tmp_path_factory.mktemp("finished")
-    return train(toys.dataset(), toys.job(toys.recipe(validation=10), 6), RunStore(folder))
+    return train(toys.dataset(), toys.job(toys.recipe(val_images=10), 6), RunStore(folder))
 
 
 @pytest.fixture

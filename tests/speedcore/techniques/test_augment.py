@@ -42,13 +42,8 @@ def padded(augment: Augment, image=IMAGE, fill=(99,)) -> list:
     return whole.tolist()
 
 
-@pytest.mark.parametrize(("kind", "rows"), [
-    ("reflect", [[5, 4, 5, 6, 5], [2, 1, 2, 3, 2], [5, 4, 5, 6, 5], [8, 7, 8, 9, 8], [5, 4, 5, 6, 5]]),
-    ("mean", [[99] * 5, [99, 1, 2, 3, 99], [99, 4, 5, 6, 99], [99, 7, 8, 9, 99], [99] * 5]),
-    ("black", [[0] * 5, [0, 1, 2, 3, 0], [0, 4, 5, 6, 0], [0, 7, 8, 9, 0], [0] * 5]),
-])
-def test_padding_by_hand(kind: str, rows: list) -> None:
-    assert padded(Augment(crop=1, pad=kind)) == rows
+def test_padding_by_hand() -> None:
+    assert padded(Augment(crop=1)) == [[5, 4, 5, 6, 5], [2, 1, 2, 3, 2], [5, 4, 5, 6, 5], [8, 7, 8, 9, 8], [5, 4, 5, 6, 5]]
 
 
 def test_padding_wider_than_the_image_is_mirrored_to_and_fro() -> None:
@@ -58,25 +53,20 @@ def test_padding_wider_than_the_image_is_mirrored_to_and_fro() -> None:
     assert whole == [[wave[i % 4] for i in range(-5, 8)]] * 11
 
 
-@given(st.integers(0, 2**31), st.sampled_from(["reflect", "mean", "black"]), st.integers(0, 3), st.integers(0, 6),
+@given(st.integers(0, 2**31), st.integers(0, 3), st.integers(0, 6),
        st.sampled_from(["none", "random"]), st.integers(1, 3))
 @settings(max_examples=60, deadline=None)
-def test_a_batch_is_what_torch_makes_of_each_image(seed, kind, crop, cutout, flip, channels) -> None:
+def test_a_batch_is_what_torch_makes_of_each_image(seed, crop, cutout, flip, channels) -> None:
     """Pad, cut out of the padded image, flip, erase: image by image, with torch's own operations."""
     size, fill = (7, 5), (10, 20, 30)[:channels]
-    augment, generator = Augment(crop=crop, pad=kind, flip=flip, cutout=cutout), torch.Generator().manual_seed(seed)
+    augment, generator = Augment(crop=crop, flip=flip, cutout=cutout), torch.Generator().manual_seed(seed)
     images = torch.randint(256, (9, channels, *size), dtype=torch.uint8, generator=generator)
     before, drawn = images.clone(), draw(augment, 9, size, 0, generator)
     colour = torch.tensor(fill, dtype=torch.float).view(-1, 1, 1)
     expected = []
     for i, image in enumerate(images.float()):
         if crop:
-            if kind == "reflect":
-                wide = torch.nn.functional.pad(image[None], (crop,) * 4, mode="reflect")[0]
-            else:
-                # Zero is the padding of differences to the colour.
-                base = colour if kind == "mean" else torch.zeros_like(colour)
-                wide = torch.nn.functional.pad(image - base, (crop,) * 4) + base
+            wide = torch.nn.functional.pad(image[None], (crop,) * 4, mode="reflect")[0]
             image = wide[:, drawn.top[i]:drawn.top[i] + 7, drawn.left[i]:drawn.left[i] + 5]
         if flip == "random" and drawn.mirrored[i]:
             image = image.flip(-1)
@@ -108,8 +98,6 @@ def test_crop_comes_before_the_flip() -> None:
     """The mirror of the crop at (1, 2): 2 3 2 / 5 6 5 / 8 9 8, read from the right."""
     rows = augmented(Augment(crop=1, flip="random"), choices(1, 2, True), image=IMAGE)
     assert rows == [[2, 3, 2], [5, 6, 5], [8, 9, 8]]
-    rows = augmented(Augment(crop=1, pad="black", flip="random"), choices(1, 2, True))
-    assert rows == [[0, 3, 2], [0, 6, 5], [0, 9, 8]]
 
 
 @pytest.mark.parametrize(("at", "rows"), [

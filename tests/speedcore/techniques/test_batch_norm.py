@@ -63,7 +63,7 @@ def test_a_failure_leaves_the_network_as_it_was() -> None:
 def test_tested_weights_carry_statistics_of_their_own(store, average) -> None:
     data, changes = toys.dataset(), {"average": average, "epochs": 2}
     running = train(data, toys.job(toys.recipe(**changes), 8, key="running"), store)
-    precise = train(data, toys.job(toys.recipe(**changes, precise_norms=100), 8, key="precise"), store)
+    precise = train(data, toys.job(toys.recipe(**changes, bn_recalibration_images=100), 8, key="precise"), store)
     one, other = running.weights(), precise.weights()
     assert all(torch.equal(one[name], other[name]) == ("running_" not in name) for name in one if "num_batches" not in name)
     # 80 of a sample of 100 images: two whole batches of 40.
@@ -80,8 +80,8 @@ def test_tested_weights_carry_statistics_of_their_own(store, average) -> None:
 def test_the_fused_way_takes_them_too(precision: str, apart: float) -> None:
     """To what bf16 leaves of them; where no quicker way is compiled both are the same."""
     data = toys.dataset(size=32)
-    recipe = toys.recipe(network=RecordNetConfig(widths=(32, 32, 32)), precision=precision, channels_last=True, precise_norms=80,
-                         convolutions="winograd")
+    recipe = toys.recipe(network=RecordNetConfig(widths=(32, 32, 32)), precision=precision, channels_last=True,
+                         bn_recalibration_images=80, convolutions="winograd")
     quick = TrainState(data, recipe, 0, torch.device("cpu"))
     quick.whiten(data.train)
     plain = build(recipe.network, 1, (32, 32), 4)
@@ -99,22 +99,22 @@ def test_any_clock_keeps_time_for_them(strict) -> None:
     data = toys.dataset()
     looks, rest = {}, {}
     for count in (0, 10_000_000):
-        trainee = TrainState(data, toys.recipe(precise_norms=count), 0, torch.device("cpu"))
+        trainee = TrainState(data, toys.recipe(bn_recalibration_images=count), 0, torch.device("cpu"))
         looks[count], rest[count] = still_to_come(trainee, data.test, None, strict)
     assert looks == {0: 0.0, 10_000_000: 0.0}
     assert rest[0] < 1 < rest[10_000_000] < math.inf and (rest[0] > 0) == strict
 
 
 def test_a_run_that_peeks_cannot_have_them() -> None:
-    with pytest.raises(RecipeError, match="precise_norms tests another one"):
-        toys.recipe().changed(peek=Peek(), precise_norms=10)
+    with pytest.raises(RecipeError, match="bn_recalibration_images tests another one"):
+        toys.recipe().changed(peek=Peek(), bn_recalibration_images=10)
 
 
 def test_plans_price_the_pass_over_images() -> None:
     data = toys.dataset()
 
     def beside(clock: str, count: int) -> float:
-        option = Candidate(data, toys.recipe(precise_norms=count), "", Throughput(0.1, forward_seconds=0.01), 12, 4)
+        option = Candidate(data, toys.recipe(bn_recalibration_images=count), "", Throughput(0.1, forward_seconds=0.01), 12, 4)
         return option.beside_training(POLICIES[clock])
 
     assert beside("dawnbench", 0) == 0

@@ -38,7 +38,7 @@ def small(recipe: Recipe) -> Recipe:
     widest, ghost = max(getattr(recipe.network, "widths", (64,))), getattr(recipe.network, "ghost", 1)
     return recipe.changed(network=recipe.network.narrowed(8 / widest).model_dump(), batch_size=2 * ghost if ghost > 1 else 16,
                           precision="fp32" if recipe.precision == "auto" else recipe.precision, epochs=1, min_epochs=0.1,
-                          validation=min(recipe.validation, 6), precise_norms=min(recipe.precise_norms, 16))
+                          val_images=min(recipe.val_images, 6), bn_recalibration_images=min(recipe.bn_recalibration_images, 16))
 
 
 def features(fields: dict, path: tuple = ()) -> Iterator[tuple]:
@@ -52,7 +52,7 @@ def features(fields: dict, path: tuple = ()) -> Iterator[tuple]:
 
 def covering() -> list[tuple[str, str]]:
     """Built-in recipes, as few as will do, that use together whatever any of them uses."""
-    used = {(name, data): set(features(recipes.get(name, data).model_dump(exclude={"name", "describe", "schedule"})))
+    used = {(name, data): set(features(recipes.get(name, data).model_dump(exclude={"name", "description", "schedule"})))
             for name in recipes.names() for data in ("cifar10", "fashion-mnist", "mnist")}
     left, chosen = set().union(*used.values()), []
     while left:
@@ -83,7 +83,7 @@ def test_a_built_in_recipe_trains_there_as_on_the_processor(tmp_path, name: str,
     assert run.record.device == kind
     assert Run.open(run.path).predictions["logits"].shape == (16, 4)
     assert gpu.woken <= {0}  # other GPUs are left to those that work on them
-    host = trained(recipe.changed(convolutions="direct"), toy(data), tmp_path / "cpu", "cpu")
+    host = trained(recipe.changed(convolutions="torch"), toy(data), tmp_path / "cpu", "cpu")
     assert run.steps["lr"].tolist() == host.steps["lr"].tolist()
     # The same draws, batches and weights; filters are stepped in one batch, in whose arithmetic a few digits differ.
     # Whitening filters that are found in fp32 differ where directions are all but equal.
@@ -94,12 +94,12 @@ def test_a_built_in_recipe_trains_there_as_on_the_processor(tmp_path, name: str,
 
 # Everything a run may do beside its steps, in as few recipes as hold it.
 OPTIONS = {
-    "average, views, looks": {"average": AverageConfig(decay=0.9, every=2), "test_time": TTAConfig(mirror=True, shifts=True),
-                              "validation": 16},
-    "lookahead, precise norms, muon in bf16": {"lookahead": LookaheadConfig(decay=0.9, every=2), "precise_norms": 40,
+    "average, views, looks": {"average": AverageConfig(decay=0.9, every=2), "tta": TTAConfig(mirror=True, shifts=True),
+                              "val_images": 16},
+    "lookahead, precise norms, muon in bf16": {"lookahead": LookaheadConfig(decay=0.9, every=2), "bn_recalibration_images": 40,
                                                "optimizer": MuonConfig(bias_lr=0.2, head_lr=2.0), "precision": "bf16",
                                                "channels_last": True},
-    "peeks, bf16 weights": {"peek": Peek(), "precision": "bf16-weights"},
+    "peeks, bf16": {"peek": Peek(), "precision": "bf16"},
 }
 
 
@@ -113,9 +113,9 @@ def test_every_way_of_data_serves_every_option(tmp_path, options: str, mode: str
     assert gpu.woken <= {0}
     found = Run.open(run.path)
     assert found.record.steps == 5 and found.predictions["logits"].shape == (12, 4)
-    assert ("tta_logits" in found.predictions) == recipe.test_time.any
+    assert ("tta_logits" in found.predictions) == recipe.tta.any
     assert len(found.record.peeks) == (1 if recipe.peek else 0)
-    assert found.record.data.validation_images == (6 if recipe.validation else 0)
+    assert found.record.data.validation_images == (6 if recipe.val_images else 0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -144,7 +144,7 @@ def test_a_step_waits_for_nothing(tmp_path, mode: str, kind: str, optimizer) -> 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_images_that_are_looked_at_again_travel_once(tmp_path, kind: str) -> None:
-    recipe = toys.recipe(validation=16, peek=Peek(), test_time=TTAConfig(mirror=True), batch_size=14)
+    recipe = toys.recipe(val_images=16, peek=Peek(), tta=TTAConfig(mirror=True), batch_size=14)
 
     def travelled(steps: int) -> int:
         with simulated(kind) as gpu:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.gpu
 @pytest.mark.parametrize("mode", ["device", "precomputed"])
 def test_a_bf16_run_trains_and_lands(tmp_path, mode):
     recipe = toys.recipe(network=RecordNetConfig(widths=(16, 16, 16)), precision="bf16", channels_last=True, data=mode,
-                         optimizer=MuonConfig(bias_lr=0.2, head_lr=2.0), test_time=TTAConfig(mirror=True, shifts=True))
+                         optimizer=MuonConfig(bias_lr=0.2, head_lr=2.0), tta=TTAConfig(mirror=True, shifts=True))
     run = train(toys.dataset(), toys.job(recipe, steps=40, limit=60.0), RunStore(tmp_path), "cuda")
     assert run.record.device == "cuda"
     assert run.record.steps == 40

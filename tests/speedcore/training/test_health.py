@@ -90,7 +90,7 @@ def test_a_loss_of_the_very_last_step_is_looked_at_as_well(store: RunStore, monk
 def test_validation_that_is_no_number_stops_the_run(store: RunStore, monkeypatch) -> None:
     monkeypatch.setattr(evaluate, "score", lambda *_: (0.9, math.nan))
     with pytest.raises(DivergedError, match="the loss on validation images is nan after step 2"):
-        train(toys.dataset(), toys.job(toys.recipe(validation=16), 12), store)
+        train(toys.dataset(), toys.job(toys.recipe(val_images=16), 12), store)
 
 
 @pytest.mark.parametrize("views", [False, True])
@@ -106,7 +106,7 @@ def test_test_answers_that_are_no_numbers_are_no_accuracy(store: RunStore, monke
 
     monkeypatch.setattr(TrainState, "logits", answered)
     with pytest.raises(DivergedError, match="for 3 of 40 test images the .* no finite numbers, after 4 steps"):
-        train(toys.dataset(), toys.job(toys.recipe(test_time=TTAConfig(mirror=True)), 4), store)
+        train(toys.dataset(), toys.job(toys.recipe(tta=TTAConfig(mirror=True)), 4), store)
     assert list(store) == []
 
 

@@ -25,27 +25,25 @@ def stepped(optimizer, w: torch.Tensor) -> list[float]:
     return values
 
 
-@pytest.mark.parametrize("nesterov", [False, True])
-def test_rate_in_the_buffer_by_hand(nesterov: bool) -> None:
+def test_rate_in_the_buffer_by_hand() -> None:
     w = torch.tensor([1.0], dtype=torch.float64)
-    seen = stepped(MomentumSGD([w], 0.4, momentum=0.5, weight_decay=0.1, nesterov=nesterov, lr_in_buffer=True), w)
+    seen = stepped(MomentumSGD([w], 0.4, momentum=0.5, weight_decay=0.1, lr_in_buffer=True), w)
     # Rates 0.1 and 0.4; gradients with decay 0.5 + 0.1·w and −2 + 0.1·w.
     scaled = 0.1 * (0.5 + 0.1 * 1.0)                      # 0.06
     v = scaled
-    first = 1.0 - (scaled + 0.5 * v if nesterov else v)   # 0.91 or 0.94
+    first = 1.0 - (scaled + 0.5 * v)                      # 0.91
     scaled = 0.4 * (-2.0 + 0.1 * first)
     v = 0.5 * v + scaled                                  # the first gradient keeps its own small rate
-    second = first - (scaled + 0.5 * v if nesterov else v)
-    assert first == pytest.approx(0.91 if nesterov else 0.94)
+    second = first - (scaled + 0.5 * v)
+    assert first == pytest.approx(0.91)
     assert seen[:2] == pytest.approx([first, second], rel=1e-12)
 
 
-@pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("decay", [0.0, 0.1])
-def test_rate_outside_the_buffer_is_torchs_sgd(nesterov: bool, decay: float) -> None:
+def test_rate_outside_the_buffer_is_torchs_sgd(decay: float) -> None:
     w, theirs = torch.tensor([1.0], dtype=torch.float64), nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
-    seen = stepped(MomentumSGD([w], 0.4, 0.9, decay, nesterov, lr_in_buffer=False), w)
-    sgd = torch.optim.SGD([theirs], lr=1.0, momentum=0.9, weight_decay=decay, nesterov=nesterov)
+    seen = stepped(MomentumSGD([w], 0.4, 0.9, decay, lr_in_buffer=False), w)
+    sgd = torch.optim.SGD([theirs], lr=1.0, momentum=0.9, weight_decay=decay, nesterov=True)
     for value, gradient, factor in zip(seen, GRADIENTS, FACTORS, strict=True):
         theirs.grad = torch.full_like(theirs, gradient)
         sgd.param_groups[0]["lr"] = 0.4 * factor
@@ -56,7 +54,7 @@ def test_rate_outside_the_buffer_is_torchs_sgd(nesterov: bool, decay: float) -> 
 def test_the_two_agree_at_a_constant_rate_and_not_at_a_changing_one() -> None:
     def run(inside: bool, factors) -> float:
         w = torch.tensor([1.0], dtype=torch.float64)
-        optimizer = MomentumSGD([w], 0.4, 0.9, 0.1, True, inside)
+        optimizer = MomentumSGD([w], 0.4, 0.9, 0.1, inside)
         for gradient, factor in zip(GRADIENTS, factors, strict=True):
             w.grad = torch.full_like(w, gradient)
             optimizer.step(factor)
@@ -72,7 +70,7 @@ def test_biases_have_their_own_rate_and_less_decay() -> None:
     with torch.no_grad():
         network.weight.fill_(1.0)
         network.bias.fill_(1.0)
-    optimizer = optimizers.make(SGDConfig(lr=0.1, momentum=0.0, weight_decay=0.2, nesterov=False, bias_lr=4.0), network)
+    optimizer = optimizers.make(SGDConfig(lr=0.1, momentum=0.0, weight_decay=0.2, bias_lr=4.0), network)
     network.weight.grad, network.bias.grad = torch.ones_like(network.weight), torch.ones_like(network.bias)
     optimizer.step(1.0)
     assert optimizer.lr == 0.1

@@ -31,7 +31,7 @@ def test_whitening_is_by_images_of_all_classes(sorted_images) -> None:
 
 
 def test_statistics_are_those_of_images_of_all_classes(sorted_images) -> None:
-    trainee = TrainState(sorted_images, toys.recipe(batch_size=250, precise_norms=5_000), 0, torch.device("cpu"))
+    trainee = TrainState(sorted_images, toys.recipe(batch_size=250, bn_recalibration_images=5_000), 0, torch.device("cpu"))
     trainee.recalibrate_batch_norm(sorted_images.train)
     norm, seen = next(layer for layer in trainee.network.modules() if isinstance(layer, nn.BatchNorm2d)), []
     norm.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))

@@ -104,7 +104,7 @@ def test_the_logged_rate_is_the_planned_schedule(store: RunStore) -> None:
 
 def test_the_ledger_is_the_everything_clock_and_carries_what_loading_took(store: RunStore) -> None:
     data = toys.dataset(seconds={"provision": 2.0, "load": 3.0})
-    record = train(data, toys.job(toys.recipe(validation=16, test_time=TTAConfig(mirror=True)), 6), store).record
+    record = train(data, toys.job(toys.recipe(val_images=16, tta=TTAConfig(mirror=True)), 6), store).record
     assert set(record.ledger) >= {"provision", "load", "prepare", "build", "warm_up", "train", "validate", "test", "tta", "save"}
     assert (record.ledger["provision"], record.ledger["load"]) == (2.0, 3.0)
     assert record.clocks["everything"] == pytest.approx(sum(record.ledger.values()))
@@ -114,19 +114,19 @@ def test_the_ledger_is_the_everything_clock_and_carries_what_loading_took(store:
 
 def test_the_record_says_what_was_trained_on_what(store: RunStore) -> None:
     data = toys.dataset()
-    record = train(data, toys.job(toys.recipe(validation=16), 9, seed=5), store).record
+    record = train(data, toys.job(toys.recipe(val_images=16), 9, seed=5), store).record
     assert (record.seed, record.steps, record.planned_steps, record.steps_per_epoch) == (5, 9, 9, 3)  # 144 of 160 in 40s
     assert record.epochs == 3.0
     assert (record.data.train_images, record.data.validation_images, record.data.test_images) == (144, 16, 40)
     assert record.data.fingerprint == data.fingerprint and record.data.mean == data.mean
-    assert record.recipe_hash == toys.recipe(validation=16).hash
+    assert record.recipe_hash == toys.recipe(val_images=16).hash
     assert record.budget_seconds is None and record.limit_seconds is None
     assert record.provenance["threads"] == 1 and record.device == "cpu"
 
 
 def test_accuracy_with_views_is_the_one_that_counts_where_there_are_views(store: RunStore) -> None:
     data = toys.dataset()
-    run = train(data, toys.job(toys.recipe(test_time=TTAConfig(mirror=True, shifts=True)), 8), store)
+    run = train(data, toys.job(toys.recipe(tta=TTAConfig(mirror=True, shifts=True)), 8), store)
     joined = torch.from_numpy(run.predictions["tta_logits"]).argmax(1)
     assert run.record.accuracy == run.record.metrics.tta_accuracy == (joined == data.test.labels).double().mean().item()
     plain = train(data, toys.job(toys.recipe(), 8, key="plain"), store)
@@ -142,7 +142,7 @@ def test_it_learns(store: RunStore) -> None:
 
 
 def test_looks_at_validation_are_spread_over_the_run(store: RunStore) -> None:
-    run = train(toys.dataset(), toys.job(toys.recipe(validation=16), 24), store)
+    run = train(toys.dataset(), toys.job(toys.recipe(val_images=16), 24), store)
     assert run.epochs["step"].tolist() == [3, 6, 9, 12, 15, 18, 21, 24]  # at least eight, the last at the end
     assert run.epochs["progress"][-1] == 1
     assert ((0 <= run.epochs["validation_accuracy"]) & (run.epochs["validation_accuracy"] <= 1)).all()
@@ -178,7 +178,7 @@ def test_held_out_images_are_apart_and_the_same_in_every_run(n: int, count: int)
 def test_steps_are_whole_batches_of_what_is_not_held_out() -> None:
     data = toys.dataset(train=163)
     assert steps_per_epoch(data, toys.recipe()) == 4
-    assert steps_per_epoch(data, toys.recipe(validation=1000)) == (163 - 16) // 40
+    assert steps_per_epoch(data, toys.recipe(val_images=1000)) == (163 - 16) // 40
     assert full_steps(data, toys.recipe(epochs=2.6)) == 10
     assert full_steps(data, toys.recipe(epochs=0.01, min_epochs=0.01)) == 1
 
@@ -200,7 +200,7 @@ def by_hand(monkeypatch) -> toys.FakeClock:
 @pytest.mark.parametrize("stretch", [False, True])
 def test_a_tight_limit_is_kept_and_the_rate_lands(store: RunStore, by_hand, stretch: bool) -> None:
     """A hundred seconds for some hundred steps, where a thousand times as many were planned, or half."""
-    recipe = toys.recipe(schedule=Schedule(knots=((0, 0), (0.2, 1), (1, 0.05))), validation=16)
+    recipe = toys.recipe(schedule=Schedule(knots=((0, 0), (0.2, 1), (1, 0.05))), val_images=16)
     job = toys.job(recipe, 50 if stretch else 100_000, limit=100.0, wanted=100_000, stretch=stretch)
     record = train(toys.dataset(), job, store).record
     assert 90 <= record.clocks["article"] <= 100
@@ -214,7 +214,7 @@ def test_a_tight_limit_is_kept_and_the_rate_lands(store: RunStore, by_hand, stre
 
 def test_a_strict_clock_holds_looks_and_tests_as_well(store: RunStore, by_hand) -> None:
     """Loading 50 s, looks of 1.6 s, two rounds of tests of 4 s, and training in what is left of 300 s."""
-    recipe = toys.recipe(test_time=TTAConfig(mirror=True), validation=16)
+    recipe = toys.recipe(tta=TTAConfig(mirror=True), val_images=16)
     job = toys.job(recipe, 100_000, limit=300.0, policy="everything")
     record = train(toys.dataset(seconds={"load": 50.0}), job, store).record
     assert 0.9 * 300 <= record.clocks["everything"] <= 300
@@ -226,7 +226,7 @@ def test_a_strict_clock_holds_looks_and_tests_as_well(store: RunStore, by_hand) 
 def test_a_strict_clock_is_kept_on_a_real_clock(store: RunStore) -> None:
     """The limit is what this machine takes for a few steps and everything around them, three times: seconds differ by ten."""
     data = toys.dataset(test=2000, seconds={"load": 0.5})
-    recipe = toys.recipe(test_time=TTAConfig(mirror=True, shifts=True), validation=16)
+    recipe = toys.recipe(tta=TTAConfig(mirror=True, shifts=True), val_images=16)
     few = train(data, toys.job(recipe, 5, key="few", policy="everything"), store).record
     limit = 3 * few.clocks["everything"]
     record = train(data, toys.job(recipe, 100_000, limit=limit, policy="everything"), store).record
@@ -251,7 +251,7 @@ def test_a_batch_larger_than_the_data_is_an_error(store: RunStore) -> None:
 
 def test_a_replanned_run_is_replayed_to_the_bit(store: RunStore, tmp_path: Path) -> None:
     data = toys.dataset()
-    job = toys.job(toys.recipe(average=AverageConfig(every=3), validation=16), 1000, limit=0.7)
+    job = toys.job(toys.recipe(average=AverageConfig(every=3), val_images=16), 1000, limit=0.7)
     recorded = train(data, job, store)
     assert recorded.record.replans
     again = replay(recorded, data, RunStore(tmp_path / "again"))
@@ -269,7 +269,7 @@ def test_a_replay_of_another_seed_would_differ(store: RunStore, tmp_path: Path) 
 
 def test_only_training_is_charged_to_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a clock by hand: a step takes 1 s, a look 10 s."""
-    clock, data, recipe = toys.FakeClock(), toys.dataset(), toys.recipe(validation=16)
+    clock, data, recipe = toys.FakeClock(), toys.dataset(), toys.recipe(val_images=16)
     trainee = TrainState(data, recipe, 0, torch.device("cpu"))
     step, logits = trainee.step, trainee.logits
     monkeypatch.setattr(trainee, "step", lambda *a: (clock.go(1.0), step(*a))[1])
