@@ -10,7 +10,7 @@ import torch
 from speedcore.data import load, pictures
 from speedcore.data.cache import Cache
 from speedcore.data.dataset import Split
-from speedcore.data.found import RawDataset
+from speedcore.data.dataset_files import RawDataset
 from tests.data.making import class_folders, image, tar, write
 
 

@@ -11,8 +11,9 @@ import pytest
 
 import reports
 from reports.compose import compose
+from reports.inputs import Inputs
 from reports.model import Group, Table
-from reports.results import Inputs, load
+from reports.results import load
 from reports.sections.mistakes import confusion_counts
 from speedcore.recipe import DavidNetConfig
 from speedcore.recipe.description import describe

@@ -99,8 +99,8 @@ def test_any_clock_keeps_time_for_them(strict) -> None:
     data = toys.dataset()
     looks, rest = {}, {}
     for count in (0, 10_000_000):
-        trainee = TrainState(data, toys.recipe(precise_norms=count), 0, torch.device("cpu"))
-        looks[count], rest[count] = still_to_come(trainee, data.test, None, strict)
+        state = TrainState(data, toys.recipe(precise_norms=count), 0, torch.device("cpu"))
+        looks[count], rest[count] = still_to_come(state, data.test, None, strict)
     assert looks == {0: 0.0, 10_000_000: 0.0}
     assert rest[0] < 1 < rest[10_000_000] < math.inf and (rest[0] > 0) == strict
 
