@@ -84,7 +84,7 @@ class Quadratic:
 
 def test_on_a_quadratic_the_readings_lie_where_theory_puts_them(monkeypatch) -> None:
     """Descent on w²/2 halves w at a rate of 0.5, ends it at 1, and diverges beyond 2."""
-    monkeypatch.setattr(lr_finder, "Trainee", Quadratic)
+    monkeypatch.setattr(lr_finder, "TrainState", Quadratic)
     result = range_test(toys.dataset(), toys.recipe(), steps=200, lowest=1e-3, highest=100)
     assert 0.005 < result.steepest < 1
     assert result.highest is not None and 0.3 < result.highest < 20
@@ -93,7 +93,7 @@ def test_on_a_quadratic_the_readings_lie_where_theory_puts_them(monkeypatch) -> 
 
 
 def test_a_loss_that_never_turns_has_no_highest_rate(monkeypatch) -> None:
-    monkeypatch.setattr(lr_finder, "Trainee", Quadratic)
+    monkeypatch.setattr(lr_finder, "TrainState", Quadratic)
     result = range_test(toys.dataset(), toys.recipe(), steps=50, lowest=1e-3, highest=0.5)
     assert result.highest is None
     assert len(result.rates) == 50
