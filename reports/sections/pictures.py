@@ -20,7 +20,7 @@ from speedcore.techniques import augment
 _SAMPLES = 5         # images a class
 _MOST_CLASSES = 12
 _AUGMENTED = 10       # images in an augmentation grid
-_AUGMENTED = 3
+_COMBINED = 3
 _SEED = 0
 
 
@@ -96,7 +96,7 @@ def _grid(one: DatasetResults) -> tuple[Prose | Pictures, ...]:
         strips.append(_strip(one, chosen, Augment(cutout=spec.cutout), "cutout", 0,
                              f"{spec.cutout}×{spec.cutout} pixels"))
     if spec.any:
-        strips += [_strip(one, chosen, spec, f"all together, sample {i}", i) for i in range(1, _AUGMENTED + 1)]
+        strips += [_strip(one, chosen, spec, f"all together, sample {i}", i) for i in range(1, _COMBINED + 1)]
     words = "Operations as the recipe has them" if spec.any else "This recipe augments nothing"
     return (Pictures(f"augmented-{one.slug}", f"{one.title}. {words}; sampled with seed {_SEED}.",
                      tuple(strips)),)
