@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks import record
-from explain.claim.verdicts import ClaimRecord, kept, null_differences, rows, verdicts
+from explain.claim.verdicts import ClaimRecord, load_all, null_differences, rows, verdicts
 from speedcore.cli.console import run_app
 from speedcore.stats import statistics
 
@@ -49,7 +49,7 @@ def _nulls(study: ClaimRecord, row: dict) -> dict[str, float | None]:
 
 
 def main() -> None:
-    record.keep_studies(__doc__, kept, write, "the claim", "python -m explain.studies claim")
+    record.keep_studies(__doc__, load_all, write, "the claim", "python -m explain.studies claim")
 
 
 if __name__ == "__main__":

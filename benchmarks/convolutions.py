@@ -22,7 +22,7 @@ from benchmarks import record
 from speedcore import kernels, recipes
 from speedcore.cli.console import run_app
 from speedcore.clock import Stopwatch
-from speedcore.data import batches as data_path
+from speedcore.data import streams
 from speedcore.data.dataset import Dataset, Provenance, Split
 from speedcore.errors import UserError
 from speedcore.kernels import amx, winograd, winograd8, winograd_fp32
@@ -37,7 +37,7 @@ STEPS = (("airbench94-muon", "cifar10", 3, 32), ("airbench94-muon", "fashion-mni
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-def ways(precision: str) -> tuple[str, ...]:
+def backends(precision: str) -> tuple[str, ...]:
     """What this machine is quick at."""
     return ("torch", *reversed(kernels.available(precision)))
 
@@ -72,16 +72,17 @@ def layer(inputs: int, outputs: int, side: int, batch: int, rounds: int, precisi
     weight = (torch.randn(outputs, inputs, 3, 3) / (9 * inputs) ** 0.5).to(memory_format=layout).requires_grad_()
     gradient = torch.randn(batch, outputs, side, side).to(dtype).to(memory_format=layout)
     short = winograd_fp32 if precision == "fp32" else winograd
-    all_ways: dict[str, Callable[[], Tensor]] = {
+    all_backends: dict[str, Callable[[], Tensor]] = {
         "torch": lambda: F.conv2d(x, weight.to(dtype), padding=1), "winograd": lambda: short.convolve(x, weight),
         "winograd8": lambda: winograd8.convolve(x, weight), "amx": lambda: amx.convolve(x, weight)}
-    takes = {way: all_ways[way] for way in ways(precision)}
+    contestants = {backend: all_backends[backend] for backend in backends(precision)}
     with torch.no_grad():
         exact = F.conv2d(x.double(), weight.double(), padding=1)
-        errors = {way: ((run().double() - exact).pow(2).mean() / exact.pow(2).mean()).sqrt().item() for way, run in takes.items()}
-    seconds = alternate({way: lambda run=run: run().backward(gradient) for way, run in takes.items()}, rounds)
+        errors = {backend: ((run().double() - exact).pow(2).mean() / exact.pow(2).mean()).sqrt().item()
+                  for backend, run in contestants.items()}
+    seconds = alternate({backend: lambda run=run: run().backward(gradient) for backend, run in contestants.items()}, rounds)
     return _row(f"{inputs} → {outputs} channels, {side}×{side}", precision, batch, seconds,
-                {f"error {way} %": 100 * error for way, error in errors.items()})
+                {f"error {backend} %": 100 * error for backend, error in errors.items()})
 
 
 def step(name: str, dataset: str, channels: int, side: int, rounds: int, precision: str, most: int) -> dict:
@@ -92,38 +93,39 @@ def step(name: str, dataset: str, channels: int, side: int, rounds: int, precisi
     labels = torch.arange(len(images)) % 10
     data = Dataset.make(dataset, tuple("0123456789"), Split(images, labels), Split(images[:10], labels[:10]),
                         Provenance("made for the benchmark", False))
-    takes = {}
-    for way in ways(precision):
-        trainee = TrainState(data, recipe.changed(convolutions=way), 0, torch.device("cpu"))
-        trainee.whiten(data.train)
-        trainee.network.train()
-        stream = iter(data_path.of_recipe(trainee.recipe, data.train, 0, trainee.normalise))
-        takes[way] = lambda trainee=trainee, stream=stream: trainee.step(*next(stream), 0.1, 0.5)
-    return _row(f"a step of {name}, {dataset}", precision, recipe.batch_size, alternate(takes, rounds))
+    contestants = {}
+    for backend in backends(precision):
+        state = TrainState(data, recipe.changed(convolutions=backend), 0, torch.device("cpu"))
+        state.whiten(data.train)
+        state.network.train()
+        stream = iter(streams.of_recipe(state.recipe, data.train, 0, state.normalise))
+        contestants[backend] = lambda state=state, stream=stream: state.step(*next(stream), 0.1, 0.5)
+    return _row(f"a step of {name}, {dataset}", precision, recipe.batch_size, alternate(contestants, rounds))
 
 
-def alternate(takes: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def alternate(contestants: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """Seconds of each, in turns, after two rounds that warm up. Each turn is taken twice, and its second time counts.
 
     The first finds its memory taken by the other way: a step by Winograd then waits for 100,000 page faults, a third longer.
     """
-    found: dict[str, list[float]] = {way: [] for way in takes}
+    found: dict[str, list[float]] = {backend: [] for backend in contestants}
     for _ in range(rounds + 2):
-        for way, take in takes.items():
+        for backend, take in contestants.items():
             take()
             watch = Stopwatch()
             take()
-            found[way].append(watch.seconds())
-    return {way: seconds[2:] for way, seconds in found.items()}
+            found[backend].append(watch.seconds())
+    return {backend: seconds[2:] for backend, seconds in found.items()}
 
 
 def _row(what: str, precision: str, batch: int, seconds: dict[str, list[float]], more: dict[str, float] | None = None) -> dict:
     row = {"what": what, "precision": precision, "images": batch,
-           **{f"{way} s": statistics.median(taken) for way, taken in seconds.items()}}
-    for way, taken in seconds.items():
-        if way != "torch":
+           **{f"{backend} s": statistics.median(taken) for backend, taken in seconds.items()}}
+    for backend, taken in seconds.items():
+        if backend != "torch":
             ratios = [one / direct for one, direct in zip(taken, seconds["torch"], strict=True)]
-            row |= {f"{way} / direct": statistics.median(ratios), f"{way} from": min(ratios), f"{way} to": max(ratios)}
+            row |= {f"{backend} / direct": statistics.median(ratios), f"{backend} from": min(ratios),
+                    f"{backend} to": max(ratios)}
     row |= more or {}
     print(row, flush=True)
     return row

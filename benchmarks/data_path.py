@@ -29,9 +29,9 @@ from speedcore.data.batches import Batches
 from speedcore.data.dataset import Provenance, Split
 from speedcore.data.precompute import PrecomputedEpochs
 from speedcore.machine.queue import synchroniser
-from speedcore.planning.settle import settled
 from speedcore.recipe import Augment
 from speedcore.techniques.augment import Normalise
+from speedcore.training.settle import settled
 from speedcore.training.state import TrainState
 
 ARTICLE = Augment(crop=4, flip="random", cutout=8)
@@ -148,11 +148,11 @@ def compare(source: Source, task: Task, rounds: int, missing: dict[str, str]) ->
 def share(dataset: Dataset, name: str, device: torch.device) -> dict:
     """Seconds of batch and normalisation beside the seconds of whole steps of recipe `name`."""
     recipe = settled(recipes.get(name, "cifar10"), dataset, device)
-    trainee, wait = TrainState(dataset, recipe, 0, device), synchroniser(device)
-    trainee.whiten(dataset.train)
-    trainee.network.train()
-    stream = iter(Batches(dataset.train.to(device), recipe.augment, recipe.batch_size, 0, trainee.normalise))
-    trainee.step(*next(stream), 0.1)
+    state, wait = TrainState(dataset, recipe, 0, device), synchroniser(device)
+    state.whiten(dataset.train)
+    state.network.train()
+    stream = iter(Batches(dataset.train.to(device), recipe.augment, recipe.batch_size, 0, state.normalise))
+    state.step(*next(stream), 0.1)
     making, whole = [], []
     while sum(whole) < 8 or len(whole) < 5:
         wait()
@@ -160,10 +160,10 @@ def share(dataset: Dataset, name: str, device: torch.device) -> dict:
         images, labels = next(stream)
         wait()
         drawn, watch = watch.seconds(), Stopwatch()
-        trainee.normalise(images).to(memory_format=trainee.layout)
+        state.normalise(images).to(memory_format=state.layout)
         wait()
         normalised, watch = watch.seconds(), Stopwatch()
-        trainee.step(images, labels, 0.1)  # normalises for itself
+        state.step(images, labels, 0.1)  # normalises for itself
         wait()
         making.append(drawn + normalised)
         whole.append(drawn + watch.seconds())
@@ -177,9 +177,9 @@ def stored(dataset: Dataset, source: Source, rounds: int, epochs: int = 3) -> li
     recipe = settled(recipes.get("sprint", "cifar10"), dataset, source.device)
     live = Batches(source.split, ARTICLE, recipe.batch_size, 0, source.normalise)
     steps, batch = epochs * live.steps_per_epoch, recipe.batch_size
-    trainee = TrainState(dataset, recipe, 0, source.device)
-    trainee.whiten(dataset.train)
-    trainee.network.train()
+    state = TrainState(dataset, recipe, 0, source.device)
+    state.whiten(dataset.train)
+    state.network.train()
     with tempfile.TemporaryDirectory(dir=".") as folder:
         watch = Stopwatch()
         epochs_on_disk = PrecomputedEpochs(live, steps, Path(folder))
@@ -195,7 +195,7 @@ def stored(dataset: Dataset, source: Source, rounds: int, epochs: int = 3) -> li
         for _ in range(4 * rounds):  # many short ones: what else the machine does must not fall on one of them alone
             for name, (batches, before) in ways.items():
                 before()
-                training[name].append(trained(trainee, iter(batches), 8))
+                training[name].append(trained(state, iter(batches), 8))
     rows = []
     first = "augmenting while training"
     for name in ways:
@@ -211,13 +211,13 @@ def stored(dataset: Dataset, source: Source, rounds: int, epochs: int = 3) -> li
     return rows
 
 
-def trained(trainee: TrainState, stream: Iterator, steps: int) -> float:
+def trained(state: TrainState, stream: Iterator, steps: int) -> float:
     """Images a second of training on the next `steps` batches."""
-    wait, images = synchroniser(trainee.device), 0
+    wait, images = synchroniser(state.device), 0
     next(stream)
     watch = Stopwatch()
     for batch, labels in islice(stream, steps):
-        trainee.step(batch, labels, 0.1)
+        state.step(batch, labels, 0.1)
         images += len(labels)
     wait()
     return images / watch.seconds()

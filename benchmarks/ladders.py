@@ -17,7 +17,7 @@ from benchmarks import methods, record
 from speedcore.cli.console import run_app
 from speedcore.errors import UserError
 from speedcore.ladders.changes import RULE, Change
-from speedcore.ladders.climbing import LadderResult, kept
+from speedcore.ladders.climbing import LadderResult, load_all
 from speedcore.ladders.findings import RungFinding, clocks_of, findings
 from speedcore.ladders.scale import Scale
 from speedcore.stats import statistics
@@ -114,7 +114,7 @@ def main() -> None:
     chosen = options.parse_args()
     store, scale = RunStore(chosen.runs), chosen.scale and Scale.parse(chosen.scale)
     for name in chosen.names:
-        print(write(choose(kept(store, name), name, chosen.dataset, scale or None, chosen.device)))
+        print(write(choose(load_all(store, name), name, chosen.dataset, scale or None, chosen.device)))
     methods.write()
 
 

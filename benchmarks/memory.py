@@ -26,11 +26,11 @@ from speedcore.clock import Budget
 from speedcore.data.batches import Batches
 from speedcore.data.dataset import Dataset, Provenance, Split
 from speedcore.machine.memory import PeakMemory
-from speedcore.planning.settle import settled
 from speedcore.recipe import Recipe
 from speedcore.store.runs import RunStore
 from speedcore.techniques.augment import Normalise
 from speedcore.training.loop import Job, hold_out, train
+from speedcore.training.settle import settled
 from speedcore.training.state import TrainState
 
 # data set -> (training images, test images, channels, side)
@@ -109,18 +109,18 @@ def made(name: str, share: float = 1) -> Dataset:
 
 def of_a_step(dataset: Dataset, recipe: Recipe, device: torch.device) -> dict[str, int]:
     """Bytes of parameters, gradients, optimiser state, and of what one forward pass keeps for its backward pass."""
-    trainee = TrainState(dataset, recipe, 0, device)
-    trainee.network.train()
+    train_state = TrainState(dataset, recipe, 0, device)
+    train_state.network.train()
     split, _ = hold_out(dataset.train, recipe.val_images)
     images, labels = next(iter(Batches(split.to(device), recipe.augment, recipe.batch_size, 0, Normalise.of(dataset))))
-    own = {t.untyped_storage().data_ptr() for t in trainee.network.state_dict().values()}
+    own = {t.untyped_storage().data_ptr() for t in train_state.network.state_dict().values()}
     kept: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
-        trainee.gradients(images, labels)
+        train_state.gradients(images, labels)
     activations = size_of([t for t in kept if t.untyped_storage().data_ptr() not in own])
-    gradients = size_of([p.grad for p in trainee.network.parameters() if p.grad is not None])
-    weights = {t.untyped_storage().data_ptr(): t for t in trainee.network.state_dict().values()}
-    state = [t for t in tensors(trainee.optimizer) if t.untyped_storage().data_ptr() not in weights]
+    gradients = size_of([p.grad for p in train_state.network.parameters() if p.grad is not None])
+    weights = {t.untyped_storage().data_ptr(): t for t in train_state.network.state_dict().values()}
+    state = [t for t in tensors(train_state.optimizer) if t.untyped_storage().data_ptr() not in weights]
     return {"parameters": size_of(list(weights.values())), "gradients": gradients, "optimiser state": size_of(state),
             "activations of a batch": activations}
 

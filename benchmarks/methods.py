@@ -9,12 +9,11 @@ measured yet is said, with the command that measures it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from benchmarks import record
+from benchmarks import stored
 from speedcore import ladders
 from speedcore.ladders.changes import RULE, Change, of_accuracy, of_time
 from speedcore.ladders.files import from_toml
@@ -24,8 +23,8 @@ from speedcore.recipes import record_ladder
 from speedcore.stats.statistics import Interval
 from speedcore.techniques import Method, ResultEffect, RungEffect, TrialEffect, methods
 
-CARDS = record.HERE.parent / "docs" / "methods"
-ABLATIONS = record.HERE / "ablations"
+CARDS = stored.HERE.parent / "docs" / "methods"
+ABLATIONS = stored.HERE / "ablations"
 _HEAD = "| measured by | what changed | against | pairs | accuracy, points [95 %] | verdict | time [95 %] | verdict | reported |"
 # Their rungs are what differs between two recipes of today.
 _MADE = tuple(ladder.name for ladder in record_ladder.LADDERS if ladder.name.startswith("record"))
@@ -121,7 +120,7 @@ def _measured(effect: RungEffect | TrialEffect) -> Iterator[tuple[str, dict]]:
 
 def _measured_rungs(effect: RungEffect) -> Iterator[tuple[str, dict]]:
     """A row for each result file that has the rung and one below it, and that file."""
-    for content in _results(f"ladder-{effect.ladder}*.json"):
+    for content in stored.load(f"ladder-{effect.ladder}*.json"):
         if content["ladder"] != effect.ladder:
             continue
         for row in content["rows"]:
@@ -210,7 +209,7 @@ def _table(effect: ResultEffect, content: dict) -> Iterator[str]:
     yield from (f"{content['question']}{_note(effect.note)}", "")
     yield from ("| " + " | ".join(effect.columns) + " |", "|" + "---|" * len(effect.columns))
     for row in content["rows"]:
-        yield "| " + " | ".join(record.cell(row.get(column)) for column in effect.columns) + " |"
+        yield "| " + " | ".join(stored.cell(row.get(column)) for column in effect.columns) + " |"
     yield from ("", f"- {_made(content)}", "")
 
 
@@ -242,11 +241,7 @@ def _note(note: str) -> str:
 
 
 def _result(name: str) -> dict | None:
-    return next(iter(_results(f"{name}.json")), None)
-
-
-def _results(pattern: str) -> list[dict]:
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(record.FOLDER.glob(pattern))]
+    return next(iter(stored.load(f"{name}.json")), None)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import copy
 import json
 from collections.abc import Sequence
 
-from benchmarks import methods, record
+from benchmarks import methods, record, stored
 from explain.claim.preregistration import preregistration
 from speedcore.ladders.changes import RULE, of_accuracy, of_time
 from speedcore.stats import statistics
@@ -71,7 +71,7 @@ def _of_percent(accuracies: Sequence[float]) -> list[float] | None:
 
 
 def main() -> None:
-    for path in sorted(record.FOLDER.glob("*.json")):
+    for path in sorted(stored.FOLDER.glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
         if (anew := renewed(content)) != content:
             path.write_text(json.dumps(anew, indent=1) + "\n", encoding="utf-8")

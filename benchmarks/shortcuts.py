@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks import record
-from explain.studies.shortcuts import LAYERS, ModelRecord, StudyRecord, following, kept, tracking
+from explain.studies.shortcuts import LAYERS, ModelRecord, StudyRecord, following, load_all, tracking
 from speedcore.cli.console import run_app
 from speedcore.data.shapes import SHORTCUTS
 
@@ -49,7 +49,7 @@ def _row(models: list[ModelRecord], shortcut: str, layer: str) -> dict:
 
 
 def main() -> None:
-    record.keep_studies(__doc__, kept, write, "shortcuts", "python -m explain.studies shortcuts")
+    record.keep_studies(__doc__, load_all, write, "shortcuts", "python -m explain.studies shortcuts")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import record
+from benchmarks import record, stored
 from speedcore import recipes
 from speedcore.checks import count_of, seconds_of
 from speedcore.cli.console import device_of, run_app
@@ -104,7 +104,7 @@ def rows(race: Race, sides: dict[str, Recipe], per_seed: list[dict]) -> list[dic
 
 def standing(name: str, sides: dict[str, Recipe], device: str) -> dict[int, dict]:
     """What stands of an earlier, unfinished call, seed by seed: runs of the same recipes, on the same kind of machine."""
-    path = record.FOLDER / f"{name}.json"
+    path = stored.FOLDER / f"{name}.json"
     if not path.is_file():
         return {}
     earlier = json.loads(path.read_text(encoding="utf-8"))
@@ -137,7 +137,7 @@ def run(name: str, seeds: int, budget: float, device: str, data: Path | None = N
     sides = contenders(race)
     file = f"time-to-accuracy-{name}" + _where(device)
     pairs = standing(file, sides, device) if resume else {}
-    path = record.FOLDER / f"{file}.json"
+    path = stored.FOLDER / f"{file}.json"
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(seeds):
             order = list(sides) if seed % 2 == 0 else list(sides)[::-1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -93,7 +92,7 @@ class TargetScores(nn.Module):
         return chosen.sum()[None] if self.summed else chosen
 
 
-def answer(model: nn.Module, images: Float[Tensor, "n c height width"]) -> Any:
+def forward(model: nn.Module, images: Float[Tensor, "n c height width"]):
     """What the model returns. Raises ExplainError if it does not take such images, or not so many.
 
     Images are cast to the type of the weights here and not before, so that what a method interpolates and adds up stays
@@ -115,7 +114,7 @@ def too_many(images: Tensor) -> ExplainError:
 
 def raw_scores(model: nn.Module, images: Float[Tensor, "n c height width"]) -> Float[Tensor, "n k"]:
     """The model's scores as it returns them, in fp32. Raises ExplainError if what it returns is no score an image and class."""
-    found = answer(model, images)
+    found = forward(model, images)
     if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(images) or not found.shape[1]:
         what = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise ExplainError(f"the model must return scores (N, classes); for {len(images)} images it returned {what}; wrap it in "

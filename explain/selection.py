@@ -32,7 +32,7 @@ class Gallery(Frozen):
 
 
 @dataclass(frozen=True)
-class Answers:
+class Predictions:
     """What one trained network answered on the plain test images: its name ("with augmentation"), logits (N, K)."""
 
     name: str
@@ -48,7 +48,7 @@ def first_of_each_class(labels: Int64[Tensor, " n"], count: int) -> Int64[Tensor
     return torch.cat(rows).sort().values
 
 
-def gallery(labels: Int64[Tensor, " n"], first: Answers, second: Answers | None = None, per_class: int = 2,
+def gallery(labels: Int64[Tensor, " n"], first: Predictions, second: Predictions | None = None, per_class: int = 2,
             mistakes: int = 10) -> Gallery:
     """The first `per_class` test images of each class, then mistakes, in the order of the split.
 

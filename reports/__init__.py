@@ -12,7 +12,7 @@ import importlib
 
 _HOMES = {
     "render": "reports.renderers.rendering", "OutputError": "reports.renderers.rendering",
-    "Inputs": "reports.results", "Missing": "reports.results", "PdfUnavailable": "reports.renderers.pdf",
+    "Inputs": "reports.inputs", "Missing": "reports.inputs", "PdfUnavailable": "reports.renderers.pdf",
     "PdfFailed": "reports.renderers.pdf",
 }
 __all__ = sorted(_HOMES)

@@ -62,7 +62,7 @@ def build(
 
     from reports import stages
     from reports.faults import Faults
-    from reports.results import Missing
+    from reports.inputs import Missing
     from speedcore.machine import provenance
     from speedcore.planning import plan as planning
     from speedcore.planning import planned_runs
@@ -123,8 +123,8 @@ def build(
         datasets=loaded, runs=outcome.runs, explanations=explanations, missing=(*absent, *faults.missing), plan=plan.courses,
         notes=(*plan.notes, *outcome.left_out, *store.notices), budget_seconds=each, within_seconds=limit, status=status,
         command=command, ladders=ladders, studies=studies, environment=provenance.collect(request.device),
-        shortcuts=stages.kept(shortcuts.kept, store, "studies of shortcuts", screen.print) if outcome.runs else (),
-        registered=stages.kept(verdicts.kept, store, "studies of the claim", screen.print) if outcome.runs else (),
+        shortcuts=stages.load_all(shortcuts.load_all, store, "studies of shortcuts", screen.print) if outcome.runs else (),
+        registered=stages.load_all(verdicts.load_all, store, "studies of the claim", screen.print) if outcome.runs else (),
         diverged=outcome.diverged,
         folders={name: folder for name, folder in (("out", out), ("data", data), ("runs", store.root)) if folder is not None})
     screen.print(f"{len(outcome.runs)} runs, {outcome.reused} of them reused; rendering")
@@ -173,9 +173,9 @@ def _chapters(chapters: str | None, store) -> tuple[tuple, tuple]:
     """(climbs, other studies) that are to be chapters, as they are kept beside the runs. Raises UserError for one that is not
     there."""
     from reports.sections.chapters import name as name_of
-    from speedcore.ladders.climbing import kept as climbs
+    from speedcore.ladders.climbing import load_all as climbs
     from speedcore.studies import STUDIES
-    from speedcore.studies.kept import kept as studies
+    from speedcore.studies.stored import load_all as studies
 
     if chapters is None:
         return (), ()

@@ -11,9 +11,10 @@ from datetime import datetime
 from functools import partial
 
 from reports.faults import ReportWarning, reason, without_culprits
+from reports.labels import slug
 from reports.model import Prose, ReportModel, Section
 from reports.renderers import results_json
-from reports.results import Results, slug
+from reports.results import Results
 from reports.sections import attention, chapters, claim, mistakes, network, outcome, pictures, summary, training, trust
 from reports.sections.context import Context
 from reports.sections.studies import shortcuts

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from reports.results import Missing
+from reports.inputs import Missing
 from speedcore.errors import UserError
 
 Made = TypeVar("Made")

@@ -1,7 +1,7 @@
 """The one gate for text from outside: class names, data sets, notes, reasons, commands, whatever records hold.
 
 What has passed can stand in HTML, SVG, PDF and JSON: it is Unicode that every file can hold, without control characters, and
-without the paths of the machine that made it. `label` makes of it what a table or a figure has room for.
+without the paths of the machine that made it. `reports.labels` makes of it what a table or a figure has room for.
 """
 
 from __future__ import annotations
@@ -9,18 +9,15 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel
 
-if TYPE_CHECKING:
-    from reports.results import Inputs
+from reports.inputs import Inputs
 
-LONGEST = 32  # columns of a label
 FOLDER = "folder:"
 _BLANKS = "\t\n\v\f\r\x85\u2028\u2029"
 # Marks that turn the direction of all that follows, and code points that stand for no character.
@@ -104,49 +101,7 @@ def of(given: Inputs) -> Gate:
     return Gate(tuple(sorted(((place, short) for place, short in known.items() if len(place) > 1), key=lambda p: -len(p[0]))))
 
 
-def label(name: str, most: int = LONGEST) -> str:
-    """A name as tables and figures show it: one line, short, never empty, and no markup of `html.prose`."""
-    name = " ".join(name.split()) or "(blank)"
-    # To the eye the same; a backtick or two asterisks would start code or strong words.
-    name = name.replace("`", "ˋ").replace("**", "∗∗")
-    if _columns(name) > most:
-        name = _cut(name, most)
-    # Words that run from right to left must not draw what stands beside them along.
-    return f"\u2068{name}\u2069" if any(unicodedata.bidirectional(c) in ("R", "AL") for c in name) else name
-
-
-def labels(names: Sequence[str]) -> tuple[str, ...]:
-    """Names as they are shown, each different from the others."""
-    made: list[str] = []
-    for name in map(label, names):
-        made.append(name if name not in made else next(n for i in range(2, len(names) + 2) if (n := f"{name} ({i})") not in made))
-    return tuple(made)
-
-
-def _cut(name: str, most: int) -> str:
-    """Beginning and end of a name, `most` columns in all."""
-    head, tail = "", ""
-    for c in name:
-        if _columns(head + c) > most - most // 3 - 1:
-            break
-        head += c
-    for c in reversed(name):
-        if _columns(c + tail) > most // 3:
-            break
-        tail = c + tail
-    # Neither half a character at the end of the one, nor at the beginning of the other.
-    return f"{head.rstrip(_JOINS)}…{tail.lstrip(_JOINS)}"
-
-
-_JOINS = " \u200c\u200d\ufe0e\ufe0f" + "".join(map(chr, range(0x300, 0x370)))
-
-
-def _columns(text: str) -> int:
-    """Room in columns: East Asian characters and emoji take two, marks that sit on others none."""
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def _escaped(found: re.Match[str]) -> str:
+def _escaped(found: re.Match) -> str:
     c = found[0]
     if c in _BLANKS:
         return " "

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reports.faults import Faults, without_culprits
-from reports.results import Missing
+from reports.inputs import Missing
 from speedcore.errors import BudgetError, DataError, UserError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def explain(runs: Iterable[Run], datasets: Mapping[str, Dataset], store: RunStor
     return tuple(found)
 
 
-def kept(read: Callable[[RunStore], Iterable], store: RunStore, what: str, say: Callable) -> tuple:
+def load_all(read: Callable[[RunStore], Iterable], store: RunStore, what: str, say: Callable) -> tuple:
     """Results of studies beside the runs; where one cannot be read, none, and why is told."""
     try:
         return tuple(read(store))

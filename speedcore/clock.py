@@ -13,6 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
+# A monotonic clock: seconds from any beginning. Whatever reads one takes it as an argument, so that tests can hand in their own.
+Clock = Callable[[], float]
+WALL: Clock = time.perf_counter
+
 
 class Phase(StrEnum):
     """What the machine is doing, as the ledger distinguishes it."""
@@ -25,8 +29,8 @@ class Phase(StrEnum):
     BUILD = "build"            # making the network and the optimiser
     WARM_UP = "warm_up"        # kernels chosen, caches filled, nothing kept
     TRAIN = "train"            # the optimiser's steps, augmentation on the fly included
-    VALIDATE = "validate"      # looks at held-out training images, for curves
-    TEST = "test"              # the one look at the test set
+    VALIDATE = "validate"      # validation points: held-out training images tested, for curves
+    TEST = "test"              # the one pass over the test set
     TTA = "tta"                # the further views of the test set
     SAVE = "save"              # writing the run
     OTHER = "other"            # everything between
@@ -72,11 +76,11 @@ class Ledger:
 
     synchronise: called before a phase ends, so that queued device work is charged to the phase that queued it.
     carried: seconds spent before this ledger began, e.g. by the loading of a data set that several runs share.
-    clock: a monotonic clock in seconds; tests pass their own.
+    clock: what is read.
     """
 
     def __init__(self, synchronise: Callable[[], None] = lambda: None, carried: Mapping[str, float] | None = None,
-                 clock: Callable[[], float] = time.perf_counter):
+                 clock: Clock = WALL):
         self._synchronise = synchronise
         self._clock = clock
         self._seconds = dict.fromkeys(Phase, 0.0)
@@ -128,7 +132,7 @@ class Budget:
 class Stopwatch:
     """Seconds since it was made, for progress lines and estimates."""
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter):
+    def __init__(self, clock: Clock = WALL):
         self._clock = clock
         self._start = clock()
 

@@ -6,8 +6,9 @@ A check takes text and gives findings, so that a test can hand it a breach and s
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import PurePosixPath
 
 import jinja2
@@ -62,6 +63,30 @@ def names_used(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 path = path.value
             if isinstance(path, ast.Name) and path.id in full:
                 yield node.lineno, ".".join([full[path.id], *reversed(parts)])
+
+
+def imports(sources: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    """Module -> those of the other modules that it imports, wherever in it: in functions and for type checkers as well.
+
+    sources: (path from the checkout's root, text) of each module.
+    """
+    trees = {_module(path): ast.parse(text) for path, text in sources}
+    return {name: {other for _, used in names_used(tree) for other in (used, used.rpartition(".")[0])
+                   if other in trees and other != name and (other == used or used not in trees)}
+            for name, tree in trees.items()}
+
+
+def circle(graph: Mapping[str, Iterable[str]]) -> list[str]:
+    """Modules that import each other in turn, the first named again at the end; empty where there are none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1][::-1]
+    return []
+
+
+def _module(path: str) -> str:
+    return ".".join(PurePosixPath(path).with_suffix("").parts).removesuffix(".__init__")
 
 
 def _texts(tree: ast.AST) -> Iterator[tuple[int, str]]:

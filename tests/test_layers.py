@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture import Rule, template_breaches
+from tests.architecture import Rule, circle, imports, template_breaches
 
 CHECKOUT = Path(__file__).parents[1]
 PACKAGES = ("speedcore", "explain", "reports")
@@ -82,9 +82,9 @@ HARMLESS = [
 ]
 
 
-def sources() -> list[tuple[str, str]]:
-    """(path from the checkout's root, text) of every module of the three packages."""
-    paths = [path for package in PACKAGES for path in sorted((CHECKOUT / package).rglob("*.py"))]
+def sources(packages: tuple[str, ...] = PACKAGES) -> list[tuple[str, str]]:
+    """(path from the checkout's root, text) of every module of these packages."""
+    paths = [path for package in packages for path in sorted((CHECKOUT / package).rglob("*.py"))]
     return [(path.relative_to(CHECKOUT).as_posix(), path.read_text(encoding="utf-8")) for path in paths]
 
 
@@ -113,17 +113,17 @@ def test_a_room_with_a_privilege_exists(name: str) -> None:
         assert (CHECKOUT / path).is_file(), path
 
 
-# --- arrows between the packages -------------------------------------------------------------------------------------
+# --- arrows between packages, rooms and files ------------------------------------------------------------------------
 
-def lint_imports(folder: Path, *, config: Path) -> subprocess.CompletedProcess[str]:
-    """import-linter on the packages found in `folder`, with the contracts of `config`."""
+def lint_imports(folder: Path, *, config: Path, contract: str = "") -> subprocess.CompletedProcess[str]:
+    """import-linter on the packages found in `folder`, with the contracts of `config`, or one of them."""
     return subprocess.run([sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()",
-                           "--config", str(config), "--no-cache"],
+                           "--config", str(config), "--no-cache", *(["--contract", contract] if contract else [])],
                           cwd=folder, capture_output=True, text=True, timeout=120, check=False,
                           env={"PYTHONPATH": str(folder), "PATH": "", "COLUMNS": "200"})
 
 
-def test_packages_import_only_downwards() -> None:
+def test_packages_and_rooms_import_only_downwards() -> None:
     outcome = lint_imports(CHECKOUT, config=CHECKOUT / "pyproject.toml")
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
 
@@ -137,10 +137,45 @@ def test_contract_decides_each_arrow(tmp_path: Path, package: str, imports: str,
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("")
     (tmp_path / package / "late.py").write_text(f"def f():\n    from {imports} import anything\n")
-    config = shutil.copy(CHECKOUT / "pyproject.toml", tmp_path)
-    outcome = lint_imports(tmp_path, config=Path(config))
+    _decides(tmp_path, "packages", kept)
+
+
+@pytest.mark.parametrize(("room", "imports", "kept"), [
+    ("training", "data", True), ("planning", "training", True), ("cli", "errors", True),
+    ("data", "training", False), ("training", "planning", False), ("recipe", "recipes", False), ("store", "data", False),
+    ("attic", "errors", False),  # a room that the contract does not know has no place
+])
+def test_contract_decides_between_rooms(tmp_path: Path, room: str, imports: str, kept: bool) -> None:
+    for name in PACKAGES:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("")
+    for path in (CHECKOUT / "speedcore").iterdir():
+        if path.suffix == ".py" or (path / "__init__.py").is_file():
+            (tmp_path / "speedcore" / f"{path.stem}.py").write_text("")
+    (tmp_path / "speedcore" / f"{room}.py").write_text(
+        f"from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from speedcore.{imports} import anything\n")
+    _decides(tmp_path, "speedcore", kept)
+
+
+def _decides(folder: Path, contract: str, kept: bool) -> None:
+    outcome = lint_imports(folder, config=Path(shutil.copy(CHECKOUT / "pyproject.toml", folder)), contract=contract)
     assert (outcome.returncode == 0) == kept, outcome.stdout + outcome.stderr
     assert ("1 broken" in outcome.stdout) == (not kept), outcome.stdout
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """Nor for type checkers: whoever reads one file of a circle has to read them all."""
+    assert circle(imports(sources((*PACKAGES, "benchmarks", "tests")))) == []
+
+
+def test_circles_are_found_wherever_the_import_is() -> None:
+    late = "def f():\n    from p import a\n"
+    typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from p.c import Thing\n"
+    graph = imports([("p/__init__.py", ""), ("p/a.py", "import p.b\n"), ("p/b.py", typed), ("p/c.py", late)])
+    assert graph == {"p": set(), "p.a": {"p.b"}, "p.b": {"p.c"}, "p.c": {"p.a"}}
+    found = circle(graph)
+    assert found[0] == found[-1] and set(found) == {"p.a", "p.b", "p.c"}
+    assert circle({"p.a": {"p.b"}, "p.b": set()}) == []
 
 
 def test_ruff_finds_nothing() -> None:

@@ -21,7 +21,7 @@ from explain.attribution.methods import Method, heatmaps, method_of
 from explain.attribution.targets import Targets
 from explain.metrics.basics import positive
 from explain.models import ExplainError
-from explain.selection import Answers, Gallery
+from explain.selection import Gallery, Predictions
 from speedcore.data.dataset import Dataset
 from speedcore.errors import UserError
 from speedcore.machine import provenance
@@ -79,11 +79,11 @@ def explain_run(run: Run, dataset: Dataset, root: Path | str | None = None, gall
     images_per_class = _measured(chosen) if images_per_class is None else images_per_class
     if images_per_class < 1:
         raise ExplainError(f"images_per_class must be at least 1, found {images_per_class}.")
-    gallery = gallery or selection.gallery(dataset.test.labels, answers(run))
+    gallery = gallery or selection.gallery(dataset.test.labels, predictions_of(run))
     name = f"{run.record.key}-{method}-{_key(run, gallery, images_per_class, chosen)}"
     path = Path(root or run.path.resolve().parent) / artefact.FOLDER / name
-    if standing := artefact.find(path):
-        return standing
+    if existing := artefact.find(path):
+        return existing
     return _Work(run, dataset, gallery, images_per_class, chosen, on, observer).write(path)
 
 
@@ -133,17 +133,15 @@ def gallery_of(first: Run, second: Run | None, dataset: Dataset, per_class: int 
         _check_fits(run, dataset)
     if per_class < 1 or mistakes < 0:
         raise ExplainError(f"per_class must be at least 1 and mistakes at least 0, found {per_class} and {mistakes}.")
-    if second is None:
-        return selection.gallery(dataset.test.labels, answers(first), None, per_class, mistakes)
-    one, other = answers(first), answers(second)
-    if one.name == other.name:
-        one, other = (Answers(f"{a.name}, seed {run.record.seed}", a.logits) for a, run in ((one, first), (other, second)))
+    one, other = predictions_of(first), second and predictions_of(second)
+    if other and one.name == other.name:
+        one, other = (Predictions(f"{a.name}, seed {run.record.seed}", a.logits) for a, run in ((one, first), (other, second)))
     return selection.gallery(dataset.test.labels, one, other, per_class, mistakes)
 
 
-def answers(run: Run) -> Answers:
+def predictions_of(run: Run) -> Predictions:
     """The run's tested answers to the plain images, under the name of its arm."""
-    return Answers(arm_title(run.record.arm), run.predictions["logits"])
+    return Predictions(arm_title(run.record.arm), run.predictions["logits"])
 
 
 def arm_title(arm: str) -> str:
@@ -219,7 +217,7 @@ class _Work:
     def _measure(self, module: str, extent: Extent, maps: dict[str, torch.Tensor],
                  masks: torch.Tensor | None) -> tuple[LayerRecord, dict[str, torch.Tensor]]:
         true = maps["true"]
-        dead, gini = metrics.is_dead(true), metrics.gini(true)
+        dead, gini = metrics.is_empty(true), metrics.gini(true)
         per_image = {"dead": dead, "gini": gini}
         fields: dict[str, Any] = {
             "module": module, "height": true.shape[1], "width": true.shape[2], **vars(extent), "n": len(true),
@@ -245,7 +243,7 @@ class _Work:
         trained, other = heatmaps(network, images, labels, modules, self.method.name), metrics.another_image(len(rows))
 
         def alike(maps: torch.Tensor) -> float | None:
-            dead = metrics.is_dead(maps) | metrics.is_dead(maps[other])
+            dead = metrics.is_empty(maps) | metrics.is_empty(maps[other])
             return metrics.mean_of(metrics.rank_correlation(maps, maps[other]).masked_fill(dead, torch.nan))
 
         return CascadeRecord(

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from explain.attribution.layers import find_layers
-from explain.models import answer, undisturbed, unwrapped
+from explain.models import forward, undisturbed, unwrapped
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def extents(model: nn.Module, image: Float[Tensor, "1 c height width"], layers: 
                 hooks.callback(module.register_forward_hook(slide).remove)
             if name in layers:
                 hooks.callback(module.register_forward_hook(reach(name)).remove)
-        answer(model, image.to(device))
+        forward(model, image.to(device))
     return found
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from explain.attribution.gradcam import Layers, grad_cam
-from explain.models import ExplainError, TargetScores, answer, precise
+from explain.models import ExplainError, TargetScores, forward, precise
 from speedcore.training.seeding import seeded
 
 with warnings.catch_warnings():
@@ -113,7 +113,7 @@ def _reached_relus(model: nn.Module, images: Images) -> set[nn.Module]:
         for module in relus:
             hooks.callback(module.register_forward_pre_hook(
                 lambda module, inputs: (reached if inputs[0].requires_grad else apart).add(module)).remove)
-        answer(model, _leaf(images[:1]))
+        forward(model, _leaf(images[:1]))
     if not reached:
         raise ExplainError(f"{_BY_RELUS}, and the image reaches no nn.ReLU module of this model; {_OTHERS}.")
     if both := reached & apart:

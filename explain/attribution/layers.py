@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from explain.models import ExplainError, answer, check_images, undisturbed, unwrapped, usable
+from explain.models import ExplainError, check_images, forward, undisturbed, unwrapped, usable
 
 _CHANNELS_FIRST = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm, nn.MaxPool2d, nn.AvgPool2d,
                    nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d)
@@ -179,7 +179,7 @@ def _calls(model: nn.Module, image: Tensor, names: Sequence[str], patient: bool 
             if name in wanted or isinstance(module, _CHANNELS_FIRST):
                 hooks.callback(module.register_forward_hook(watch(name)).remove)
         try:
-            answer(model, image.to(device))
+            forward(model, image.to(device))
         except Exception:
             if not patient:
                 raise

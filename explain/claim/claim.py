@@ -64,8 +64,8 @@ def study(plan: Preregistration, datasets: Sequence[Dataset], store: RunStore, r
     asked = [plan.model_dump(mode="json"), images_per_class, torch.device(device).type, torch.get_num_threads(),
              {w.dataset.name: [w.dataset.fingerprint, w.base.hash] for w in works}]
     path = records.folder(store, "claim", asked)
-    standing = records.read(path, ClaimRecord)
-    before = standing.datasets if standing else {}
+    existing = records.read(path, ClaimRecord)
+    before = existing.datasets if existing else {}
     count = seeds or plan.pairs.planned
 
     def keep() -> ClaimRecord:

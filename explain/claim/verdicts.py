@@ -123,7 +123,7 @@ def _row(which: str, dataset: str, what: str, tested: Tested) -> dict[str, objec
             "p, equivalent": tested.p_equivalence_holm, "verdict": tested.verdict}
 
 
-def kept(store: RunStore) -> Iterator[ClaimRecord]:
+def load_all(store: RunStore) -> Iterator[ClaimRecord]:
     """The studies beside the runs, in the order of their names; not those that another one contains whole."""
     found = list(records.looked_at(store, "claim-*", ClaimRecord))
     for i, record in enumerate(found):

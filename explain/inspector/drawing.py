@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from explain.inspector.mapset import MapSet
 from explain.inspector.overlay import COLOURS, STRENGTH, blended, pixels
 from explain.models import ExplainError
-
-if TYPE_CHECKING:
-    from explain.inspector.inspection import Inspection
 
 ACROSS = 10
 WRONG = "#b3261e"
@@ -29,19 +26,19 @@ class Drawing(Figure):
         return buffer.getvalue()
 
 
-def figure(inspection: Inspection, limit: int = 20, strength: float = STRENGTH) -> Drawing:
+def figure(inspection: MapSet, limit: int = 20, strength: float = STRENGTH) -> Drawing:
     """Up to `limit` images, ten to a row, each above its maps; red answers are wrong. Raises ExplainError if none."""
     content, overlays = inspection.data, inspection.overlays(strength)
     shown = min(limit, len(content["index"]))
     if shown < 1:
         raise ExplainError("no image passes this filter, so there is nothing to draw.")
     classes, truth = inspection.dataset.classes, content["label"]
-    answers = [truth, *(run["predicted"] for run in content["runs"].values())]
-    titles = [[(classes[answer[i]], "black" if answer[i] == truth[i] else WRONG) for i in range(shown)] for answer in answers]
+    predicted = [truth, *(run["predicted"] for run in content["runs"].values())]
+    titles = [[(classes[answer[i]], "black" if answer[i] == truth[i] else WRONG) for i in range(shown)] for answer in predicted]
     return _strips({"image": pixels(content["image"]), **overlays}, titles, inspection)
 
 
-def mean_figure(inspection: Inspection, strength: float = STRENGTH) -> Drawing:
+def mean_figure(inspection: MapSet, strength: float = STRENGTH) -> Drawing:
     """A column a class: its mean image above the mean maps over it. Raises ExplainError if no image is looked at."""
     means = inspection.means()
     if not means:
@@ -55,7 +52,7 @@ def mean_figure(inspection: Inspection, strength: float = STRENGTH) -> Drawing:
     return _strips(strips, titles, inspection)
 
 
-def _strips(strips: dict[str, np.ndarray], titles: list[list[tuple[str, str]]], inspection: Inspection) -> Drawing:
+def _strips(strips: dict, titles: list[list[tuple[str, str]]], inspection: MapSet) -> Drawing:
     """Rows of pictures under one another, `ACROSS` to a block, and the scale below."""
     shown = len(titles[0])
     columns, blocks = min(ACROSS, shown), -(-shown // ACROSS)

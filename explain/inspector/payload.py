@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from explain.artefact import TARGETS
 from explain.attribution.geometry import Extent, tables
 from explain.inspector import packing, words
+from explain.inspector.mapset import MapSet
 from explain.inspector.overlay import GROUND, STRENGTH, pixels
 from explain.inspector.page import Page, png
-
-if TYPE_CHECKING:
-    from explain.inspector.inspection import Inspection
 
 STILLS = 12
 _count = itertools.count()
 
 
-def page_of(inspection: Inspection) -> Page:
+def page_of(inspection: MapSet) -> Page:
     """Every string of the page, its still, its data."""
     n = len(inspection.data["index"])
     strips = [pixels(inspection.data["image"])[:STILLS], *(o[:STILLS] for o in inspection.overlays().values())]
@@ -38,7 +35,7 @@ def page_of(inspection: Inspection) -> Page:
         data=_data(inspection), uid=f"x{hashlib.sha256(repr(inspection).encode()).hexdigest()[:8]}{next(_count)}")
 
 
-def _data(inspection: Inspection) -> dict[str, Any]:
+def _data(inspection: MapSet) -> dict:
     content, size = inspection.data, inspection.dataset.size
     images = content["image"] if content["image"].shape[1] in (1, 3) else content["image"][:, :1]
     arrays = {"images": packing.predicted(images),
@@ -58,14 +55,14 @@ def _data(inspection: Inspection) -> dict[str, Any]:
     }
 
 
-def _method(inspection: Inspection, name: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+def _method(inspection: MapSet, name: str, arrays: dict) -> dict:
     """A method's layers and, put into `arrays`, their maps and measures."""
     there = inspection.at(method=name)
     return {"name": name, "title": there.method, "layers": [
         _layer(inspection, name, layer, arrays) for layer in there.arms[0].record.layers]}
 
 
-def _layer(inspection: Inspection, method: str, layer: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+def _layer(inspection: MapSet, method: str, layer: str, arrays: dict) -> dict:
     views = [inspection.at(layer, target, method) for target in TARGETS]
     records = [e.record.layers[layer] for e in views[0].arms]
     unit = max(view.scale.limit for view in views)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import TYPE_CHECKING
 
 from explain.artefact import LayerRecord
 from explain.attribution.gradients import IMAGE
+from explain.inspector.mapset import MapSet
 from explain.inspector.page import Table
 from explain.metrics import Score
-
-if TYPE_CHECKING:
-    from explain.inspector.inspection import Inspection
 
 _KINDS = {"true": "the true maps", "wrong_class": "maps for a wrong class", "untrained": "the untrained network",
           "another_image": "another image's maps", "gaussian": "a Gaussian in the middle", "uniform": "a uniform map"}
@@ -23,18 +20,18 @@ def public(dataset: str) -> str:
     return f"{kind}:{PurePath(place).name}" if colon and kind == "folder" else dataset
 
 
-def title(inspection: Inspection) -> str:
+def title(inspection: MapSet) -> str:
     names = " and ".join(inspection.names).replace("with augmentation and without", "with and without")
     return (f"Where {'a network looks' if len(inspection.names) == 1 else 'two networks look'}: "
             f"{public(inspection.arms[0].record.dataset)}, {names}")
 
 
-def subtitle(inspection: Inspection) -> str:
+def subtitle(inspection: MapSet) -> str:
     seeds = sorted({e.record.seed for e in inspection.arms})
     return f"Seed {' and '.join(map(str, seeds))} · {len(inspection.data['index'])} test images"
 
 
-def rule(inspection: Inspection) -> str:
+def rule(inspection: MapSet) -> str:
     return f"How the images were chosen. {inspection.arms[0].record.gallery.rule}"
 
 
@@ -45,14 +42,14 @@ def place(name: str, layer: LayerRecord) -> str:
     return f"{name} ({layer.module}, {layer.height}×{layer.width} cells)"
 
 
-def tables(inspection: Inspection) -> tuple[Table, ...]:
+def tables(inspection: MapSet) -> tuple[Table, ...]:
     """Measures beside their null controls, a table for each method and layer; none where the object is not known."""
     made = (_table(inspection.at(layer, method=method)) for method in inspection.methods
             for layer in inspection.at(method=method).arms[0].record.layers)
     return tuple(table for table in made if table)
 
 
-def _table(inspection: Inspection) -> Table | None:
+def _table(inspection: MapSet) -> Table | None:
     records = [e.record for e in inspection.arms]
     layers = [record.layers[inspection.layer] for record in records]
     own = [layer.score for layer in layers if layer.score is not None]

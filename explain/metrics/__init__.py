@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from explain.metrics.basics import Summary, correlation, is_dead, mean_of, measured, rank_correlation
+from explain.metrics.basics import Summary, correlation, is_dead, is_empty, mean_of, measured, rank_correlation
 from explain.metrics.concentration import entropy, gini
 from explain.metrics.controls import CONTROLS, another_image, control_explainers, control_maps, null_maps, wrong_class
 from explain.metrics.faithfulness import deletion, infidelity, insertion

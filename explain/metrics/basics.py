@@ -43,11 +43,11 @@ def measured(metric: Callable[[Tensor], Float64[Tensor, " n"]],
 
     first: where the metric compares these maps with others, those: images of which either map is dead count as dead.
     """
-    other = False if first is None else is_dead(first)
-    return {kind: Summary.of(metric(made), is_dead(made) | other) for kind, made in maps.items()}
+    other = False if first is None else is_empty(first)
+    return {kind: Summary.of(metric(made), is_empty(made) | other) for kind, made in maps.items()}
 
 
-def is_dead(maps: Float[Tensor, "n h w"]) -> Bool[Tensor, " n"]:
+def is_empty(maps: Float[Tensor, "n h w"]) -> Bool[Tensor, " n"]:
     """True where no value is positive, or any is not finite: nothing speaks for the class, or nothing can be believed."""
     return ~(positive(maps) > 0).flatten(1).any(1)
 
@@ -59,7 +59,10 @@ def positive(maps: Float[Tensor, "n h w"]) -> Float64[Tensor, "n h w"]:
     return maps.double().where(whole, 0.0).clamp_min(0)
 
 
-def drawn(maps: Float[Tensor, "n h w"], size: tuple[int, int], extent: Extent | None = None) -> Float64[Tensor, "n H W"]:
+is_dead = is_empty  # its older name
+
+
+def upsampled(maps: Float[Tensor, "n h w"], size: tuple[int, int], extent: Extent | None = None) -> Float64[Tensor, "n H W"]:
     """Maps over the pixels of images of `size`; extent None stretches them over the image."""
     return upsample(maps.cpu().double(), size, extent or Extent.stretched(size))
 

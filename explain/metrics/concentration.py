@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from explain.metrics.basics import is_dead, positive
+from explain.metrics.basics import is_empty, positive
 
 
 def gini(maps: Float[Tensor, "n h w"]) -> Float64[Tensor, " n"]:
@@ -15,7 +15,7 @@ def gini(maps: Float[Tensor, "n h w"]) -> Float64[Tensor, " n"]:
     cells = ordered.shape[1]
     rank = torch.arange(1, cells + 1, dtype=torch.float64)
     value = 2 * (rank * ordered).sum(1) / (cells * ordered.sum(1)) - (cells + 1) / cells
-    return value.masked_fill(is_dead(maps), torch.nan)
+    return value.masked_fill(is_empty(maps), torch.nan)
 
 
 def entropy(maps: Float[Tensor, "n h w"]) -> Float64[Tensor, " n"]:
@@ -23,4 +23,4 @@ def entropy(maps: Float[Tensor, "n h w"]) -> Float64[Tensor, " n"]:
     values = positive(maps).flatten(1)
     shares = values / values.sum(1, keepdim=True)
     found = torch.special.entr(shares).sum(1) / torch.tensor(float(shares.shape[1])).double().log()
-    return found.masked_fill(is_dead(maps), torch.nan)
+    return found.masked_fill(is_empty(maps), torch.nan)

@@ -7,8 +7,8 @@ from captum.metrics import infidelity as captum_infidelity
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
-from explain.attribution.geometry import Extent, size_of
-from explain.metrics.basics import drawn, is_dead, rounded
+from explain.attribution.geometry import Extent
+from explain.metrics.basics import is_empty, rounded, upsampled
 from explain.models import ExplainError, TargetScores, check_targets, precise, probabilities, undisturbed, usable
 
 STEPS = 16    # of deletion and insertion
@@ -63,7 +63,7 @@ def infidelity(model: nn.Module, images: Images, targets: Targets, maps: Maps, e
                                                n_perturb_samples=samples, normalize=normalised).cpu().double()
                              for each, normalised in ((given, True), (torch.zeros_like(given), False)))
             found.append((error / change).clamp(0, 1).masked_fill(change <= 0, torch.nan))
-    return torch.cat(found).masked_fill(is_dead(maps), torch.nan)
+    return torch.cat(found).masked_fill(is_empty(maps), torch.nan)
 
 
 def _area(model: nn.Module, images: Tensor, targets: Tensor, maps: Tensor, extent: Extent | None, steps: int,
@@ -83,7 +83,7 @@ def _area(model: nn.Module, images: Tensor, targets: Tensor, maps: Tensor, exten
             answered = probabilities(model, mixed).cpu().double().view(len(rows), steps + 1, -1)
             check_targets(targets[rows], answered.shape[2])
             parts.append(answered.gather(2, targets[rows].cpu()[:, None, None].expand(-1, steps + 1, 1))[..., 0])
-    return torch.trapezoid(torch.cat(parts), dx=1 / steps, dim=1).masked_fill(is_dead(maps), torch.nan)
+    return torch.trapezoid(torch.cat(parts), dx=1 / steps, dim=1).masked_fill(is_empty(maps), torch.nan)
 
 
 def _places(maps: Float64[Tensor, "n H W"]) -> Int64[Tensor, "n H W"]:
@@ -110,4 +110,4 @@ def _aligned(images: Tensor, maps: Tensor, size: tuple[int, int], extent: Extent
     """Maps over the images' pixels, on the CPU; values that are not finite as none, for such maps are dead anyway."""
     if maps.ndim != 3 or len(maps) != len(images):
         raise ExplainError(f"maps must be (N, h, w), one for each of the {len(images)} images; found {tuple(maps.shape)}.")
-    return drawn(maps.cpu().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), size, extent)
+    return upsampled(maps.cpu().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), size, extent)

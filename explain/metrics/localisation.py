@@ -19,8 +19,8 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from explain.attribution.geometry import Extent, size_of, tables
-from explain.metrics.basics import drawn, is_dead, positive, rounded
+from explain.attribution.geometry import Extent, tables
+from explain.metrics.basics import is_empty, positive, rounded, upsampled
 from explain.metrics.controls import GAUSSIAN_SIGMA, another_image, bell
 from explain.models import ExplainError
 from speedcore.recipe import Frozen
@@ -106,7 +106,7 @@ def relevance_rank(maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n H W"],
     above, tied = values > least, values == least
     lots = (k - above.sum(1)).double() / tied.sum(1)
     hits = (above & inside).sum(1) + lots * (tied & inside).sum(1)
-    return (hits / k).masked_fill(is_dead(maps) | (k == 0), torch.nan)
+    return (hits / k).masked_fill(is_empty(maps) | (k == 0), torch.nan)
 
 
 def pointing_game(maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n H W"],
@@ -118,12 +118,12 @@ def pointing_game(maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n H W"],
     values, inside = _ranked(maps, masks, extent), masks.cpu().flatten(1)
     most = values == values.amax(1, keepdim=True)
     hits = (most & inside).sum(1).double() / most.sum(1)
-    return hits.masked_fill(is_dead(maps) | ~inside.any(1), torch.nan)
+    return hits.masked_fill(is_empty(maps) | ~inside.any(1), torch.nan)
 
 
 def _ranked(maps: Tensor, masks: Tensor, extent: Extent | None) -> Float64[Tensor, "n pixels"]:
     _check_fits(maps, masks)
-    return rounded(drawn(positive(maps), size_of(masks), extent)).flatten(1)
+    return rounded(upsampled(positive(maps), tuple(masks.shape[1:]), extent)).flatten(1)
 
 
 def gaussian_mass(masks: Bool[Tensor, "n H W"], sigma: float = GAUSSIAN_SIGMA) -> Float64[Tensor, " n"]:

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Float64
 
 from explain.attribution.geometry import Extent
-from explain.metrics import METRICS, correlation, is_dead
-from explain.metrics.basics import drawn
+from explain.metrics import METRICS, correlation, is_empty
+from explain.metrics.basics import upsampled
 
 if TYPE_CHECKING:
     from explain.attribution.masks import Foreground
@@ -53,8 +53,8 @@ def measures(maps: Sequence[Float[np.ndarray, "n h w"]], extents: Sequence[Exten
         found[metric.name] = Measure(metric.name, metric.title, metric.definition, metric.low, metric.high,
                                      torch.stack(values).numpy())
     if len(made) == 2:
-        same = correlation(*(drawn(m, size, e) for m, e in zip(made, extents, strict=True)))
-        same = same.masked_fill(is_dead(made[0]) | is_dead(made[1]), torch.nan)
+        same = correlation(*(upsampled(m, size, e) for m, e in zip(made, extents, strict=True)))
+        same = same.masked_fill(is_empty(made[0]) | is_empty(made[1]), torch.nan)
         found[AGREEMENT] = Measure(AGREEMENT, "Agreement of the two", "correlation over pixels of the two runs' maps", -1, 1,
                                    torch.stack([same, same]).numpy())
     return found

@@ -13,8 +13,8 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from explain.attribution.methods import heatmaps
-from explain.metrics.basics import is_dead, rank_correlation
-from explain.models import ExplainError, answer, undisturbed, unwrapped
+from explain.metrics.basics import is_empty, rank_correlation
+from explain.models import ExplainError, forward, undisturbed, unwrapped
 from speedcore.training.seeding import seeded
 
 
@@ -46,7 +46,7 @@ def parameter_randomisation(model: nn.Module, images: Float[Tensor, "n c height 
     for step, name in enumerate(modules):
         changed = randomised(model, modules[:step + 1] if cascading else [name], seed)
         for layer, maps in _maps(changed, images, targets, layers, method, options).items():
-            dead = is_dead(maps) | is_dead(trained[layer])
+            dead = is_empty(maps) | is_empty(trained[layer])
             found[layer].append(rank_correlation(trained[layer], maps).masked_fill(dead, torch.nan))
         if observer:
             observer(step + 1, len(modules))
@@ -60,7 +60,7 @@ def weighted_modules(model: nn.Module, images: Float[Tensor, "n c height width"]
         for name, module in model.named_modules():
             if name and next(module.parameters(recurse=False), None) is not None:
                 hooks.callback(module.register_forward_hook(lambda *_, name=name: called.setdefault(name)).remove)
-        answer(model, images[:1].to(device))
+        forward(model, images[:1].to(device))
     return list(called)[::-1]
 
 

@@ -7,15 +7,15 @@ from captum.metrics import sensitivity_max
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from explain.attribution.geometry import Extent, size_of
-from explain.metrics.basics import correlation, drawn, is_dead, rank_correlation
+from explain.attribution.geometry import Extent
+from explain.metrics.basics import correlation, is_empty, rank_correlation, upsampled
 from explain.metrics.controls import Explainer
 from speedcore.training.seeding import seeded
 
 
 def seed_consistency(first: Float[Tensor, "n h w"], second: Float[Tensor, "n h w"]) -> Float64[Tensor, " n"]:
     """Correlation over cells of two networks' maps of the same images: two seeds, all else equal. NaN if either is dead."""
-    return correlation(first, second).masked_fill(is_dead(first) | is_dead(second), torch.nan)
+    return correlation(first, second).masked_fill(is_empty(first) | is_empty(second), torch.nan)
 
 
 def flip_consistency(maps: Float[Tensor, "n h w"], mirrored: Float[Tensor, "n h w"], size: tuple[int, int],
@@ -24,15 +24,15 @@ def flip_consistency(maps: Float[Tensor, "n h w"], mirrored: Float[Tensor, "n h 
 
     1 if the map moves with the image. NaN where either is constant or dead.
     """
-    first, second = drawn(maps, size, extent), drawn(mirrored, size, extent).flip(-1)
-    return correlation(first, second).masked_fill(is_dead(maps) | is_dead(mirrored), torch.nan)
+    first, second = upsampled(maps, size, extent), upsampled(mirrored, size, extent).flip(-1)
+    return correlation(first, second).masked_fill(is_empty(maps) | is_empty(mirrored), torch.nan)
 
 
 def occlusion_agreement(maps: Float[Tensor, "n h w"], occluded: Float[Tensor, "n H W"],
                         extent: Extent | None = None) -> Float64[Tensor, " n"]:
     """Rank correlation over pixels of a map with the occlusion map of the same image and class. NaN if either is dead."""
-    found = rank_correlation(drawn(maps, size_of(occluded), extent), occluded)
-    return found.masked_fill(is_dead(maps) | is_dead(occluded), torch.nan)
+    found = rank_correlation(upsampled(maps, tuple(occluded.shape[1:]), extent), occluded)
+    return found.masked_fill(is_empty(maps) | is_empty(occluded), torch.nan)
 
 
 def max_sensitivity(explainer: Explainer, images: Float[Tensor, "n c height width"], targets: Int64[Tensor, " n"],
@@ -57,5 +57,5 @@ def max_sensitivity(explainer: Explainer, images: Float[Tensor, "n c height widt
                 return (explainer(inputs, classes.repeat_interleave(len(inputs) // len(some))),)
 
             worst = sensitivity_max(again, some, perturb_radius=radius, n_perturb_samples=samples)
-            found.append(worst.double().masked_fill(is_dead(maps), torch.nan))
+            found.append(worst.double().masked_fill(is_empty(maps), torch.nan))
     return torch.cat(found)

@@ -78,8 +78,8 @@ def _kept(run: Run, dataset: Dataset, outcome: Outcome, store: RunStore, device:
     asked = [VERSION, run.record.weights_sha256, dataset.fingerprint, outcome.model_dump(exclude={"name", "bound", "subset"}),
              images_per_class]
     path = records.folder(store, f"outcome-{run.record.key}-{outcome.measure}", asked)
-    if standing := records.read(path, Kept):
-        return standing
+    if existing := records.read(path, Kept):
+        return existing
     kept = _measure(run, dataset, outcome, device, images_per_class)
     records.write(path, kept)
     return kept
@@ -102,9 +102,9 @@ def _measure(run: Run, dataset: Dataset, outcome: Outcome, device: str, images_p
                  outcome.method)
     other = metrics.another_image(len(rows)) if len(rows) > 1 else torch.zeros(1, dtype=torch.int64)
     maps = {"wrong_class": wrong, "another_image": true[other]}
-    found = {kind: Summary.of(measure.take(made, maps[kind]), metrics.is_dead(maps[kind])) for kind in measure.nulls}
+    found = {kind: Summary.of(measure.take(made, maps[kind]), metrics.is_empty(maps[kind])) for kind in measure.nulls}
     return Kept(run=run.record.key, outcome=outcome, images=len(rows), nulls=found,
-                found=Summary.of(measure.take(made, true), metrics.is_dead(true)))
+                found=Summary.of(measure.take(made, true), metrics.is_empty(true)))
 
 
 class _Made:

@@ -158,8 +158,8 @@ def study(recipe: Recipe, store: RunStore, device: str = "auto", shortcuts: Sequ
     asked = [recipe.hash, train, test, images_per_class, method, on, wanted, arms]
     path = records.folder(store, f"shortcuts-{recipe.name}", asked)
     # What an earlier call with more seeds measured stays on record.
-    standing = records.read(path, StudyRecord)
-    before = standing.models if standing else ()
+    existing = records.read(path, StudyRecord)
+    before = existing.models if existing else ()
     models = {(m.seed, m.shortcut, m.correlation, m.arm): m for m in before}
     datasets: dict[tuple[str, float], Dataset] = {}
     missing, last = 0, 0.0
@@ -193,8 +193,8 @@ def measured(run: Run, dataset: Dataset, store: RunStore, device: str, images_pe
     """
     asked = [VERSION, run.record.weights_sha256, dataset.fingerprint, images_per_class, method]
     path = records.folder(store, f"shortcut-model-{run.record.key}", asked)
-    if standing := records.read(path, ModelRecord):
-        return standing
+    if existing := records.read(path, ModelRecord):
+        return existing
     spec, network, normalise = Spec.parse(dataset.name), run.network().to(device), Normalise.of(run.record.data)
     labels, masks, swapped = dataset.test.labels, dataset.test.masks, swap_shortcut(dataset)
     if spec.shortcut is None or masks is None:
@@ -223,7 +223,7 @@ def measured(run: Run, dataset: Dataset, store: RunStore, device: str, images_pe
     return record
 
 
-def kept(store: RunStore) -> Iterator[StudyRecord]:
+def load_all(store: RunStore) -> Iterator[StudyRecord]:
     """The studies beside the runs, in the order of their names."""
     yield from records.looked_at(store, "shortcuts-*", StudyRecord)
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reports.compose import compose
+from reports.inputs import Inputs
 from reports.renderers import html, pdf, stamp
-from reports.results import Inputs, load
+from reports.results import load
 from speedcore.errors import UserError
 
 

@@ -16,7 +16,7 @@ from speedcore.ladders.findings import RungFinding, findings
 from speedcore.stats.statistics import Interval, effect_size, superiority
 from speedcore.store.runs import Run
 from speedcore.studies.records import StudyRecord as Studied
-from speedcore.training.health import constant_answer
+from speedcore.training.health import constant_prediction
 
 SCHEMA_VERSION = 1
 
@@ -49,7 +49,7 @@ def dumps(context: Context) -> str:
 
 
 def _run(run: Run) -> dict:
-    r, constant = run.record, constant_answer(run)
+    r, constant = run.record, constant_prediction(run)
     return {
         "key": r.key, "dataset": r.data.name, "arm": r.arm, "recipe": r.recipe.name, "recipe_hash": r.recipe_hash,
         "seed": r.seed, "accuracy": r.metrics.test_accuracy, "constant_answer": constant.share,

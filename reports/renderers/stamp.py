@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from reports.results import Inputs
+from reports.inputs import Inputs
 from speedcore.machine import provenance
 
 _NAME = ".rendered.json"

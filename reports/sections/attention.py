@@ -189,8 +189,8 @@ def _look(classes: Sequence[str], sides: dict[str, Explanation], row: int, image
     truth = classes[label]
     made = []
     for arm, e in sides.items():
-        predicted, sure = int(e.arrays["gallery_predicted"][row]), float(e.arrays["gallery_confidence"][row])
-        answer = f"{classes[predicted]}, {f.percent(sure, 0)}"
+        predicted, confidence = int(e.arrays["gallery_predicted"][row]), float(e.arrays["gallery_confidence"][row])
+        answer = f"{classes[predicted]}, {f.percent(confidence, 0)}"
         maps = tuple(Picture(png(coloured[arm, layer][row].transpose(2, 0, 1), colours=_COLOURS),
                              f"Map of the {layer} layer, {ARM_LABELS[arm]}, for {truth}; it answered {answer}")
                      for layer in LAYERS)

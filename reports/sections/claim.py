@@ -10,9 +10,9 @@ from explain.metrics import METRICS
 from explain.studies.shortcuts import LAYERS, tracking
 from reports import model
 from reports.figures.forest import Block, Panel, Row, forest
+from reports.labels import title_of
 from reports.model import Bullets, Cell, Code, Column, FigureSpec, Group, Prose, Section, Table, Verdict
 from reports.renderers import formats as f
-from reports.results import title_of
 from reports.sections.context import Context
 from reports.sections.studies import shortcuts
 from speedcore.stats import claims, statistics

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports.figures.climbs import MEASURED, REPORTED, Point, climb
+from reports.labels import slug, title_of
 from reports.model import Bullets, Cell, Code, Column, FigureSpec, Prose, Section, Table
 from reports.renderers import formats as f
-from reports.results import slug, title_of
 from reports.sections.studies.overview import unbroken
 from speedcore.ladders.changes import RULE, Change
 from speedcore.ladders.climbing import LadderResult

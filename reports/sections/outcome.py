@@ -27,7 +27,7 @@ def _accuracy_table(context: Context) -> Table:
     rows = []
     for one in context.sets:
         for arm, runs in one.arms.items():
-            values, constant = [plain(run) for run in runs], health.constant_answer(runs[0])
+            values, constant = [plain(run) for run in runs], health.constant_prediction(runs[0])
             mean, interval, views = statistics.mean(values), statistics.mean_interval(values, (0.0, 1.0)), with_views(runs)
             rows.append((
                 Cell(one.title), Cell(arm, mark=arm), Cell(str(len(runs))),

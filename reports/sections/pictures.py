@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from speedcore.techniques import augment
 _SAMPLES = 5         # images a class
 _MOST_CLASSES = 12
 _AUGMENTED = 10       # images in an augmentation grid
-_DRAWS = 3
+_COMBINED = 3
 _SEED = 0
 
 
@@ -95,24 +96,22 @@ def _grid(one: DatasetResults) -> tuple[Prose | Pictures, ...]:
         strips.append(_strip(one, chosen, Augment(cutout=spec.cutout), "cutout", 0,
                              f"{spec.cutout}×{spec.cutout} pixels"))
     if spec.any:
-        strips += [_strip(one, chosen, spec, f"all together, draw {i}", i) for i in range(1, _DRAWS + 1)]
+        strips += [_strip(one, chosen, spec, f"all together, sample {i}", i) for i in range(1, _COMBINED + 1)]
     words = "Operations as the recipe has them" if spec.any else "This recipe augments nothing"
-    return (Pictures(f"augmented-{one.slug}", f"{one.title}. {words}; random choices drawn with seed {_SEED}.",
+    return (Pictures(f"augmented-{one.slug}", f"{one.title}. {words}; sampled with seed {_SEED}.",
                      tuple(strips)),)
 
 
-def _strip(one: DatasetResults, chosen: Sequence[int], spec: Augment, label: str, draw: int, detail: str = "",
+def _strip(one: DatasetResults, chosen: Sequence[int], spec: Augment, label: str, sample: int, detail: str = "",
            mirror: bool = False) -> Strip:
     dataset, index = one.dataset, torch.tensor(chosen)
     images = dataset.train.images[index]
     fill = augment.Normalise.of(dataset).fill
-    generator = torch.Generator().manual_seed(_SEED + draw)
-    choices = augment.draw(spec, len(chosen), dataset.size, 0, generator)
+    generator = torch.Generator().manual_seed(_SEED + sample)
+    parameters = augment.sample(spec, len(chosen), dataset.size, 0, generator)
     if mirror:
-        choices = augment.AugmentationParameters(choices.top, choices.left, torch.ones(len(chosen), dtype=torch.bool),
-                                                choices.cut_top,
-                                  choices.cut_left)
-    changed = augment.Augmenter(spec, dataset.size, fill)(images, choices)
+        parameters = replace(parameters, mirrored=torch.ones(len(chosen), dtype=torch.bool))
+    changed = augment.Augmenter(spec, dataset.size, fill)(images, parameters)
     names = [one.classes[int(dataset.train.labels[i])] for i in chosen]
     pictures = [Picture(png(image.numpy()), f"{name}, {label}") for name, image in zip(names, changed, strict=True)]
     return Strip(label, tuple(pictures), detail)

@@ -11,8 +11,8 @@ from reports.model import Bullets, FigureSpec, Group, Section
 from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections.context import ARM_LABELS, Context
+from speedcore.recipe.schedules import interpolate
 from speedcore.store.runs import Run
-from speedcore.training.schedule import interpolate
 
 _MOST_POINTS = 200
 

@@ -6,9 +6,10 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from reports.labels import title_of
 from reports.model import Bullets, Cell, Code, Column, Facts, Group, Prose, Section, Table
 from reports.renderers import formats as f
-from reports.results import DatasetResults, title_of
+from reports.results import DatasetResults
 from reports.sections import methods
 from reports.sections.context import ARM_LABELS, Context, arithmetic
 from speedcore.stats import statistics

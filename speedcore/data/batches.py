@@ -11,8 +11,8 @@ from torch import Tensor
 
 from speedcore.data.dataset import Part, Split
 from speedcore.errors import DataError
-from speedcore.recipe import Augment, Loader, Recipe
-from speedcore.techniques.augment import Augmenter, Normalise, draw
+from speedcore.recipe import Augment
+from speedcore.techniques.augment import Augmenter, Normalise, sample
 
 # Pixels that are augmented at once, as several batches where they are small: below that, calls cost as much as the work.
 _AT_ONCE = 512 * 32 * 32
@@ -46,22 +46,22 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[UInt8[Tensor, "b c h w"], Int64[Tensor, " b"]]]:
         device = self._split.labels.device
         order_generator = torch.Generator(device).manual_seed(self._seed)
-        choice_generator = torch.Generator(device).manual_seed(choice_seed(self._seed))
+        augmentation_generator = torch.Generator(device).manual_seed(augmentation_seed(self._seed))
         n, epoch, first = len(self._split), 0, None
         at_once = max(1, _AT_ONCE // (self.batch_size * prod(self.size)))
         while True:
             fixed = self._fixed
             order = torch.randperm(n, generator=order_generator, device=device) if fixed is None else fixed
-            choices = draw(self._augment, n, self.size, epoch, choice_generator, first)
-            first = choices.mirrored if epoch == 0 else first
+            parameters = sample(self._augment, n, self.size, epoch, augmentation_generator, first)
+            first = parameters.mirrored if epoch == 0 else first
             for index in order[:self.steps_per_epoch * self.batch_size].split(at_once * self.batch_size):
                 picked = self._split.take(index)
-                images = self._augmented(picked.images, choices.take(index))
+                images = self._augmented(picked.images, parameters.take(index))
                 yield from zip(images.split(self.batch_size), picked.labels.split(self.batch_size), strict=True)
             epoch += 1
 
 
-def choice_seed(seed: int) -> int:
+def augmentation_seed(seed: int) -> int:
     """The seed of a run's augmentation: far from that of its order, in the 32 bits that a CPU's generator looks at."""
     return (seed + 0x9E3779B9) % 2**32
 
@@ -74,13 +74,3 @@ def count(images: int, batch_size: int, drop_last: bool) -> int:
 def fixed_permutation(n: int) -> Int64[Tensor, " n"]:
     """The one order of samples that all seeds share."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(_FIXED_ORDER))
-
-
-def of_recipe(recipe: Recipe, split: Split | Part, seed: int, normalise: Normalise) -> Batches:
-    """The stream of batches of `split` that `recipe` trains on."""
-    make, words = Batches, {"order": recipe.order, "drop_last": recipe.drop_last}
-    if recipe.data == "loader":
-        from speedcore.data.loader import LoadedBatches as make
-
-        words["loader"] = recipe.loader or Loader()
-    return make(split, recipe.augment, recipe.batch_size, seed, normalise, **words)

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from speedcore.data.dataset import Split
-from speedcore.data.found import RawDataset
+from speedcore.data.dataset_files import RawDataset
 from speedcore.errors import DataError
 from speedcore.machine.cache import ENVIRONMENT, cache_folder
 

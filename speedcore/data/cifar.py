@@ -12,7 +12,7 @@ import torch
 from speedcore import limits
 from speedcore.data.archives import of_archive
 from speedcore.data.dataset import Split
-from speedcore.data.found import RawDataset
+from speedcore.data.dataset_files import RawDataset
 from speedcore.data.published import CIFAR_FILES, Manifest
 from speedcore.data.unpickle import load_arrays
 from speedcore.errors import DataError

@@ -17,7 +17,7 @@ import torch
 from speedcore import limits
 from speedcore.data import archives, layout, pictures
 from speedcore.data.dataset import Split
-from speedcore.data.found import RawDataset
+from speedcore.data.dataset_files import RawDataset
 from speedcore.data.layout import Image, Reading, natural
 from speedcore.data.pictures import NoPicture, Picture
 from speedcore.data.splits import TEST, TRAIN

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 
 from speedcore import limits
 from speedcore.data.dataset import Split
-from speedcore.data.found import RawDataset
+from speedcore.data.dataset_files import RawDataset
 from speedcore.data.published import IDX_FILES, Manifest
 from speedcore.errors import DataError
 

@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from speedcore.data.batches import choice_seed, count, fixed_permutation
+from speedcore.data.batches import augmentation_seed, count, fixed_permutation
 from speedcore.data.dataset import Part, Split
 from speedcore.errors import DataError
 from speedcore.recipe import Augment, Loader
-from speedcore.techniques.augment import AugmentationParameters, Augmenter, Normalise, draw
+from speedcore.techniques.augment import AugmentationParameters, Augmenter, Normalise, sample
 
 _PLAIN = Loader()
 
@@ -70,8 +70,8 @@ class _Images(TorchDataset):
     def __init__(self, split: Split | Part, augment: Augment, normalise: Normalise, seed: int, bulk: bool):
         self._labels, self._augment, self._size = split.labels.tolist(), augment, split.size
         self._seed, self._bulk = seed, bulk
-        self._generator = torch.Generator().manual_seed(choice_seed(seed))
-        self._first, self._choices = None, None
+        self._generator = torch.Generator().manual_seed(augmentation_seed(seed))
+        self._first, self._parameters = None, None
         self._store(split, normalise)
 
     def _store(self, split: Split | Part, normalise: Normalise) -> None:
@@ -84,25 +84,25 @@ class _Images(TorchDataset):
     def begin(self, epoch: int) -> None:
         """Draw the choices of an epoch, or make ready to draw them one by one."""
         if self._bulk:
-            self._choices = draw(self._augment, len(self), self._size, epoch, self._generator, self._first)
-            self._first = self._choices.mirrored if epoch == 0 else self._first
+            self._parameters = sample(self._augment, len(self), self._size, epoch, self._generator, self._first)
+            self._first = self._parameters.mirrored if epoch == 0 else self._first
         else:
             # A worker process has a copy of the generator, and starts anew in each epoch: so must the draws. On a CPU torch
             # looks at the lower half of a seed alone.
             self._generator.manual_seed((1_000_003 * (self._seed + 1) + epoch) % 2**32)
 
-    def _chosen(self, index: int) -> AugmentationParameters:
+    def _parameters_of(self, index: int) -> AugmentationParameters:
         """The choices of one image."""
         if self._bulk:
-            return self._choices.take(torch.tensor([index]))
-        return draw(self._augment, 1, self._size, 0, self._generator)
+            return self._parameters.take(torch.tensor([index]))
+        return sample(self._augment, 1, self._size, 0, self._generator)
 
     def __len__(self) -> int:
         return len(self._labels)
 
     def __getitem__(self, index: int) -> tuple[Float[Tensor, "c h w"], int]:
         picked = self._split.take(torch.tensor([index])).images
-        (image,) = self._augmented(picked, self._chosen(index)) if self._augment.any else picked
+        (image,) = self._augmented(picked, self._parameters_of(index)) if self._augment.any else picked
         # Pillow wants channels last, and no third axis on grey images.
         return self._to_tensor(Image.fromarray(image.permute(1, 2, 0).squeeze(-1).numpy())), self._labels[index]
 
@@ -116,7 +116,7 @@ class _Prepared(_Images):
         self._padded = normalise(torch.from_numpy(padded)).numpy()
 
     def __getitem__(self, index: int) -> tuple[Float[Tensor, "c h w"], int]:
-        (h, w), chosen, cut = self._size, self._chosen(index), self._augment.cutout
+        (h, w), chosen, cut = self._size, self._parameters_of(index), self._augment.cutout
         top, left = (0, 0) if chosen.top is None else (int(chosen.top), int(chosen.left))
         image = self._padded[index, :, top:top + h, left:left + w]
         if chosen.mirrored is not None and chosen.mirrored:

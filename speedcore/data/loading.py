@@ -14,7 +14,7 @@ from speedcore.data import folders, local, shapes, sources
 from speedcore.data.archives import ARCHIVE_SUFFIXES, is_archive
 from speedcore.data.cache import Cache
 from speedcore.data.dataset import Dataset, Provenance
-from speedcore.data.found import DatasetFiles, NotFound, RawDataset
+from speedcore.data.dataset_files import DatasetFiles, NotFound, RawDataset
 from speedcore.data.published import PUBLISHED
 from speedcore.data.tree import shown
 from speedcore.errors import DataError

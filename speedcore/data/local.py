@@ -10,7 +10,7 @@ from pathlib import Path
 from speedcore.data import cifar, folders, idx
 from speedcore.data.archives import ARCHIVE_SUFFIXES, is_archive
 from speedcore.data.cache import SOURCE_FILE
-from speedcore.data.found import DatasetFiles, NotFound
+from speedcore.data.dataset_files import DatasetFiles, NotFound
 from speedcore.data.published import CIFAR_FOLDER, IDX_FILES, PUBLISHED, Manifest
 from speedcore.data.splits import TRAIN, split_of
 from speedcore.errors import DataError

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from speedcore.data import idx
-from speedcore.data.found import NotFound
+from speedcore.data.dataset_files import NotFound
 from speedcore.data.published import IDX_FILES, PUBLISHED
 from speedcore.data.unpickle import load_arrays
 from speedcore.errors import DataError

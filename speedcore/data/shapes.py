@@ -25,9 +25,9 @@ from torch import Tensor
 
 from speedcore import limits
 from speedcore.data.dataset import Dataset, Provenance, Split
-from speedcore.data.draws import TURNS, Draws, chroma, cosines
-from speedcore.data.figures import CLASSES, inside
-from speedcore.data.found import RawDataset
+from speedcore.data.dataset_files import RawDataset
+from speedcore.data.rng import TURNS, Draws, chroma, cosines
+from speedcore.data.shape_masks import CLASSES, inside
 from speedcore.errors import DataError
 
 SIZE = 32

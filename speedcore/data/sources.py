@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speedcore.data import idx, mirrors
-from speedcore.data.found import NotFound
+from speedcore.data.dataset_files import NotFound
 from speedcore.data.published import PUBLISHED
 
 CONNECT_SECONDS = 5      # for a host to answer at all

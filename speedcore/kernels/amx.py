@@ -35,7 +35,7 @@ def convolve(x: BFloat16[Tensor, "n c h w"], weight: Float[Tensor, "k c 3 3"],
     pooled: only the largest of each 2×2 results (what is left over at an odd border is dropped). Raises ValueError where that
     leaves nothing, RuntimeError on a machine that is not `quick` at it.
     """
-    if not quick():
+    if not is_available():
         raise RuntimeError("this processor has no matrix unit (Intel AMX), or there is no C compiler; "
                            "speedcore.kernels.use chooses a way to convolve that the machine has.")
     return _Convolution.apply(x, weight, pooled)
@@ -110,7 +110,7 @@ def _room(bytes_: int) -> UInt8[Tensor, " b"]:
 
 
 @cache
-def quick() -> bool:
+def is_available() -> bool:
     """Whether this machine has a matrix unit and lets us use it."""
     return library() is not None and bool(_number("has_matrix_unit"))
 

@@ -24,14 +24,14 @@ _LEAST_CELLS = 3
 
 
 @dataclass(frozen=True)
-class Way:
+class Backend:
     """How to convolve: `convolve(x, weight, pooled=False)` on a CPU where a network runs in `dtype`, bf16 or fp32."""
 
     name: str
     convolve: Callable[..., Tensor]
     dtype: torch.dtype
 
-    def takes(self, x: Tensor, weight: Tensor) -> bool:
+    def can_use(self, x: Tensor, weight: Tensor) -> bool:
         """Whether a layer with that weight, given x, may go this way: on a CPU, in this precision or autocast to it."""
         if x.device.type != "cpu":
             return False
@@ -44,21 +44,23 @@ class Way:
 class Conv3x3(nn.Conv2d):
     """A 3×3 convolution, padded by one, that goes another way where it may."""
 
-    way: Way
+    backend: Backend
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k h w"]:
-        return self.way.convolve(x.to(self.way.dtype), self.weight) if self.way.takes(x, self.weight) else super().forward(x)
+        if not self.backend.can_use(x, self.weight):
+            return super().forward(x)
+        return self.backend.convolve(x.to(self.backend.dtype), self.weight)
 
 
 class FusedStage(Stage):
     """A stage that pools and normalises on the way."""
 
-    way: Way
+    backend: Backend
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
-        if not self.way.takes(x, self.conv1.weight):
+        if not self.backend.can_use(x, self.conv1.weight):
             return super().forward(x)
-        x = normgelu.norm_gelu(self.norm1, self.way.convolve(x.to(self.way.dtype), self.conv1.weight, pooled=True))
+        x = normgelu.norm_gelu(self.norm1, self.backend.convolve(x.to(self.backend.dtype), self.conv1.weight, pooled=True))
         y = normgelu.norm_gelu(self.norm2, self.conv2(x))
         return y if self.conv3 is None or self.norm3 is None else self.activation(x + self.norm3(self.conv3(y)))
 
@@ -66,33 +68,32 @@ class FusedStage(Stage):
 class FusedRecordNet(RecordNet):
     """A network whose whitening's bias is added on the way through GELU."""
 
-    way: Way
+    backend: Backend
 
     def whitened(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n p h1 w1"]:
-        if not self.way.takes(x, self.whiten.weight):
+        if not self.backend.can_use(x, self.whiten.weight):
             return super().whitened(x)
         layer = self.whiten
-        assert layer.bias is not None
         patches = F.conv2d(x, layer.weight, None, layer.stride, layer.padding)
-        return normgelu.bias_gelu(patches.to(self.way.dtype), layer.bias)
+        return normgelu.bias_gelu(patches.to(self.backend.dtype), layer.bias)
 
 
-def change(network: nn.Module, way: Way, least: int, least_fused: int) -> bool:
+def change(network: nn.Module, backend: Backend, least: int, least_fused: int) -> bool:
     """Let `network` go that way: its 3×3 convolutions and, if it is a RecordNet with GELU, its stages. Returns whether any will.
 
     least, least_fused: channels on either side from which on it pays, in a layer of its own and in a stage.
     """
     layers = [module for module in network.modules() if type(module) is nn.Conv2d and _fits(module, least)]
     for layer in layers:
-        _become(layer, Conv3x3, way)
+        layer.__class__, layer.backend = Conv3x3, backend
     changed = bool(layers)
-    if isinstance(network, RecordNet) and isinstance(network.activation, nn.GELU) and normgelu.library(way.dtype):
+    if isinstance(network, RecordNet) and isinstance(network.activation, nn.GELU) and normgelu.library(backend.dtype):
         for stage in network.stages:
-            if isinstance(stage, Stage) and min(stage.conv1.in_channels, stage.conv1.out_channels) >= least_fused:
-                _become(stage, FusedStage, way)
+            if min(stage.conv1.in_channels, stage.conv1.out_channels) >= least_fused:
+                stage.__class__, stage.backend = FusedStage, backend
                 changed = True
         if network.whiten.out_channels >= least_fused:
-            _become(network, FusedRecordNet, way)
+            network.__class__, network.backend = FusedRecordNet, backend
             changed = True
     return changed
 

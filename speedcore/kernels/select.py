@@ -34,8 +34,8 @@ def available(precision: str) -> tuple[str, ...]:
     if precision == "fp32":
         return ("winograd",) if {"avx2", "fma"} <= has or "asimd" in has else ()
     hardware = {"avx512_bf16", "amx_bf16", "bf16"} & has  # the last is ARM's
-    return tuple(way for way, is_quick in (("amx", _MATRIX_UNIT <= has), ("winograd8", _DOT_PRODUCTS <= has),
-                                           ("winograd", bool(hardware))) if is_quick)
+    return tuple(backend for backend, has_units in (("amx", _MATRIX_UNIT <= has), ("winograd8", _DOT_PRODUCTS <= has),
+                                           ("winograd", bool(hardware))) if has_units)
 
 
 def use(network: nn.Module, wanted: str, precision: str, device: torch.device) -> str:
@@ -62,8 +62,8 @@ def use(network: nn.Module, wanted: str, precision: str, device: torch.device) -
         convolve = _compiled(name, precision)
         if convolve is not None:
             fp32 = precision == "fp32"
-            way = layers.Way(name, convolve, torch.float32 if fp32 else torch.bfloat16)
-            return name if layers.change(network, way, _LEAST_FP32 if fp32 else _LEAST[name], _LEAST_FUSED) else "torch"
+            backend = layers.Backend(name, convolve, torch.float32 if fp32 else torch.bfloat16)
+            return name if layers.change(network, backend, _LEAST_FP32 if fp32 else _LEAST[name], _LEAST_FUSED) else "torch"
     return "torch"
 
 
@@ -72,7 +72,7 @@ def _compiled(name: str, precision: str) -> Callable[..., Tensor] | None:
     if precision == "fp32":
         return winograd_fp32.convolve if winograd_fp32.library() else None
     if name == "amx":
-        return amx.convolve if amx.quick() else None
+        return amx.convolve if amx.is_available() else None
     if name == "winograd8":
-        return winograd8.convolve if winograd8.quick() else None
+        return winograd8.convolve if winograd8.is_available() else None
     return winograd.convolve if winograd.library() else None

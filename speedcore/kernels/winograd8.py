@@ -28,7 +28,7 @@ _ROOM_BYTES = 400 * 2**10
 _PLANES_BYTES = 4 * 2**20
 
 
-def quick() -> bool:
+def is_available() -> bool:
     """Whether this machine multiplies 8 bits in one instruction. Elsewhere results are the same to the bit, but slow."""
     return library() is not None and bool(_number("has_dot_product"))
 

@@ -103,7 +103,7 @@ def _keep(climbed: LadderResult, dataset: Dataset, device: str, store: RunStore)
     records.write(path / FILE, record)
 
 
-def kept(store: RunStore, name: str | None = None) -> Iterator[LadderResult]:
+def load_all(store: RunStore, name: str | None = None) -> Iterator[LadderResult]:
     """The climbs beside the runs, of the ladder `name` or of all; runs that are gone are left out, as are climbs
     whose record is damaged, which are named."""
     for path in sorted((store.root / "ladders").glob(f"*/{FILE}")):

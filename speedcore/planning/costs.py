@@ -16,14 +16,14 @@ import torch
 
 from speedcore import recipes
 from speedcore.clock import ClockPolicy, Phase, Stopwatch
-from speedcore.data import batches as data_path
+from speedcore.data import streams
 from speedcore.data.dataset import Dataset, Split
 from speedcore.machine import arithmetic
 from speedcore.machine.device import resolve
 from speedcore.planning import flops
-from speedcore.planning.settle import Settled, settle
 from speedcore.recipe import Recipe
 from speedcore.training.loop import full_steps, steps_per_epoch
+from speedcore.training.settle import Settled, settle
 from speedcore.training.state import TrainState, synchroniser
 
 # A plan leaves this share of a limit free: machines here and there are noisy.
@@ -83,31 +83,31 @@ def measure(dataset: Dataset, recipe: Recipe, device: torch.device) -> Throughpu
     images = recipe.batch_size if device.type != "cpu" else _few_images(recipe)
     few = Split(dataset.train.images[:2 * images], dataset.train.labels[:2 * images])
     trial = recipe.changed(batch_size=min(images, len(few)))
-    trainee = TrainState(dataset, trial, 0, device)
-    batches = iter(data_path.of_recipe(trial, few.to(device), 0, trainee.normalise))
-    trainee.network.train()
+    state = TrainState(dataset, trial, 0, device)
+    batches = iter(streams.of_recipe(trial, few.to(device), 0, state.normalise))
+    state.network.train()
     wait = synchroniser(device)
     for _ in range(1 if device.type == "cpu" else 5):
-        trainee.step(*next(batches), factor=0.01)
+        state.step(*next(batches), factor=0.01)
     wait()
     watch, gradients, updates = Stopwatch(), [], []
     while len(gradients) < 2 or (watch.seconds() < _PROBE_SECONDS and len(gradients) < 100):
         lap = Stopwatch()
-        trainee.gradients(*next(batches))
+        state.gradients(*next(batches))
         wait()
         gradients.append(lap.seconds())
         lap = Stopwatch()
-        trainee.optimizer.step(0.01)
+        state.optimizer.step(0.01)
         wait()
         updates.append(lap.seconds())
     # The median: one interruption by another program must not decide what fits.
     step_seconds = statistics.median(gradients) * recipe.batch_size / trial.batch_size + statistics.median(updates)
-    trainee.network.eval()
+    state.network.eval()
     few = few.images[:trial.batch_size]
-    trainee.logits(few)
+    state.logits(few)
     wait()
     watch = Stopwatch()
-    trainee.logits(few)
+    state.logits(few)
     wait()
     return Throughput(step_seconds, watch.seconds() / len(few))
 

@@ -18,10 +18,10 @@ from speedcore.planning import costs, planned_runs
 from speedcore.planning import plan as planning
 from speedcore.planning.costs import Request
 from speedcore.planning.planned_runs import Plan, PlannedRuns
-from speedcore.planning.settle import settle, settled
 from speedcore.recipe import Recipe
 from speedcore.store.runs import Run, RunStore
 from speedcore.training import loop
+from speedcore.training.settle import settle, settled
 
 # How many times the share of a build's time that a run was given the second arm of a pair may take for the first one's steps.
 _ROOM = 1.3

@@ -13,8 +13,8 @@ from speedcore.clock import POLICIES
 from speedcore.errors import BudgetError
 from speedcore.planning.costs import Candidate, Request, duration
 from speedcore.planning.planned_runs import MOST_SEEDS, PlannedRuns
-from speedcore.planning.settle import settle
 from speedcore.stats.statistics import pairs_needed
+from speedcore.training.settle import settle
 
 
 def share_out(options: dict[str, list[Candidate]], request: Request, seconds: float) -> tuple[list[PlannedRuns], dict[str, str]]:

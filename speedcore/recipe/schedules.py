@@ -1,13 +1,16 @@
-"""How the learning rate moves. `speedcore.training.schedule` reads it step by step."""
+"""How the learning rate moves: knots, and the rate between them. `speedcore.training.schedule` makes progress of steps."""
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from itertools import pairwise
+from typing import Literal
 
 from pydantic import field_validator
 
 from speedcore.recipe.part import RecipePart, Words, number, percent
+
+Knots = tuple[tuple[float, float], ...]
 
 
 class Schedule(RecipePart):
@@ -22,7 +25,7 @@ class Schedule(RecipePart):
 
     @field_validator("knots")
     @classmethod
-    def _ordered(cls, knots: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+    def _ordered(cls, knots: Knots) -> Knots:
         positions = [position for position, _ in knots]
         if len(knots) < 2 or positions[0] != 0 or positions[-1] != 1 or positions != sorted(positions):
             raise ValueError("knots must rise from position 0 to position 1")
@@ -48,3 +51,22 @@ class Schedule(RecipePart):
 
     def in_words(self) -> str:
         return f"{self.words('shape')} between shares of the peak: {self.words('knots')} of the run"
+
+def interpolate(knots: Knots, progress: float, shape: str = "linear") -> float:
+    """Value at `progress` between `knots` ((progress, value), ...); constant outside them.
+
+    shape: "linear"; "cosine" for half a cosine wave between neighbouring knots (torch's OneCycleLR); "steps" keeps a
+    knot's value up to and including the next knot, so that a step that ends an epoch still trains at its epoch's rate.
+    """
+    if progress <= knots[0][0]:
+        return knots[0][1]
+    if progress >= knots[-1][0]:
+        return knots[-1][1]  # exactly, not to a rounding error: this is where runs end
+    if shape == "steps":
+        # Progress is summed up in floating point: the last step of an epoch may lie a rounding error beyond its knot.
+        return next(y for (_, y), (x, _) in pairwise(knots) if progress <= x + 1e-9)
+    (x0, y0), (x1, y1) = next((left, right) for left, right in pairwise(knots) if progress <= right[0])
+    share = (progress - x0) / (x1 - x0) if x1 > x0 else 1.0
+    if shape == "cosine":
+        share = (1 - math.cos(math.pi * share)) / 2
+    return y0 + (y1 - y0) * share

@@ -29,7 +29,7 @@ from speedcore.recipe import (
     TTAConfig,
     WhitenBias,
 )
-from speedcore.training.schedule import interpolate
+from speedcore.recipe.schedules import interpolate
 
 _WIDTHS = (64, 256, 256)
 _NETWORK = RecordNetConfig(widths=_WIDTHS, whiten_kernel=2, norm_momentum=0.4, norm_eps=1e-12)

@@ -13,7 +13,7 @@ that needs it (with half the widths, under the published schedule, it had learne
 from __future__ import annotations
 
 from speedcore import recipes
-from speedcore.ladders.between import Step, rungs_between
+from speedcore.recipe.between import Step, rungs_between
 from speedcore.recipe.ladder import Ladder, Reported, Rung
 
 _OF_A_BATCH = ("optimizer.head_lr", "optimizer.bias_lr", "optimizer.decay", "optimizer.whiten_bias.lr")

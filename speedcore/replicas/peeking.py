@@ -3,25 +3,25 @@ with stopping by them)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from jaxtyping import Float
 from torch import Tensor
 
-from speedcore.data.dataset import Split
 from speedcore.recipe import Peek
-from speedcore.training import evaluate
 
-if TYPE_CHECKING:
-    from speedcore.training.state import TrainState
+Logits = Float[Tensor, "n k"]
 
 
 class Peeks:
-    """A look after each epoch. `seen` lists (step, accuracy)."""
+    """A look after each epoch. `seen` lists (step, accuracy).
 
-    def __init__(self, trainee: TrainState, test: Split, spec: Peek, steps_per_epoch: int):
-        self._trainee, self._test, self._spec, self._steps_per_epoch = trainee, test, spec, steps_per_epoch
-        self._logits: Float[Tensor, "n k"] | None = None
+    test: tests the network as it is: (logits of the test set, accuracy as a share of 1).
+    """
+
+    def __init__(self, test: Callable[[], tuple[Logits, float]], spec: Peek, steps_per_epoch: int):
+        self._test, self._spec, self._steps_per_epoch = test, spec, steps_per_epoch
+        self._logits: Logits | None = None
         self.seen: list[tuple[int, float]] = []
 
     def due(self, step: int) -> bool:
@@ -30,11 +30,10 @@ class Peeks:
 
     def enough(self, step: int) -> bool:
         """Look: whether the accuracy is one to stop at."""
-        self._logits = self._trainee.logits(self._test.images)
-        accuracy, _ = evaluate.score(self._logits, self._test.labels)
+        self._logits, accuracy = self._test()
         self.seen.append((step, accuracy))
         return self._spec.stop_at is not None and accuracy >= self._spec.stop_at
 
-    def after(self, step: int) -> Float[Tensor, "n k"] | None:
+    def after(self, step: int) -> Logits | None:
         """Logits of the test set from the look after `step`, if there was one: nothing need be tested twice."""
         return self._logits if self.seen and self.seen[-1][0] == step else None

@@ -33,8 +33,7 @@ from pydantic import ValidationError
 
 from speedcore import limits
 from speedcore.errors import Damaged, RunError, notice
-from speedcore.recipe.part import REMOVED
-from speedcore.store import names, reading, recorded
+from speedcore.store import consistency, names, reading
 from speedcore.store.folders import MANIFEST, Folder, scratch, set_aside, staged
 from speedcore.store.run_record import SCHEMA_VERSION, DataRecord, Metrics, PeekRecord, ReplanRecord, RunRecord
 
@@ -84,8 +83,8 @@ class Run:
         for table in ("steps.csv", "epochs.csv"):
             folder.check(table, limits.TABLE)
         try:
-            content, _ = folder.content("predictions.npz", recorded.prediction_bytes(record))
-            recorded.check_predictions(record, reading.arrays(content))
+            content, _ = folder.content("predictions.npz", consistency.prediction_bytes(record))
+            consistency.check_predictions(record, reading.arrays(content))
         except ValueError as error:
             raise folder.damaged("predictions.npz", error) from None
         return cls(path, record)
@@ -97,18 +96,18 @@ class Run:
     @cached_property
     def steps(self) -> dict[str, np.ndarray]:
         """Columns of steps.csv, each (steps,) float64."""
-        return self._columns("steps.csv", recorded.check_steps)
+        return self._columns("steps.csv", consistency.check_steps)
 
     @cached_property
     def epochs(self) -> dict[str, np.ndarray]:
         """Columns of epochs.csv, each (looks,) float64; NaN where nothing was measured."""
-        return self._columns("epochs.csv", recorded.check_epochs)
+        return self._columns("epochs.csv", consistency.check_epochs)
 
     @cached_property
     def predictions(self) -> dict[str, np.ndarray]:
         """Arrays of predictions.npz."""
         with self._guarded("predictions.npz"):
-            content = reading.content(self.path / "predictions.npz", recorded.prediction_bytes(self.record))
+            content = reading.content(self.path / "predictions.npz", consistency.prediction_bytes(self.record))
             return reading.arrays(content)
 
     def weights(self) -> dict[str, Tensor]:
@@ -160,7 +159,7 @@ def _record(folder: Folder) -> RunRecord:
         name = folder.path.resolve().name
         if not names.same(record.key, name):
             raise ValueError(f"it is of a run '{record.key}', and the folder is called '{name}'")
-        recorded.check_record(record)
+        consistency.check_record(record)
         return record
     except ValidationError as error:
         first = error.errors()[0]
@@ -265,9 +264,9 @@ class RunStore:
         Where a sound run of that key was finished by another process meanwhile, that one stands, and is returned.
         """
         final = self.path_of(record.key)
-        if standing := self.find(record.key):
+        if existing := self.find(record.key):
             self._say(f"{final} was finished by another process meanwhile; its run stands, and this one is not kept.")
-            return standing
+            return existing
         record = record.model_copy(update={"sealed": True})
         arrays: dict[str, Any] = {**predictions}  # Any: savez has keywords of its own beside the names
         with staged(final) as folder:

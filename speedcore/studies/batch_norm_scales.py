@@ -22,14 +22,13 @@ import torch
 from torch import nn
 
 from speedcore.clock import POLICIES, Budget, Ledger
-from speedcore.data import batches as data_path
+from speedcore.data import streams
 from speedcore.data.dataset import Dataset
 from speedcore.errors import RecipeError
 from speedcore.ladders.scale import Scale
 from speedcore.machine.device import resolve
 from speedcore.machine.queue import synchroniser
 from speedcore.planning.rounds import check_steps, in_rounds
-from speedcore.planning.settle import settled
 from speedcore.recipe import Frozen, Recipe, SGDConfig
 from speedcore.stats import statistics
 from speedcore.store.runs import RunStore
@@ -38,6 +37,7 @@ from speedcore.studies.findings import RULE, Finding, Question, answer
 from speedcore.studies.records import StudyRecord
 from speedcore.techniques.augment import Normalise
 from speedcore.training import loop
+from speedcore.training.settle import settled
 from speedcore.training.state import TrainState
 
 NAME, RECIPE, DATASET = "batch-norm-scales", "page-tricks-ghost", "cifar10"
@@ -138,13 +138,13 @@ def watch(dataset: Dataset, recipe: Recipe, seed: int, device: str, say: Say = l
     recipe = settled(recipe, dataset, on)
     ledger = Ledger(synchroniser(on))
     train, _ = loop.hold_out(dataset.train, recipe.val_images)
-    batches = data_path.of_recipe(recipe, train.to(on), seed, Normalise.of(dataset))
-    trainee = TrainState(dataset, recipe, seed, on)
-    samples = Samples(trainee.network)
+    batches = streams.of_recipe(recipe, train.to(on), seed, Normalise.of(dataset))
+    state = TrainState(dataset, recipe, seed, on)
+    samples = Samples(state.network)
     if not samples:
         raise RecipeError(f"recipe '{recipe.name}' trains no batch-norm scales, so there is nothing to watch; choose for example "
                           f"{RECIPE}.")
-    trainee.whiten(train)
+    state.whiten(train)
     steps = loop.full_steps(dataset, recipe)
     every = max(1, steps // SAMPLES)
 
@@ -156,7 +156,7 @@ def watch(dataset: Dataset, recipe: Recipe, seed: int, device: str, say: Say = l
 
     samples.take(0)
     job = loop.Job(f"{NAME}-s{seed}", recipe, "with", seed, Budget(math.inf, POLICIES["article"]), math.inf, steps, steps)
-    _, history = loop.fit(trainee, batches, train, None, job, ledger, look)
+    _, history = loop.fit(state, batches, train, None, job, ledger, look)
     alone = (1.0, *decay_alone(history.lr, spec))
     losses = history.steps(batches.steps_per_epoch)["loss"]
     last = losses[-max(1, len(losses) // 20):]

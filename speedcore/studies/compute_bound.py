@@ -29,7 +29,6 @@ from speedcore.machine.device import resolve
 from speedcore.machine.queue import synchroniser
 from speedcore.networks import build, parameter_counts
 from speedcore.planning import costs, flops
-from speedcore.planning.settle import settled
 from speedcore.recipe import Frozen, Recipe
 from speedcore.stats import statistics
 from speedcore.store.fields import Name
@@ -37,6 +36,7 @@ from speedcore.store.runs import Run, RunStore
 from speedcore.studies import records
 from speedcore.studies.records import StudyRecord
 from speedcore.training import loop
+from speedcore.training.settle import settled
 
 NAME, DATASET = "compute-bound", "cifar10"
 RECIPES = ("page-baseline-no-repeat", "page-tricks-no-cutout")

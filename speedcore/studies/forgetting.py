@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from speedcore.data import batches as data_path
+from speedcore.data import streams
 from speedcore.data.dataset import Dataset
 from speedcore.ladders.printing import spread
 from speedcore.ladders.scale import Scale
@@ -148,15 +148,15 @@ def losses_again(run: Run, dataset: Dataset, device: str, epochs: int = WINDOW) 
     """
     record, recipe = run.record, run.record.recipe
     train, _ = hold_out(dataset.train, recipe.val_images)
-    trainee = TrainState(dataset, recipe, record.seed, resolve(device))
-    trainee.network.load_state_dict(run.weights())
-    trainee.network.train()
-    batches = data_path.of_recipe(recipe, train.to(device), record.seed, trainee.normalise)
+    state = TrainState(dataset, recipe, record.seed, resolve(device))
+    state.network.load_state_dict(run.weights())
+    state.network.train()
+    batches = streams.of_recipe(recipe, train.to(device), record.seed, state.normalise)
     losses = []
     for images, labels in islice(batches, max(0, record.steps - epochs * batches.steps_per_epoch), record.steps):
-        x = (images if images.is_floating_point() else trainee.normalise(images)).to(memory_format=trainee.layout)
-        with evaluate.autocast(recipe.precision, trainee.device):
-            logits = trainee.network(x)
+        x = (images if images.is_floating_point() else state.normalise(images)).to(memory_format=state.layout)
+        with evaluate.autocast(recipe.precision, state.device):
+            logits = state.network(x)
         losses.append(F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing).item())
     return losses
 

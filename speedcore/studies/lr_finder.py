@@ -12,17 +12,17 @@ from pathlib import Path
 
 import torch
 
-from speedcore.data import batches as data_path
+from speedcore.data import streams
 from speedcore.data.dataset import Dataset
 from speedcore.errors import RecipeError
 from speedcore.ladders.scale import Scale
 from speedcore.machine.device import resolve
-from speedcore.planning.settle import settled
 from speedcore.recipe import Recipe
 from speedcore.store.runs import RunStore
 from speedcore.studies import records
 from speedcore.studies.records import StudyRecord
 from speedcore.training.loop import hold_out
+from speedcore.training.settle import settled
 from speedcore.training.state import TrainState
 
 NAME = "lr-finder"
@@ -53,20 +53,20 @@ def range_test(dataset: Dataset, recipe: Recipe, seed: int = 0, device: torch.de
     device = resolve(device)
     recipe = settled(recipe, dataset, device)
     train, _ = hold_out(dataset.train, recipe.val_images)
-    trainee = TrainState(dataset, recipe, seed, device)
-    trainee.whiten(train)
-    trainee.network.train()
-    batches = iter(data_path.of_recipe(recipe, train.to(device), seed, trainee.normalise))
+    state = TrainState(dataset, recipe, seed, device)
+    state.whiten(train)
+    state.network.train()
+    batches = iter(streams.of_recipe(recipe, train.to(device), seed, state.normalise))
     rates, losses, smooth = [], [], 0.0
     for i in range(steps):
         factor = lowest * (highest / lowest) ** (i / (steps - 1))
-        loss, _ = trainee.step(*next(batches), factor=factor)
+        loss, _ = state.step(*next(batches), factor=factor)
         # Bias-corrected exponential smoothing over about ten steps: single batches are too noisy to read.
         smooth = 0.9 * smooth + 0.1 * loss.item()
         corrected = smooth / (1 - 0.9 ** (i + 1))
         if not math.isfinite(corrected):
             break
-        rates.append(trainee.optimizer.lr * factor)
+        rates.append(state.optimizer.lr * factor)
         losses.append(corrected)
         if corrected > 3 * min(losses) + 1:
             break
@@ -77,7 +77,7 @@ def range_test(dataset: Dataset, recipe: Recipe, seed: int = 0, device: torch.de
     steepest = rates[1 + min(range(len(falls)), key=falls.__getitem__)] if falls else rates[0]
     lowest_at = min(range(len(losses)), key=losses.__getitem__)
     turned = losses[-1] > 1.1 * losses[lowest_at]
-    return RangeTest(dataset.name, recipe.name, recipe.hash, seed, tuple(rates), tuple(losses), trainee.optimizer.lr,
+    return RangeTest(dataset.name, recipe.name, recipe.hash, seed, tuple(rates), tuple(losses), state.optimizer.lr,
                      steepest, rates[lowest_at] if turned else None)
 
 

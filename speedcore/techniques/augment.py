@@ -66,7 +66,7 @@ class AugmentationParameters:
         return AugmentationParameters(*(None if v is None else v.index_select(0, index) for v in vars(self).values()))
 
 
-def draw(augment: Augment, n: int, size: tuple[int, int], epoch: int, generator: torch.Generator,
+def sample(augment: Augment, n: int, size: tuple[int, int], epoch: int, generator: torch.Generator,
          first_mirrored: Bool[Tensor, " n"] | None = None) -> AugmentationParameters:
     """Draw the choices of one epoch for n images of `size` (height, width), from the generator alone.
 
@@ -130,26 +130,26 @@ class Augmenter:
         square = (torch.arange(min(augment.cutout, side), device=device) for side in size)
         self._square = torch.cartesian_prod(*square).mul(torch.tensor([w, 1], device=device)).sum(1)
 
-    def __call__(self, images: Images, choices: AugmentationParameters) -> Images:
+    def __call__(self, images: Images, parameters: AugmentationParameters) -> Images:
         """Images augmented as `choices` (one row an image) say; `images` stay as they are."""
         n, c, h, w = images.shape
-        if choices.top is not None or choices.mirrored is not None:
-            pixels = self._windows.index_select(0, self._corners(choices)).view(n, 1, h * w)
+        if parameters.top is not None or parameters.mirrored is not None:
+            pixels = self._windows.index_select(0, self._corners(parameters)).view(n, 1, h * w)
             images = images.flatten(2).gather(2, pixels.expand(n, c, h * w)).view(n, c, h, w)
-        if choices.cut_top is not None:
-            pixels = (choices.cut_top * w + choices.cut_left)[:, None] + self._square
+        if parameters.cut_top is not None:
+            pixels = (parameters.cut_top * w + parameters.cut_left)[:, None] + self._square
             erased = (n, c, len(self._square))
             images = images.flatten(2).scatter(2, pixels[:, None].expand(erased), self._colour.expand(erased)).view(n, c, h, w)
         return images
 
-    def _corners(self, choices: AugmentationParameters) -> Int64[Tensor, " n"]:
+    def _corners(self, parameters: AugmentationParameters) -> Int64[Tensor, " n"]:
         """Where the window of each image begins, counted in pixels from the start of the planes."""
         height, width = self._padded
-        corner = 0 if choices.top is None else choices.top * width + choices.left
-        if choices.mirrored is not None:
+        corner = 0 if parameters.top is None else parameters.top * width + parameters.left
+        if parameters.mirrored is not None:
             # The mirror image of a crop is a crop of the mirror image, as far from the other end.
-            other = 0 if choices.left is None else 2 * (self._crop - choices.left)
-            corner = corner + choices.mirrored * (height * width + other)
+            other = 0 if parameters.left is None else 2 * (self._crop - parameters.left)
+            corner = corner + parameters.mirrored * (height * width + other)
         return corner
 
 

@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from speedcore.training.evaluate import eval_mode
+from speedcore.networks.modes import eval_mode
 
 
 @torch.no_grad()
-def take(network: nn.Module, batches: Iterable[Float[Tensor, "n c h w"]]) -> None:
+def recalibrate(network: nn.Module, batches: Iterable[Float[Tensor, "n c h w"]]) -> None:
     """Set the running statistics of each batch-norm in `network` to the mean of those of `batches` of equal size.
 
     The rest of the network is in eval mode meanwhile. Modes and momenta leave as they came; on failure so do the statistics.

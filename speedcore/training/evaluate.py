@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speedcore.machine.room import images_at_once, in_parts
+from speedcore.networks.modes import eval_mode
 from speedcore.recipe import TTAConfig
 from speedcore.techniques.augment import Normalise
 
@@ -23,18 +24,6 @@ def autocast(precision: str, device: torch.device):
 def dtype(precision: str) -> torch.dtype:
     """What a recipe of that precision multiplies."""
     return {"fp32": torch.float32, "fp16": torch.float16}.get(precision, torch.bfloat16)
-
-
-@contextmanager
-def eval_mode(network: nn.Module) -> Iterator[None]:
-    """Eval mode inside, the old mode of every module afterwards, on success and on failure."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 @torch.no_grad()

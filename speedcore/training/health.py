@@ -54,7 +54,7 @@ def check_logits(key: str, logits: np.ndarray, of: str, losses: Sequence[float],
 # --- of a finished run -----------------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
-class ConstantAnswer:
+class ConstantPrediction:
     """What always giving one answer would score on a run's test images.
 
     share: that of the most frequent class. uneven: whether classes differ in size. no_better: whether the run's accuracy (with
@@ -73,13 +73,13 @@ class ConstantAnswer:
         return f"no better than a constant answer: {always}" if self.no_better else ""
 
 
-def constant_answer(run: Run) -> ConstantAnswer:
+def constant_prediction(run: Run) -> ConstantPrediction:
     """Beside what a run's accuracy has to be seen. Read from its predictions."""
     labels, classes = run.predictions["labels"], run.record.data.classes
     counts = np.bincount(labels, minlength=len(classes))
     share = float(counts.max() / len(labels))
     low = statistics.share_interval(round(run.record.accuracy * len(labels)), len(labels)).low
-    return ConstantAnswer(share, classes[int(counts.argmax())], bool(counts.max() > counts.min()), low <= share)
+    return ConstantPrediction(share, classes[int(counts.argmax())], bool(counts.max() > counts.min()), low <= share)
 
 
 def outlying(values: Sequence[float]) -> tuple[int, ...]:
@@ -94,7 +94,7 @@ def outlying(values: Sequence[float]) -> tuple[int, ...]:
 def remarks(runs: Sequence[Run], values: Sequence[float]) -> tuple[str, ...]:
     """What has to be known of runs of one recipe before their mean is read, in sentences. values: an accuracy of each."""
     found = []
-    constant = [(run, answer) for run in runs if (answer := constant_answer(run)).no_better]
+    constant = [(run, answer) for run in runs if (answer := constant_prediction(run)).no_better]
     for run, answer in constant:
         found.append(f"the run of seed {run.record.seed} did not learn: {100 * run.record.accuracy:.2f} % on the test set is "
                      f"{answer.sentence}")

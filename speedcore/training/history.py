@@ -1,4 +1,4 @@
-"""What a run leaves to be drawn: a row a step, and a row each time validation was looked at."""
+"""What a run leaves to be drawn: a row a step, and a row a validation point."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class History:
     seconds: list[float] = field(default_factory=list)
     loss: list[torch.Tensor] = field(default_factory=list)
     accuracy: list[torch.Tensor] = field(default_factory=list)
-    looks: list[tuple] = field(default_factory=list)
+    validations: list[tuple] = field(default_factory=list)
 
     def steps(self, steps_per_epoch: int) -> dict[str, list]:
         loss, accuracy = (torch.stack(v).float().tolist() for v in (self.loss, self.accuracy))
@@ -24,10 +24,10 @@ class History:
                 "loss": loss, "accuracy": accuracy, "seconds": self.seconds}
 
     def epochs(self, columns: dict[str, list], steps_per_epoch: int) -> dict[str, list]:
-        """One row a look: validation, beside the mean training loss and accuracy since the look before."""
+        """A row a validation point, with the mean training loss and accuracy since the one before."""
         names = ("step", "epoch", "progress", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
         rows, before = [], 0
-        for step, progress, accuracy, loss in self.looks:
+        for step, progress, accuracy, loss in self.validations:
             mean = [sum(columns[c][before:step]) / max(1, step - before) for c in ("loss", "accuracy")]
             rows.append((step, round(step / steps_per_epoch, 6), progress, *mean, loss, accuracy))
             before = step

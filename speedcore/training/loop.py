@@ -1,7 +1,7 @@
 """The training loop, top to bottom.
 
-A run: prepare the data on the device, build the network from its seed, warm up, then step until the pace says that
-the run has landed; look at validation images on the way; test once; write the run.
+A run: prepare the data on the device, build the network from its seed, warm up, then step until the step budget is spent
+and the rate annealed to its end; validate on the way; test once; write the run.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
-from speedcore.clock import POLICIES, Budget, Ledger, Phase
-from speedcore.data import batches as data_path
+from speedcore.clock import POLICIES, WALL, Budget, Clock, Ledger, Phase
+from speedcore.data import streams
+from speedcore.data.batches import count
 from speedcore.data.dataset import Dataset, Part, Split
 from speedcore.data.precompute import PrecomputedEpochs
 from speedcore.errors import BudgetError
@@ -22,15 +24,16 @@ from speedcore.machine import gpu, provenance
 from speedcore.machine.device import resolve
 from speedcore.machine.memory import PeakMemory
 from speedcore.machine.queue import synchroniser
-from speedcore.planning.settle import settle
 from speedcore.recipe import Recipe
+from speedcore.recipe.schedules import interpolate
 from speedcore.replicas.peeking import Peeks
 from speedcore.store.runs import DataRecord, Metrics, PeekRecord, ReplanRecord, Run, RunRecord, RunStore, digest
 from speedcore.techniques import averaging
 from speedcore.techniques.augment import Normalise
 from speedcore.training import evaluate, health
 from speedcore.training.history import History
-from speedcore.training.schedule import Replan, StepBudget, interpolate
+from speedcore.training.schedule import Replan, StepBudget
+from speedcore.training.settle import settle
 from speedcore.training.state import TrainState, still_to_come, warm_up
 
 # The key of a run that is trained again.
@@ -87,7 +90,7 @@ def hold_out(split: Split, count: int) -> tuple[Split | Part, Split | None]:
 def steps_per_epoch(dataset: Dataset, recipe: Recipe) -> int:
     """Batches in one pass over the images that training may see."""
     held_out = min(recipe.val_images, len(dataset.train) // 10)
-    return data_path.count(len(dataset.train) - held_out, recipe.batch_size, recipe.drop_last)
+    return count(len(dataset.train) - held_out, recipe.batch_size, recipe.drop_last)
 
 
 def full_steps(dataset: Dataset, recipe: Recipe) -> int:
@@ -96,13 +99,14 @@ def full_steps(dataset: Dataset, recipe: Recipe) -> int:
 
 
 def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | str = "auto",
-          observer: Observer | None = None) -> Run:
+          observer: Observer | None = None, *, clock: Clock = WALL) -> Run:
     """Train `job` on `dataset`, test it once and write the run. Returns the finished run.
 
-    A recipe whose precision is "auto" is settled first; the run's record holds what it came to.
+    A recipe whose precision is "auto" is settled first; the run's record holds what it came to. clock: what the ledger reads, in
+    seconds.
 
-    Raises BudgetError if the budget cannot hold one step, DivergedError if a loss or an answer is no finite number (nothing is
-    written then), DataError or RunError if files cannot be had or written.
+    Raises BudgetError if the budget cannot hold one step, DivergedError if a loss or a logit is no finite number (nothing is
+    written then), DataError or RunError if files cannot be read or written.
     """
     device = resolve(device)
     if job.recipe.precision == "auto":
@@ -112,36 +116,36 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
     if job.steps < 1:
         raise _too_small(job)
     store.check_names(job.key, job.arm, dataset.name)  # before anything is trained that could not be kept
-    ledger = Ledger(synchroniser(device), carried=dataset.provenance.seconds)
+    ledger = Ledger(synchroniser(device), carried=dataset.provenance.seconds, clock=clock)
     peak = PeakMemory(device)
     with ExitStack() as cleanup:
         cleanup.enter_context(gpu.tuned(device))
         with ledger.phase(Phase.PREPARE):
             train_split, validation = hold_out(dataset.train, recipe.val_images)
-            batches = data_path.of_recipe(recipe, train_split.to(device), job.seed, Normalise.of(dataset))
-            # What is looked at again and again travels once.
+            batches = streams.of_recipe(recipe, train_split.to(device), job.seed, Normalise.of(dataset))
+            # Images that are tested again and again travel once.
             test, validation = dataset.test.to(device), validation and validation.to(device)
         with ledger.phase(Phase.BUILD):
-            trainee = TrainState(dataset, recipe, job.seed, device)
+            state = TrainState(dataset, recipe, job.seed, device)
         with ledger.phase(Phase.PREPARE):
-            trainee.whiten(train_split)
+            state.whiten(train_split)
         if recipe.data == "precomputed":
             with ledger.phase(Phase.PRECOMPUTE):
                 folder = cleanup.enter_context(store.scratch())
                 batches = cleanup.enter_context(PrecomputedEpochs(batches, job.steps, folder))
         with ledger.phase(Phase.WARM_UP):
-            warm_up(trainee, batches)
-            ahead = still_to_come(trainee, test, validation, strict=job.budget.policy.counts(Phase.TEST))
-        peeks = Peeks(trainee, test, recipe.peek, batches.steps_per_epoch) if recipe.peek else None
-        pace, history = fit(trainee, batches, train_split, validation, job, ledger, observer, ahead, peeks)
+            warm_up(state, batches)
+            ahead = still_to_come(state, test, validation, strict=job.budget.policy.counts(Phase.TEST), clock=clock)
+        peeks = None if recipe.peek is None else Peeks(lambda: _tested(state, test), recipe.peek, batches.steps_per_epoch)
+        step_budget, history = fit(state, batches, train_split, validation, job, ledger, observer, ahead, peeks)
         with ledger.phase(Phase.TEST):
-            seen = peeks.after(pace.done) if peeks else None
-            plain = trainee.logits(test.images) if seen is None else seen
+            seen = peeks.after(step_budget.done) if peeks else None
+            plain = state.logits(test.images) if seen is None else seen
         predictions = {"labels": dataset.test.labels.numpy(), "logits": plain.cpu().numpy()}
         tta = None
         if recipe.tta.any:
             with ledger.phase(Phase.TTA):
-                further = trainee.logits(test.images, recipe.tta)
+                further = state.logits(test.images, recipe.tta)
                 both = evaluate.with_views(plain, further, recipe.tta)
             predictions["tta_logits"] = both.cpu().numpy()
             tta = evaluate.score(both, test.labels)[0]
@@ -149,10 +153,10 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
 
     with ledger.phase(Phase.SAVE):
         weights = {name: t.detach().float().cpu() if t.is_floating_point() else t.detach().cpu()
-                   for name, t in trainee.network.state_dict().items()}
+                   for name, t in state.network.state_dict().items()}
         columns = history.steps(batches.steps_per_epoch)
-        for answers in (name for name in predictions if name != "labels"):
-            health.check_logits(job.key, predictions[answers], "test images", columns["loss"], columns["lr"][-1])
+        for logits in (array for name, array in predictions.items() if name != "labels"):
+            health.check_logits(job.key, logits, "test images", columns["loss"], columns["lr"][-1])
         epochs = history.epochs(columns, batches.steps_per_epoch)
         accuracy, loss = evaluate.score(plain, test.labels)
     last = max(1, len(columns["loss"]) // 20)
@@ -161,19 +165,19 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
                       train_loss=sum(columns["loss"][-last:]) / last,
                       validation_accuracy=epochs["validation_accuracy"][-1] if validation else None)
     seconds = ledger.seconds()
-    factor = interpolate(recipe.schedule.knots, pace.progress, recipe.schedule.shape)
+    factor = interpolate(recipe.schedule.knots, step_budget.progress, recipe.schedule.shape)
     record = RunRecord(
         key=job.key, data=data_record(dataset, len(train_split), len(validation or ())), arm=job.arm, recipe=recipe,
         recipe_hash=recipe.hash, seed=job.seed, budget_seconds=_finite(job.budget.seconds),
-        budget_policy=job.budget.policy.name, limit_seconds=_finite(job.limit), steps=pace.done, planned_steps=job.steps,
-        steps_per_epoch=batches.steps_per_epoch, epochs=pace.done / batches.steps_per_epoch,
-        final_lr=trainee.optimizer.lr * factor, final_factor=factor,
-        replans=tuple(ReplanRecord(**vars(r)) for r in pace.replans),
+        budget_policy=job.budget.policy.name, limit_seconds=_finite(job.limit), steps=step_budget.done, planned_steps=job.steps,
+        steps_per_epoch=batches.steps_per_epoch, epochs=step_budget.done / batches.steps_per_epoch,
+        final_lr=state.optimizer.lr * factor, final_factor=factor,
+        replans=tuple(ReplanRecord(**vars(r)) for r in step_budget.replans),
         peeks=tuple(PeekRecord(step=step, accuracy=share) for step, share in (peeks.seen if peeks else ())),
-        parameters=trainee.parameters,
+        parameters=state.parameters,
         ledger=seconds, clocks={name: policy.seconds(seconds) for name, policy in POLICIES.items()}, metrics=metrics,
         peak_memory_bytes=peak_bytes, weights_sha256=digest(weights), device=device.type,
-        provenance={**made_by, "convolutions": trainee.convolutions,
+        provenance={**made_by, "convolutions": state.convolutions,
                     "arithmetic": recipe.precision, "arithmetic_reason": job.arithmetic})
     return store.save(record, columns, epochs, weights, predictions)
 
@@ -191,89 +195,97 @@ def replay(recorded: Run, dataset: Dataset, store: RunStore, device: torch.devic
     return train(dataset, job, store, device or record.device)
 
 
-def fit(trainee: TrainState, batches, train_split: Split | Part, validation: Split | None, job: Job, ledger: Ledger,
+def fit(state: TrainState, batches, train_split: Split | Part, validation: Split | None, job: Job, ledger: Ledger,
         observer: Observer | None, ahead: tuple[float, float] = (0.0, 0.0),
         peeks: Peeks | None = None) -> tuple[StepBudget, History]:
-    """Step until the pace has landed. The network leaves holding the weights to be tested, in eval mode.
+    """Step until the budget of steps is spent. The network leaves holding the weights to be tested, in eval mode.
 
-    train_split: the images as they are, for `bn_recalibration_images`. ahead: seconds that a look, and everything after the
-    last step, take away from the limit. peeks: looks at the test set that may end training, for recipes that ask for them.
+    train_split: the images as they are, for `precise_norms`. ahead: seconds that a validation, and everything after the last
+    step, take away from the limit. peeks: looks at the test set that may end training, for recipes that ask for them.
     """
-    recipe, network = trainee.recipe, trainee.network
+    recipe, network = state.recipe, state.network
     knots, shape = recipe.schedule.knots, recipe.schedule.shape
-    used, (look_seconds, rest_seconds) = ledger.elapsed(job.budget.policy), ahead
-    if used + look_seconds + rest_seconds >= job.limit:
+    used, (validation_seconds, rest_seconds) = ledger.elapsed(job.budget.policy), ahead
+    if used + validation_seconds + rest_seconds >= job.limit:
         raise _too_small(job)
     replaying = job.replay is not None
-    pace = StepBudget(job.steps, math.inf if replaying else job.limit, job.wanted, job.stretch and recipe.data == "device")
+    step_budget = StepBudget(job.steps, math.inf if replaying else job.limit, job.wanted, job.stretch and recipe.data == "device")
     changes = {r.step: r for r in job.replay or ()}
     averages = averaging.make(network, recipe)
     history, stream = History(), iter(batches)
-    looks = _look_points(job.steps, batches.steps_per_epoch)
+    points = _validation_points(job.steps, batches.steps_per_epoch)
     # On a GPU the host runs ahead of the device: look at the clock only now and then, after waiting for the queue.
-    every = 1 if trainee.device.type == "cpu" else max(1, job.steps // 100)
+    every = 1 if state.device.type == "cpu" else max(1, job.steps // 100)
     network.train()
     with ledger.phase(Phase.TRAIN):
         before, seen = used, 0
-        while not pace.finished:
-            progress = pace.advance()
+        while not step_budget.finished:
+            progress = step_budget.advance()
             factor = interpolate(knots, progress, shape)
             images, labels = next(stream)
-            loss, accuracy = trainee.step(images, labels, factor, progress)
+            loss, accuracy = state.step(images, labels, factor, progress)
             for average in averages:
-                average.update(pace.done, progress)
+                average.update(step_budget.done, progress)
             history.loss.append(loss)
             history.accuracy.append(accuracy)
-            history.lr.append(trainee.optimizer.lr * factor)
-            if pace.done in changes:
-                pace.steps = changes[pace.done].steps_after
-                pace.replans.append(changes[pace.done])
-            looking = bool(looks) and progress >= looks[0] - 1e-9 and not pace.finished
-            if pace.done % every == 0 or pace.due or looking:
-                synchroniser(trainee.device)()
-                health.check_losses(job.key, history.loss, history.lr, seen, pace.steps)
+            history.lr.append(state.optimizer.lr * factor)
+            if step_budget.done in changes:
+                step_budget.steps = changes[step_budget.done].steps_after
+                step_budget.replans.append(changes[step_budget.done])
+            validating = bool(points) and progress >= points[0] - 1e-9 and not step_budget.finished
+            if step_budget.done % every == 0 or step_budget.update_due or validating:
+                synchroniser(state.device)()
+                health.check_losses(job.key, history.loss, history.lr, seen, step_budget.steps)
                 now = ledger.elapsed(job.budget.policy)
                 if not replaying:
-                    looks_left = min(len(looks), pace.steps - pace.done) + 1
-                    pace.look(now + look_seconds * looks_left + rest_seconds, now - before, pace.done - seen)
-                before, seen = now, pace.done
+                    validations_left = min(len(points), step_budget.steps - step_budget.done) + 1
+                    elapsed = now + validation_seconds * validations_left + rest_seconds
+                    step_budget.update(elapsed, now - before, step_budget.done - seen)
+                before, seen = now, step_budget.done
                 if observer:
-                    observer(ProgressEvent(job.key, pace.done, pace.steps, now, job.limit, loss.item()))
+                    observer(ProgressEvent(job.key, step_budget.done, step_budget.steps, now, job.limit, loss.item()))
             history.seconds.append(round(before, 6))
-            if looking:
-                looks = [p for p in looks if p - 1e-9 > progress]
-                _look(trainee, validation, pace, history, ledger, job.key)
+            if validating:
+                points = [p for p in points if p - 1e-9 > progress]
+                _validate(state, validation, step_budget, history, ledger, job.key)
                 before = ledger.elapsed(job.budget.policy)
-            if peeks and peeks.due(pace.done):
+            if peeks and peeks.due(step_budget.done):
                 with ledger.phase(Phase.TEST):
-                    if peeks.enough(pace.done):
-                        pace.stop()
+                    if peeks.enough(step_budget.done):
+                        step_budget.stop()
                 before = ledger.elapsed(job.budget.policy)
     with ledger.phase(Phase.TRAIN):
-        health.check_losses(job.key, history.loss, history.lr, seen, pace.steps)
+        health.check_losses(job.key, history.loss, history.lr, seen, step_budget.steps)
         for average in averages:
             average.install()
         if recipe.bn_recalibration_images:
-            trainee.recalibrate_batch_norm(train_split)
-            synchroniser(trainee.device)()
-    _look(trainee, validation, pace, history, ledger, job.key)
+            state.recalibrate_batch_norm(train_split)
+            synchroniser(state.device)()
+    _validate(state, validation, step_budget, history, ledger, job.key)
     network.eval()
-    return pace, history
+    return step_budget, history
 
 
-def _look_points(steps: int, steps_per_epoch: int) -> list[float]:
-    """Progress at which validation is looked at: each epoch, but at least 8 times and at most 40."""
-    count = min(max(8, round(steps / steps_per_epoch)), 40, steps)
-    return [i / count for i in range(1, count)]
+def _validation_points(steps: int, steps_per_epoch: int) -> list[float]:
+    """Progress of the validation points: one an epoch, but at least 8 and at most 40."""
+    points = min(max(8, round(steps / steps_per_epoch)), 40, steps)
+    return [i / points for i in range(1, points)]
 
 
-def _look(trainee: TrainState, validation: Split | None, pace: StepBudget, history: History, ledger: Ledger, key: str) -> None:
+def _validate(state: TrainState, validation: Split | None, step_budget: StepBudget, history: History, ledger: Ledger,
+              key: str) -> None:
     with ledger.phase(Phase.VALIDATE):
         accuracy = loss = math.nan
         if validation is not None:
-            accuracy, loss = evaluate.score(trainee.logits(validation.images), validation.labels)
-            health.check_number(key, loss, "validation images", pace.done, history.lr[-1])
-        history.looks.append((pace.done, pace.progress, accuracy, loss))
+            accuracy, loss = evaluate.score(state.logits(validation.images), validation.labels)
+            health.check_number(key, loss, "validation images", step_budget.done, history.lr[-1])
+        history.validations.append((step_budget.done, step_budget.progress, accuracy, loss))
+
+
+def _tested(state: TrainState, test: Split) -> tuple[Tensor, float]:
+    """(logits, accuracy) of the network as it is."""
+    logits = state.logits(test.images)
+    return logits, evaluate.score(logits, test.labels)[0]
 
 
 def data_record(dataset: Dataset, training: int, validation: int) -> DataRecord:

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from speedcore import recipe
 from speedcore.errors import RecipeError
+from speedcore.recipe.schedules import interpolate
 from speedcore.techniques.muon import Muon
-from speedcore.training.schedule import interpolate
 
 
-class Stepper(Protocol):
+class Optimizer(Protocol):
     """What the loop needs of an optimiser. tensors: all that a step changes, weights and momenta."""
 
     lr: float
@@ -29,7 +29,7 @@ class Stepper(Protocol):
     def step(self, factor: float, progress: float | None = None) -> None: ...
 
 
-def make(spec: recipe.Optimizer, network: nn.Module, dtype: torch.dtype = torch.bfloat16) -> Stepper:
+def make(spec: recipe.Optimizer, network: nn.Module, dtype: torch.dtype = torch.bfloat16) -> Optimizer:
     """The optimiser that `spec` describes, over the trainable parameters of `network`.
 
     dtype: what Muon's Newton–Schulz iterations multiply.
@@ -70,7 +70,7 @@ def make(spec: recipe.Optimizer, network: nn.Module, dtype: torch.dtype = torch.
 class ChainedOptimizer:
     """Several optimisers over disjoint parameters, stepped as one. `lr` is the rate that curves show."""
 
-    def __init__(self, lr: float, parts: list[Stepper]):
+    def __init__(self, lr: float, parts: list[Optimizer]):
         self.lr = lr
         self._parts = parts
 
@@ -86,7 +86,7 @@ class ChainedOptimizer:
 class ScheduledThenFrozen:
     """An optimiser on a schedule of its own, whose parameters are frozen when that schedule has come to rest at zero."""
 
-    def __init__(self, part: Stepper, parameters: list[Tensor], schedule: recipe.Schedule):
+    def __init__(self, part: Optimizer, parameters: list[Tensor], schedule: recipe.Schedule):
         self.lr = part.lr
         self._part, self._parameters, self._schedule = part, parameters, schedule
 

@@ -1,7 +1,7 @@
-"""Learning-rate schedules as functions of progress, and the pace that lands them inside a budget.
+"""The step budget: how many steps a run takes, so that its rate is annealed to the end inside a limit of seconds.
 
-Progress runs from 0 to 1 over a run. A schedule never knows steps or seconds; `Pace` turns measured seconds into
-progress, so that the rate always lands on its last knot, however fast the machine turns out to be.
+Progress runs from 0 to 1 over a run. A schedule never knows steps or seconds; `StepBudget` turns measured seconds into
+progress, so that the rate always comes to its last knot, however fast the machine turns out to be.
 """
 
 from __future__ import annotations
@@ -9,28 +9,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
-
-Knots = tuple[tuple[float, float], ...]
-
-
-def interpolate(knots: Knots, progress: float, shape: str = "linear") -> float:
-    """Value at `progress` between `knots` ((progress, value), ...); constant outside them.
-
-    shape: "linear"; "cosine" for half a cosine wave between neighbouring knots (torch's OneCycleLR); "steps" keeps a
-    knot's value up to and including the next knot, so that a step that ends an epoch still trains at its epoch's rate.
-    """
-    if progress <= knots[0][0]:
-        return knots[0][1]
-    if progress >= knots[-1][0]:
-        return knots[-1][1]  # exactly, not to a rounding error: this is where runs land
-    if shape == "steps":
-        # Progress is summed up in floating point: the last step of an epoch may lie a rounding error beyond its knot.
-        return next(y for (_, y), (x, _) in pairwise(knots) if progress <= x + 1e-9)
-    (x0, y0), (x1, y1) = next((left, right) for left, right in pairwise(knots) if progress <= right[0])
-    share = (progress - x0) / (x1 - x0) if x1 > x0 else 1.0
-    if shape == "cosine":
-        share = (1 - math.cos(math.pi * share)) / 2
-    return y0 + (y1 - y0) * share
 
 
 @dataclass(frozen=True)
@@ -53,8 +31,8 @@ class StepBudget:
     The first step already moves progress to 1/steps (so a warm-up never wastes a step at rate zero), and the last
     one trains at the schedule's last knot.
 
-    What the limit promises: it is kept, and the rate lands, as long as the last few steps take no more than 1.3 times
-    what steps took just before. A machine that slows down more than that, that late, is stopped where it is.
+    What the limit promises: it is kept, and the rate annealed to the end, as long as the last few steps take no more than 1.3
+    times what steps took just before. A machine that slows down more than that, that late, is stopped where it is.
     """
 
     steps: int
@@ -67,20 +45,20 @@ class StepBudget:
 
     # A re-plan aims at this share of the limit, so that ordinary jitter does not call for another.
     AIM = 0.975
-    # Below this share of the limit a run is lengthened.
+    # Below this share of the limit a run gets more steps.
     IDLE = 0.945
-    # However few steps were taken, a look is due when this share of the time left has gone and steps took so many times longer
+    # However few steps were taken, an update is due when this share of the time left has gone and steps took so many times longer
     # than was forecast: other programs may make a machine many times slower.
     PATIENCE, SLOWER = 0.1, 1.5
-    # So many steps before the end nothing is left to chance: every step is looked at, and nothing is tolerated.
+    # So many steps before the end nothing is left to chance: every step updates the plan, and nothing is tolerated.
     FEW = 8
 
     def __post_init__(self):
         # A run that was shortened for a while of slowness may always have its own steps back.
         self._most = max(self.wanted, self.steps) if self.stretch else self.steps
         self._seconds = [0.0]  # after each step, since the first one began
-        self._look_when_done, self._look_when_left = 1, 0.75 * self.steps
-        self._looked_at, self._looked_done, self._forecast = 0.0, 0, 0.0
+        self._update_when_done, self._update_when_left = 1, 0.75 * self.steps
+        self._updated_at, self._updated_done, self._forecast = 0.0, 0, 0.0
 
     def advance(self) -> float:
         """Begin the next step: the progress at which it trains."""
@@ -94,38 +72,38 @@ class StepBudget:
         return self.done >= self.steps
 
     @property
-    def due(self) -> bool:
-        """Whether the next look may change the plan.
+    def update_due(self) -> bool:
+        """Whether the next update may change the plan.
 
         Each time the steps done have doubled, or a quarter of those left has gone, and at each of the last few: some
-        twenty looks however long the run, so that noise cannot re-plan it a hundred times. (`look` adds those that time asks
+        twenty times however long the run, so that noise cannot re-plan it a hundred times. (`update` adds those that time asks
         for.)
         """
         left = self.steps - self.done
-        return left <= self.FEW or self.done >= self._look_when_done or left <= self._look_when_left
+        return left <= self.FEW or self.done >= self._update_when_done or left <= self._update_when_left
 
     def stop(self) -> None:
         """End here, wherever progress is."""
         self.steps = self.done
 
-    def look(self, elapsed: float, seconds: float, steps: int = 1) -> None:
-        """Look at the clock after a step; where a look is due, change the number of steps left if the landing needs it.
+    def update(self, elapsed: float, seconds: float, steps: int = 1) -> None:
+        """Take note of the clock after a step; where an update is due, change the number of steps left if the limit needs it.
 
         elapsed: seconds used so far, with whatever else must still fit into the limit. seconds: what the last `steps`
-        steps took, those since the look before.
+        steps took, those since the update before.
         """
         self._seconds += [self._seconds[-1] + seconds * (i + 1) / steps for i in range(steps)]
-        since = self.done - self._looked_done
-        slower = (elapsed - self._looked_at > self.PATIENCE * (self.limit - self._looked_at)
+        since = self.done - self._updated_done
+        slower = (elapsed - self._updated_at > self.PATIENCE * (self.limit - self._updated_at)
                   and self._mean(since) > self.SLOWER * self._forecast)
-        if not (self.due or slower):
+        if not (self.update_due or slower):
             return
         if self.done < self.steps and math.isfinite(self.limit):
             self._replan(elapsed, since if slower else 0)
-        self._looked_at, self._looked_done = elapsed, self.done
-        if self.done >= self._look_when_done:
-            self._look_when_done = 2 * self.done
-        self._look_when_left = 0.75 * (self.steps - self.done)
+        self._updated_at, self._updated_done = elapsed, self.done
+        if self.done >= self._update_when_done:
+            self._update_when_done = 2 * self.done
+        self._update_when_left = 0.75 * (self.steps - self.done)
 
     def _replan(self, elapsed: float, since: int = 0) -> None:
         """since: the last so many steps took far longer than the ones before, and count by themselves."""
@@ -144,11 +122,11 @@ class StepBudget:
         # While there is time to correct it later, a small overrun may be noise; all the more so after few steps.
         tolerated = 0 if ending else (0.04 + 0.5 / self.done) * left * step
         if projected > usable + tolerated:
-            # One more step lands the rate; without room even for that, stopping here keeps the limit.
-            landing = 1 if elapsed + step <= self.limit else 0
-            self._set(self.done + max(min(affordable, left), landing), "slower than planned: landed early")
+            # One more step anneals the rate to its end; without room even for that, stopping here keeps the limit.
+            final = 1 if elapsed + step <= self.limit else 0
+            self._set(self.done + max(min(affordable, left), final), "slower than planned: fewer steps")
         elif projected < self.limit * self.IDLE and affordable > left:
-            self._set(min(self.done + affordable, self._most), "faster than planned: lengthened")
+            self._set(min(self.done + affordable, self._most), "faster than planned: more steps")
 
     def _mean(self, steps: int) -> float:
         """Seconds a step over the last `steps` steps."""

@@ -1,4 +1,4 @@
-"""A network with what steps it: the unit that training, pricing and range tests move forward."""
+"""A network with what steps it: the unit that training, cost measurements and range tests move forward."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speedcore import kernels
-from speedcore.clock import Stopwatch
+from speedcore.clock import WALL, Clock, Stopwatch
 from speedcore.data.batches import fixed_permutation
 from speedcore.data.dataset import Dataset, Part, Split
 from speedcore.machine.allocator import keep_memory
@@ -31,12 +31,12 @@ _WHITENING_IMAGES, _WHITENING_BATCH = 5000, 100
 class TrainState:
     """A network with what steps it: built from a seed, on a device, in the recipe's precision.
 
-    Raises ValueError for a recipe whose precision has not been settled (`speedcore.planning.settle`).
+    Raises ValueError for a recipe whose precision has not been settled (`speedcore.training.settle`).
     """
 
     def __init__(self, dataset: Dataset, recipe: Recipe, seed: int, device: torch.device):
         if recipe.precision == "auto":
-            raise ValueError(f"recipe '{recipe.name}': settle its precision first (speedcore.planning.settle.settle)")
+            raise ValueError(f"recipe '{recipe.name}': settle its precision first (speedcore.training.settle.settle)")
         self.recipe, self.device = recipe, device
         if device.type == "cpu":
             keep_memory()
@@ -50,8 +50,8 @@ class TrainState:
                 module.to(torch.bfloat16 if recipe.norm_precision == "bf16" else torch.float32)
                 # Counted, and used by nobody: on a GPU that would be a kernel a layer and step.
                 module.num_batches_tracked = module.num_batches_tracked.cpu()
-        wanted = recipe.convolutions if recipe.channels_last or recipe.precision == "fp32" else "torch"
-        self.convolutions = kernels.use(self.network, wanted, recipe.precision, device)
+        backend = recipe.convolutions if recipe.channels_last or recipe.precision == "fp32" else "torch"
+        self.convolutions = kernels.use(self.network, backend, recipe.precision, device)
         self.normalise = Normalise.of(dataset)
         self.optimizer = optimizers.make(recipe.optimizer, self.network, evaluate.dtype(recipe.precision))
         self.loss_scale = LossScale(device) if recipe.precision == "fp16" else None
@@ -64,12 +64,12 @@ class TrainState:
             self.network.prepare(self._sample(train, images, _WHITENING_BATCH))
 
     def recalibrate_batch_norm(self, train: Split | Part) -> None:
-        """Batch-norm's statistics anew, over a sample of as many training images as the recipe says, in whole batches."""
+        """Batch-norm recalibration, over a sample of as many training images as the recipe says, in whole batches."""
         images = min(len(train), self.recipe.bn_recalibration_images)
         size = min(self._test_batch, images)
         batches = (x.to(memory_format=self.layout) for x in self._sample(train, images // size * size, size))
         with evaluate.autocast(self.recipe.precision, self.device):
-            batch_norm.take(self.network, batches)
+            batch_norm.recalibrate(self.network, batches)
 
     def _sample(self, train: Split | Part, images: int, batch_size: int) -> Iterator[Float[Tensor, "n c h w"]]:
         """Normalised batches of up to so many training images, the same in every run.
@@ -94,7 +94,7 @@ class TrainState:
         return loss.detach(), (logits.detach().argmax(1) == labels).float().mean()
 
     def step(self, images, labels, factor: float, progress: float | None = None) -> tuple[Tensor, Tensor]:
-        """One optimiser step at `factor` times the peak rates; parts with a schedule of their own look at `progress`."""
+        """One optimiser step at `factor` times the peak rates; parts with a schedule of their own read `progress`."""
         seen = self.gradients(images, labels)
         if self.loss_scale is None:
             self.optimizer.step(factor, progress)
@@ -119,7 +119,7 @@ class TrainState:
 
     @property
     def _test_batch(self) -> int:
-        # On a CPU not in larger batches than training's: a look must not be what sets the peak of memory.
+        # On a CPU not in larger batches than training's: validation must not be what sets the peak of memory.
         return min(250, self.recipe.batch_size) if self.device.type == "cpu" else 2000
 
 
@@ -131,20 +131,21 @@ def warm_up(state: TrainState, batches) -> None:
         other.step(images, labels, factor=0.1)
 
 
-def still_to_come(state: TrainState, test: Split, validation: Split | None, strict: bool) -> tuple[float, float]:
-    """Seconds, a little too many, of one look and of everything after the last step that the clock counts.
+def still_to_come(state: TrainState, test: Split, validation: Split | None, strict: bool,
+                  clock: Clock = WALL) -> tuple[float, float]:
+    """Seconds, a little too many, of one validation and of everything after the last step that the rule counts.
 
-    strict: it counts looks and tests; any clock counts the norms' statistics.
+    strict: it counts validation and tests; any rule counts batch-norm recalibration. clock: what measures them.
     """
     recipe = state.recipe
     if not (strict or recipe.bn_recalibration_images):
         return 0.0, 0.0
     images = test.images[:500]
     state.logits(images)  # the first pass at a shape chooses kernels
-    watch = Stopwatch()
+    watch = Stopwatch(clock)
     state.logits(images)
     synchroniser(state.device)()
     each = 1.2 * watch.seconds() / len(images)
-    looked_at = len(validation or ()) + (len(test) if recipe.peek else 0)
-    norms = each * recipe.bn_recalibration_images
-    return (each * looked_at, each * len(test) * recipe.tta.count + 0.5 + norms) if strict else (0.0, norms)
+    validated = len(validation or ()) + (len(test) if recipe.peek else 0)
+    recalibration = each * recipe.bn_recalibration_images
+    return (each * validated, each * len(test) * recipe.tta.count + 0.5 + recalibration) if strict else (0.0, recalibration)

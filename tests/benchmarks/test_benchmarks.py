@@ -97,7 +97,7 @@ def test_a_program_that_fails_is_no_measurement() -> None:
                                                    ("fp32", {"torch": 6e-5, "winograd": 3e-4})])
 def test_ways_to_convolve_are_timed_in_turns_and_compared_with_fp64(
         precision: str, limits: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convolutions, "ways", lambda precision: tuple(limits))
+    monkeypatch.setattr(convolutions, "backends", lambda precision: tuple(limits))
     row = convolutions.layer(32, 32, 7, 4, 3, precision)
     least = 0.0
     for way, limit in limits.items():

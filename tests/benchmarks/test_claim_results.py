@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import claim, record
+from benchmarks import claim, stored
 from tests.reports.making import claim_study
 
 
 def test_a_study_becomes_a_result_file(monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(record, "HERE", tmp_path)
-    monkeypatch.setattr(record, "FOLDER", tmp_path / "results")
+    monkeypatch.setattr(stored, "HERE", tmp_path)
+    monkeypatch.setattr(stored, "FOLDER", tmp_path / "results")
     made = {"command": "__main__.py claim --runs /somewhere/runs --seeds 10", "revision": "0" * 40, "dirty": False,
             "versions": {"torch": "0"}, "device": "cpu", "finished": "2031-05-06"}
     study = claim_study(sets=("shapes", "mnist")).model_copy(update={"provenance": made})

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from benchmarks import record, renew
+from benchmarks import renew, stored
 
 
 def rounded(value):
@@ -19,7 +19,7 @@ def rounded(value):
     return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
-@pytest.mark.parametrize("path", sorted(record.FOLDER.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(stored.FOLDER.glob("*.json")), ids=lambda path: path.stem)
 def test_committed_results_have_the_intervals_of_today(path) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     assert rounded(renew.renewed(content)) == rounded(content), "run python -m benchmarks.renew and commit"

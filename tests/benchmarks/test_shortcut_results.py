@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import record, shortcuts
+from benchmarks import shortcuts, stored
 from speedcore.stats import statistics
 from tests.reports.making import shortcut_study
 
 
 def test_a_study_becomes_a_result_file(monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(record, "HERE", tmp_path)
-    monkeypatch.setattr(record, "FOLDER", tmp_path / "results")
+    monkeypatch.setattr(stored, "HERE", tmp_path)
+    monkeypatch.setattr(stored, "FOLDER", tmp_path / "results")
     made = {"command": "__main__.py shortcuts", "revision": "0" * 40, "dirty": False, "versions": {"torch": "0"},
             "device": "cpu", "finished": "2031-05-06"}
     study = shortcut_study().model_copy(update={"provenance": made})

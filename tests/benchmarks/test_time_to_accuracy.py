@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import record
+from benchmarks import stored
 from benchmarks import time_to_accuracy as bench
 from speedcore import recipes
 from speedcore.planning import costs
@@ -22,8 +22,8 @@ SHAPES = "shapes:train=200,test=40"
 @pytest.fixture
 def results(monkeypatch, tmp_path: Path) -> Path:
     """A folder for result files, a race on a small set between two toys, and planning without delay."""
-    monkeypatch.setattr(record, "HERE", tmp_path)
-    monkeypatch.setattr(record, "FOLDER", tmp_path / "results")
+    monkeypatch.setattr(stored, "HERE", tmp_path)
+    monkeypatch.setattr(stored, "FOLDER", tmp_path / "results")
     monkeypatch.setattr(costs, "_PROBE_SECONDS", 0.01)
     monkeypatch.setattr(bench.processor, "level", lambda: "avx512")
     monkeypatch.setitem(recipes.BUILT_IN, "toy", {"*": toys.recipe(name="toy", epochs=1)})

@@ -18,7 +18,7 @@ from explain.attribution.explaining import pair as pair_of
 from explain.attribution.methods import heatmaps
 from explain.inspector import inspector
 from explain.inspector.packing import levels
-from explain.metrics import another_image, is_dead, parameter_randomisation, rank_correlation, relevance_mass, wrong_class
+from explain.metrics import another_image, is_empty, parameter_randomisation, rank_correlation, relevance_mass, wrong_class
 from explain.models import ExplainError
 from explain.selection import first_of_each_class
 from speedcore.data import make_shapes
@@ -73,10 +73,10 @@ def test_summary_is_the_mean_of_what_its_arrays_hold(explained, pair, shapes):
         return relevance_mass(heatmaps(network, images, targets, [layer.module])[layer.module][:, 0], masks, layer.extent)
 
     # The untrained network as training makes it, whitening filters and all.
-    trainee = TrainState(shapes, pair[0].record.recipe, pair[0].record.seed, torch.device("cpu"))
-    trainee.whiten(hold_out(shapes.train, 0)[0])
+    state = TrainState(shapes, pair[0].record.recipe, pair[0].record.seed, torch.device("cpu"))
+    state.whiten(hold_out(shapes.train, 0)[0])
     for kind, expected in (("true", mass(network, labels)), ("wrong_class", mass(network, wrong_class(labels, 10))),
-                           ("untrained", mass(trainee.network, labels))):
+                           ("untrained", mass(state.network, labels))):
         found = torch.from_numpy(first.arrays[f"middle_mass_{kind}"])
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4, equal_nan=True)
         score = layer.score if kind == "true" else layer.controls[kind]
@@ -106,7 +106,7 @@ def test_class_means_and_the_cascade_are_those_of_the_maps(explained, pair, shap
         assert cascade.similarity[name] == pytest.approx(expected, abs=1e-3)
         maps = heatmaps(network, images, labels[rows], [module])[module][:, 0]
         other = rank_correlation(maps, maps[another_image(20)])
-        alive = ~(is_dead(maps) | is_dead(maps[another_image(20)]))
+        alive = ~(is_empty(maps) | is_empty(maps[another_image(20)]))
         assert cascade.another_image[name] == pytest.approx(float(other[alive].nanmean()), abs=1e-3)
     assert explain_run(pair[0], shapes, first.path.parents[1], images_per_class=1, method="saliency").record.cascade is None
 

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 
 from explain.attribution.masks import foreground
-from explain.selection import Answers, first_of_each_class, gallery
+from explain.selection import Predictions, first_of_each_class, gallery
 from speedcore.data.dataset import Dataset, Provenance, Split
 
 LABELS = torch.tensor([2, 0, 0, 1, 2, 0, 1, 2])
 
 
-def answers(name: str, predicted: list[int]) -> Answers:
-    return Answers(name, np.eye(3, dtype=np.float32)[predicted])
+def answers(name: str, predicted: list[int]) -> Predictions:
+    return Predictions(name, np.eye(3, dtype=np.float32)[predicted])
 
 
 def test_first_of_each_class_in_the_order_of_the_split():

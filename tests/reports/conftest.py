@@ -11,8 +11,9 @@ import torch
 import reports
 from explain import explain_runs
 from reports.compose import compose
+from reports.inputs import Inputs
 from reports.model import ReportModel
-from reports.results import Inputs, load
+from reports.results import load
 from speedcore.planning.plan import PlannedRuns
 from speedcore.store.runs import ReplanRecord, RunStore
 from tests.reports import making

@@ -16,11 +16,11 @@ from speedcore.clock import POLICIES
 from speedcore.data.dataset import Dataset, Provenance, Split
 from speedcore.networks import build, parameter_counts
 from speedcore.recipe import Augment, Recipe, RecordNetConfig, SGDConfig, TTAConfig
+from speedcore.recipe.schedules import interpolate
 from speedcore.store import names
-from speedcore.store.recorded import score
+from speedcore.store.consistency import score
 from speedcore.store.runs import Metrics, ReplanRecord, Run, RunRecord, RunStore
 from speedcore.training.loop import data_record, digest
-from speedcore.training.schedule import interpolate
 
 CLASSES = ("zero", "one", "two & <three>")
 RECIPE = Recipe(name="tiny", description="for tests", network=RecordNetConfig(widths=(4, 6, 8), whiten_kernel=3,

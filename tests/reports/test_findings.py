@@ -9,7 +9,8 @@ import pytest
 
 from explain.claim.preregistration import preregistration
 from reports import findings
-from reports.results import Inputs, load
+from reports.inputs import Inputs
+from reports.results import load
 from speedcore.stats import statistics
 from speedcore.store.runs import RunStore
 from tests.reports import making

@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 
 import reports
 from explain import explain_runs
-from reports import gate
+from reports import gate, labels
 from reports.compose import compose
 from reports.figures import grids
 from reports.figures.svg import compact
+from reports.inputs import Inputs
 from reports.renderers.html import prose
-from reports.results import Inputs, load
+from reports.results import load
 from speedcore.store.runs import RunStore
 from tests.reports import making
 
@@ -34,7 +35,7 @@ NASTY = ("$5 and $6", ' id="y"', "<script>alert(1)</script>", "a & b", r"\frac{1
 
 
 def test_what_names_become() -> None:
-    shown = dict(zip(NASTY, gate.labels(list(map(gate.Gate().text, NASTY))), strict=True))
+    shown = dict(zip(NASTY, labels.labels(list(map(gate.Gate().text, NASTY))), strict=True))
     assert [shown[name] for name in NASTY[:5]] == ["$5 and $6", 'id="y"', "<script>alert(1)</script>", "a & b", r"\frac{1}{2}"]
     assert shown["חתול (3)"] == "\u2068חתול (3)\u2069"  # apart from the direction of what stands beside it
     assert shown["🐱 cat"] == "🐱 cat" and shown["two\nlines"] == "two lines"
@@ -42,12 +43,12 @@ def test_what_names_become() -> None:
     assert shown["byte \udcff"] == r"byte \xff" and shown["lone \ud800"] == r"lone \ud800"
     assert shown["turned \u202e round"] == r"turned \u202e round"
     long = shown["l" + 253 * "o" + "ng"]
-    assert len(long) == gate.LONGEST and long.startswith("loo") and long.endswith("ong") and "…" in long
+    assert len(long) == labels.LONGEST and long.startswith("loo") and long.endswith("ong") and "…" in long
 
 
 def test_names_stay_different() -> None:
-    assert gate.labels(["a", "a", "a (2)", ""]) == ("a", "a (2)", "a (2) (2)", "(blank)")
-    assert len(set(gate.labels([f"{'x' * 40}{i}{'y' * 40}" for i in range(5)]))) == 5
+    assert labels.labels(["a", "a", "a (2)", ""]) == ("a", "a (2)", "a (2) (2)", "(blank)")
+    assert len(set(labels.labels([f"{'x' * 40}{i}{'y' * 40}" for i in range(5)]))) == 5
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=80))
@@ -59,8 +60,8 @@ def test_what_has_passed_fits_into_every_file(words: str) -> None:
     escaped = passed.replace("&", "&amp;").replace("<", "&lt;")
     assert xml.fromstring(f"<a>{escaped}</a>").text == (passed or None)
     assert gate.Gate().text(passed) == passed
-    shown = gate.label(passed)
-    assert shown.strip() and gate._columns(shown.strip("\u2068\u2069")) <= gate.LONGEST
+    shown = labels.label(passed)
+    assert shown.strip() and labels._columns(shown.strip("\u2068\u2069")) <= labels.LONGEST
     assert "<code>" not in prose(f"{shown} and {shown}") and "<strong>" not in prose(f"{shown} and {shown}")
 
 

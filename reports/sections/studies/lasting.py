@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports.figures.curves import Curve, Plot, plots
+from reports.labels import title_of
 from reports.model import Cell, Column, FigureSpec, Prose, Section, Table
 from reports.renderers import formats as f
-from reports.results import title_of
 from reports.sections.studies.overview import command, first_record, name_of, said, titled
 from speedcore.ladders.climbing import LadderResult
 from speedcore.stats import statistics

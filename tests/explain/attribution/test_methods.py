@@ -15,7 +15,7 @@ import explain
 from explain.attribution import gradients
 from explain.attribution.methods import METHODS, heatmaps
 from explain.attribution.perturbation import window_of
-from explain.metrics import is_dead
+from explain.metrics import is_empty
 from explain.models import ExplainError
 from speedcore.networks import build
 from speedcore.recipe import DavidNetConfig, RecordNetConfig
@@ -304,17 +304,17 @@ def test_what_is_not_finite_or_nothing_gives_maps_that_are_dead(method):
     model, images = made(), torch.randn(3, 2, 8, 8)
     images[1, 0, 2, 3] = math.nan
     for name, maps in heatmaps(model, images, 1, given(method), method).items():
-        assert is_dead(maps[:, 0])[1], name
+        assert is_empty(maps[:, 0])[1], name
         assert maps[[0, 2]].isfinite().all()
     model.head.bias.data[1] = math.nan  # which no gradient goes through
     for maps in heatmaps(model, torch.randn(2, 2, 8, 8), 1, given(method), method).values():
-        assert is_dead(maps[:, 0]).all()
-    assert not any(is_dead(maps[:, 0]).all() for maps in heatmaps(model, torch.randn(2, 2, 8, 8), 0, given(method),
+        assert is_empty(maps[:, 0]).all()
+    assert not any(is_empty(maps[:, 0]).all() for maps in heatmaps(model, torch.randn(2, 2, 8, 8), 0, given(method),
                                                                    method).values())
     nn.init.zeros_(model.head.bias)
     nn.init.zeros_(model.head.weight)
     for maps in heatmaps(model, torch.randn(3, 2, 8, 8), 1, given(method), method).values():
-        assert torch.equal(maps, torch.zeros_like(maps)) and is_dead(maps[:, 0]).all()
+        assert torch.equal(maps, torch.zeros_like(maps)) and is_empty(maps[:, 0]).all()
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from explain import explain_run
 from explain.claim import claim as registered
 from explain.claim.claim import arms
 from explain.claim.preregistration import Outcome, preregistration
-from explain.claim.verdicts import ClaimRecord, DatasetRecord, kept, null_differences, rows, verdicts
+from explain.claim.verdicts import ClaimRecord, DatasetRecord, load_all, null_differences, rows, verdicts
 from explain.models import ExplainError
 from explain.studies import measuring
 from explain.studies.__main__ import app
@@ -303,13 +303,14 @@ def test_a_study_that_another_contains_is_not_shown_twice(shapes_as_registered, 
     sets, store = [shapes_as_registered, replace(shapes_as_registered, name="mnist")], RunStore(tmp_path)
     small = registered.study(PLAN, sets[:1], store, seeds=1, parts=False, match=False).record
     large = registered.study(PLAN, sets, store, seeds=2, parts=False, match=False).record
-    assert list(kept(store)) == [large]
+    assert list(load_all(store)) == [large]
     longer = registered.study(PLAN, sets[:1], store, seeds=3, parts=False, match=False).record
-    assert sorted(len(r.datasets) for r in kept(store)) == [1, 2] and longer in kept(store) and small not in kept(store)
-    assert list(kept(RunStore(tmp_path / "nothing"))) == []
+    found = list(load_all(store))
+    assert sorted(len(r.datasets) for r in found) == [1, 2] and longer in found and small not in found
+    assert list(load_all(RunStore(tmp_path / "nothing"))) == []
     (next((tmp_path / "studies").glob("claim-*")) / "result.json").write_text("{}")
     with pytest.warns(Notice, match="result.json is damaged.*left out"):
-        assert len(list(kept(store))) == 1
+        assert len(list(load_all(store))) == 1
 
 
 class Killed(BaseException):

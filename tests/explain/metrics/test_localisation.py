@@ -44,7 +44,7 @@ def test_dead_maps_and_empty_masks_are_counted_and_never_scored():
     shares = Shares.of(masks, (2, 2), WHOLE)
     mass = shares.mass(maps)
     assert mass.isnan().tolist() == [False, True, True, True, True]
-    assert metrics.is_dead(maps).tolist() == [False, True, True, True, False]
+    assert metrics.is_empty(maps).tolist() == [False, True, True, True, False]
     score = Score.of(mass, metrics.foreground_share(masks), shares.ceiling())
     assert (score.n, score.dead, score.empty) == (1, 3, 1)
     assert (score.mass, score.foreground, score.score) == pytest.approx((0.25, 0.25, 0))

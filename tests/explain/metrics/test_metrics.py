@@ -64,7 +64,7 @@ class Linear(nn.Module):
 # --- dead maps and empty masks ---------------------------------------------------------------------------------------
 
 def test_dead_is_what_has_no_positive_value_or_any_that_is_not_finite():
-    assert metrics.is_dead(DEAD).tolist() == [False, True, True, True, True, True]
+    assert metrics.is_empty(DEAD).tolist() == [False, True, True, True, True, True]
 
 
 def values_of(name: str, maps: torch.Tensor) -> torch.Tensor:
@@ -111,9 +111,9 @@ def test_empty_masks_are_counted_and_never_a_hit(name):
     maps[2] = -1
     found = METRICS[name].function(maps, masks)
     assert found.isnan().tolist() == [False, True, True]
-    summary = metrics.Summary.of(found, metrics.is_dead(maps))
+    summary = metrics.Summary.of(found, metrics.is_empty(maps))
     assert (summary.n, summary.dead, summary.undefined) == (1, 1, 1)
-    nothing = metrics.Summary.of(found[1:], metrics.is_dead(maps[1:]))
+    nothing = metrics.Summary.of(found[1:], metrics.is_empty(maps[1:]))
     assert (nothing.n, nothing.mean) == (0, None)
 
 
@@ -185,7 +185,7 @@ def test_a_map_that_says_exactly_what_happens_is_without_infidelity():
     weight = torch.randn(2, 8, 8)
     model, maps = Linear(weight), (IMAGES * weight).sum(1)
     maps = torch.where(TARGETS.view(-1, 1, 1) == 0, maps, -maps)
-    assert not metrics.is_dead(maps).any()
+    assert not metrics.is_empty(maps).any()
     exact = metrics.infidelity(model, IMAGES, TARGETS, maps)
     assert exact.max() < 1e-4
     # The factor is free, so ten times the map is as good; a map of something else is not.
@@ -315,7 +315,7 @@ def test_cascade_by_definition_against_independent():
 
     def similarity(*names):
         maps = heatmaps(metrics.randomised(model, names), images, 0, ["body"])["body"][:, 0]
-        dead = metrics.is_dead(maps) | metrics.is_dead(trained)
+        dead = metrics.is_empty(maps) | metrics.is_empty(trained)
         return metrics.rank_correlation(trained, maps).masked_fill(dead, math.nan)
 
     cascade, alone = (metrics.parameter_randomisation(model, images, 0, ["body"], cascading=c).similarity["body"]

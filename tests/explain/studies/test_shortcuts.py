@@ -15,7 +15,7 @@ from explain.metrics import Score
 from explain.models import ExplainError
 from explain.studies import shortcuts
 from explain.studies.__main__ import app
-from explain.studies.shortcuts import LayerRecord, ModelRecord, kept, measured, study, tracking
+from explain.studies.shortcuts import LayerRecord, ModelRecord, load_all, measured, study, tracking
 from speedcore.data import make_shapes, swap_shortcut
 from speedcore.data.shapes import CORNER, PALETTE
 from speedcore.errors import Notice
@@ -52,8 +52,8 @@ def test_a_study_is_whole_and_kept(done) -> None:
     assert (callback.trained, callback.reused) == (4, 0)
     assert [(m.shortcut, m.correlation, m.arm, m.seed) for m in record.models] == [
         ("corner", 0.0, "with", 0), ("corner", 0.0, "without", 0), ("corner", 1.0, "with", 0), ("corner", 1.0, "without", 0)]
-    assert list(kept(store)) == [record] and json.loads(path.read_text())["version"] == 1
-    assert list(kept(RunStore(store.root / "nowhere"))) == []
+    assert list(load_all(store)) == [record] and json.loads(path.read_text())["version"] == 1
+    assert list(load_all(RunStore(store.root / "nowhere"))) == []
 
 
 def test_accuracies_are_those_of_right_and_of_swapped_shortcuts(done) -> None:
@@ -131,7 +131,7 @@ def test_a_damaged_result_is_named(done, tmp_path) -> None:
     (path,) = (store.root / "studies").glob("shortcuts-*/result.json")
     path.write_text(path.read_text()[:100])
     with pytest.warns(Notice, match=f"{path.parent.name}.*is damaged.*left out"):
-        assert list(kept(store)) == []
+        assert list(load_all(store)) == []
 
 
 @pytest.mark.parametrize(("options", "said"), [
@@ -181,7 +181,7 @@ def test_from_the_command_line(tmp_path) -> None:
     outcome = CliRunner().invoke(app, words)
     assert outcome.exit_code == 0, outcome.output
     assert "hue, middle layer: rank correlation" in outcome.output and "cannot tell" in outcome.output
-    (record,) = kept(RunStore(tmp_path / "runs"))
+    (record,) = load_all(RunStore(tmp_path / "runs"))
     assert record.models[0].correlation == 0.9 and record.recipe.epochs == 1
     wrong = CliRunner().invoke(app, [*words[:-2], "--correlations", "much"])
     assert wrong.exit_code != 0 and "--correlations 'much'" in str(wrong.exception)

@@ -9,8 +9,10 @@ import pytest
 
 import reports
 from reports.compose import compose
+from reports.inputs import Inputs
+from reports.labels import slug, title_of
 from reports.renderers import rendering
-from reports.results import Inputs, load, slug, title_of
+from reports.results import load
 from speedcore.errors import RunError, UserError
 from speedcore.store.runs import Run, RunStore
 from tests.reports import making

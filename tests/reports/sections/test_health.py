@@ -12,7 +12,7 @@ import pytest
 import reports
 from reports import stages
 from reports.findings import Claim, sentence
-from reports.results import Inputs
+from reports.inputs import Inputs
 from speedcore.errors import DivergedError
 from speedcore.planning import plan
 from speedcore.planning.plan import Plan, PlannedRuns

@@ -15,8 +15,9 @@ from reports.build import _chapters
 from reports.compose import compose
 from reports.figures.climbs import Point
 from reports.figures.climbs import climb as climb_figure
+from reports.inputs import Inputs
 from reports.model import Bullets, FigureSpec, Prose, Table
-from reports.results import Inputs, load
+from reports.results import load
 from speedcore.errors import UserError
 from speedcore.ladders import Ladder, Reported, Rung
 from speedcore.ladders.climbing import LadderResult, climb

@@ -11,8 +11,9 @@ import pytest
 
 import reports
 from reports.compose import compose
+from reports.inputs import Inputs
 from reports.model import Group, Table
-from reports.results import Inputs, load
+from reports.results import load
 from reports.sections.mistakes import confusion_counts
 from speedcore.recipe import DavidNetConfig
 from speedcore.store.runs import Run, RunStore
@@ -217,8 +218,8 @@ def test_limitations_follow_from_the_facts(whole) -> None:
 def test_augmentation_rows_show_each_operation(whole) -> None:
     grids = [block for block in blocks(whole.model) if block.kind == "pictures" and block.id.startswith("augmented-")]
     labels = [[strip.label for strip in grid.strips] for grid in grids]
-    assert labels[0] == ["as they are", "crop, padded by 2", "flip", "cutout", "all together, draw 1",
-                         "all together, draw 2", "all together, draw 3"]
+    assert labels[0] == ["as they are", "crop, padded by 2", "flip", "cutout", "all together, sample 1",
+                         "all together, sample 2", "all together, sample 3"]
     as_they_are, mirrored = (next(s for s in grids[0].strips if s.label == label) for label in ("as they are", "flip"))
     assert pixels(mirrored.pictures[0]).tolist() == pixels(as_they_are.pictures[0])[:, ::-1].tolist()
     assert pixels(as_they_are.pictures[1]).tolist() == whole.inputs.datasets["mnist"].train.images[1, 0].tolist()

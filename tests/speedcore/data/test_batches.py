@@ -180,11 +180,11 @@ def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
 
 def test_order_and_augmentation_are_drawn_from_different_streams() -> None:
     """A CPU's generator looks at the lower 32 bits of a seed alone: a seed 2³² further on is the same one."""
-    from speedcore.data.batches import choice_seed
+    from speedcore.data.batches import augmentation_seed
 
     def stream(seed: int) -> torch.Tensor:
         return torch.rand(8, generator=torch.Generator().manual_seed(seed))
 
     assert torch.equal(stream(5), stream(5 + 2**32))
-    assert not any(torch.equal(stream(seed), stream(choice_seed(seed))) for seed in range(100))
-    assert len({choice_seed(seed) for seed in (0, 1, 2**31 - 1)}) == 3
+    assert not any(torch.equal(stream(seed), stream(augmentation_seed(seed))) for seed in range(100))
+    assert len({augmentation_seed(seed) for seed in (0, 1, 2**31 - 1)}) == 3

@@ -14,7 +14,7 @@ import pytest
 from speedcore import data as package
 from speedcore.clock import Ledger, Phase
 from speedcore.data import NAMES, available, describe, load, loading, locate, mirrors, sources
-from speedcore.data.found import NotFound
+from speedcore.data.dataset_files import NotFound
 from speedcore.data.sources import Source
 from speedcore.errors import DataError
 from tests.speedcore.data.making import CIFAR_CLASSES, class_folders, idx_files, publish_idx, tar, write

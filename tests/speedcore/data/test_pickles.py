@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from speedcore.data import cifar, idx, load, mirrors
-from speedcore.data.found import NotFound
+from speedcore.data.dataset_files import NotFound
 from speedcore.data.unpickle import load_arrays
 from speedcore.errors import DataError
 from tests.speedcore.data.making import cifar_files, publish_cifar, tar, write

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speedcore.data import Dataset, load, make_shapes, shapes, shortcut_split, swap_shortcut
-from speedcore.data.draws import TURNS, Draws, chroma
-from speedcore.data.figures import CLASSES, inside
+from speedcore.data.rng import TURNS, Draws, chroma
+from speedcore.data.shape_masks import CLASSES, inside
 from speedcore.data.shapes import CORNER, Spec
 from speedcore.errors import DataError
 

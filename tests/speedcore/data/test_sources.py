@@ -17,7 +17,7 @@ from torchvision import datasets
 
 from speedcore.clock import Stopwatch
 from speedcore.data import load, mirrors, sources
-from speedcore.data.found import NotFound
+from speedcore.data.dataset_files import NotFound
 from speedcore.errors import DataError
 from tests.speedcore.data.making import idx_files, publish_idx, tar, write, zipped
 

@@ -18,7 +18,7 @@ from tests.speedcore import toys
 from tests.speedcore.kernels.test_winograd import WIDE, relative_error
 from tests.speedcore.kernels.test_winograd8 import all_three, leaves
 
-unit = pytest.mark.skipif(not amx.quick(), reason="this processor has no matrix unit")
+unit = pytest.mark.skipif(not amx.is_available(), reason="this processor has no matrix unit")
 # More and fewer than 32 images, 16 and 32 channels, odd and even sides.
 SIZES = [(3, 32, 64, (15, 15)), (2, 64, 24, (31, 31)), (40, 48, 32, (7, 7)), (70, 32, 130, (3, 3)), (2, 72, 32, (9, 14)),
          (33, 18, 40, (14, 14)), (2, 16, 16, (5, 2)), (1, 3, 5, (4, 3))]
@@ -97,16 +97,16 @@ def test_without_the_unit_it_compiles_and_says_so(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(build, "_FLAGS", ("-O1", "-fopenmp", "-shared", "-fPIC"))
     monkeypatch.setattr(build, "_march", lambda: ())
     monkeypatch.setattr(processor, "features", lambda: select._MATRIX_UNIT)
-    for cached in (amx.library, amx.quick):
+    for cached in (amx.library, amx.is_available):
         cached.cache_clear()
     try:
-        assert not amx.quick()
+        assert not amx.is_available()
         with pytest.raises(RuntimeError, match="no matrix unit"):
             amx.convolve(*leaves(1, 32, 32, (3, 3)))
         network = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1, bias=False))
         assert select.use(network, "amx", "bf16", torch.device("cpu")) == "torch" and type(network[0]) is nn.Conv2d
     finally:
-        for cached in (amx.library, amx.quick):
+        for cached in (amx.library, amx.is_available):
             cached.cache_clear()
 
 

@@ -28,9 +28,9 @@ def leaves(n: int, ins: int, outs: int, size: tuple[int, int]) -> tuple[torch.Te
     return image.requires_grad_(), (torch.randn(outs, ins, 3, 3) / (9 * ins) ** 0.5).requires_grad_()
 
 
-def all_three(way, x: torch.Tensor, w: torch.Tensor, pooled: bool = False) -> list[torch.Tensor]:
+def all_three(backend, x: torch.Tensor, w: torch.Tensor, pooled: bool = False) -> list[torch.Tensor]:
     """Result, gradient of the images, gradient of the filters."""
-    y = way(x, w, pooled)
+    y = backend(x, w, pooled)
     towards = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(y.dtype)
     return [y.detach(), *torch.autograd.grad(y, (x, w), towards)]
 
@@ -116,27 +116,27 @@ def test_a_processor_without_the_instruction_gets_the_same_to_the_bit(monkeypatc
         monkeypatch.setattr(build, "_FLAGS", ("-O1", "-ffp-contract=off", "-fopenmp", "-shared", "-fPIC"))
         monkeypatch.setattr(build, "_march", lambda flags=flags: flags)
         winograd8.library.cache_clear()
-        found.append((all_three(winograd8.convolve, x, w, True), winograd8.quick()))
+        found.append((all_three(winograd8.convolve, x, w, True), winograd8.is_available()))
     winograd8.library.cache_clear()
     (here, _), (plain, quick) = found
     assert not quick and all(torch.equal(*pair) for pair in zip(here, plain, strict=True))
 
 
 def test_layers_and_stages_take_it_where_the_machine_is_quick_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for quick, way in ((True, winograd8.convolve), (False, winograd.convolve)):
-        monkeypatch.setattr(winograd8, "quick", lambda quick=quick: quick)
+    for quick, backend in ((True, winograd8.convolve), (False, winograd.convolve)):
+        monkeypatch.setattr(winograd8, "is_available", lambda quick=quick: quick)
         monkeypatch.setattr(select, "available", lambda _, quick=quick: ("winograd8",) if quick else ())
         network = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1, bias=False))
         wanted = "winograd8" if quick else "winograd"
         assert select.use(network, "winograd8", "bf16", torch.device("cpu")) == wanted
         x = torch.randn(2, 32, 8, 8).bfloat16()
         with torch.autocast("cpu", torch.bfloat16):
-            assert torch.equal(network(x), way(x, network[0].weight))
+            assert torch.equal(network(x), backend(x, network[0].weight))
 
 
 def test_a_run_says_that_it_convolved_in_8_bits_and_is_replayed_to_the_bit(
         store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(winograd8, "quick", lambda: True)
+    monkeypatch.setattr(winograd8, "is_available", lambda: True)
     monkeypatch.setattr(select, "available", lambda _: ("winograd8",))
     data = toys.dataset()
     eight = WIDE.changed(convolutions="winograd8", network=RecordNetConfig(widths=(32, 32, 32)).model_dump())

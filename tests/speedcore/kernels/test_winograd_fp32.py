@@ -227,5 +227,5 @@ def test_a_run_in_fp32_says_how_it_convolved_and_is_replayed_to_the_bit(
 
 
 def test_a_recipe_in_fp32_that_convolves_directly_is_left_alone() -> None:
-    trainee = TrainState(toys.dataset(), toys.recipe(network=RecordNetConfig(widths=(32, 32, 32)), channels_last=True), 0, CPU)
-    assert trainee.convolutions == "torch" and type(trainee.network) is RecordNet
+    state = TrainState(toys.dataset(), toys.recipe(network=RecordNetConfig(widths=(32, 32, 32)), channels_last=True), 0, CPU)
+    assert state.convolutions == "torch" and type(state.network) is RecordNet

@@ -15,7 +15,7 @@ from speedcore.data.shapes import make_shapes
 from speedcore.errors import RecipeError
 from speedcore.ladders import Ladder, Reported, Rung, climbing, printing
 from speedcore.ladders.changes import of_accuracy, of_time
-from speedcore.ladders.climbing import LadderResult, climb, kept
+from speedcore.ladders.climbing import LadderResult, climb, load_all
 from speedcore.ladders.files import from_toml
 from speedcore.ladders.findings import _reproduced, findings
 from speedcore.ladders.scale import Scale
@@ -213,8 +213,8 @@ def test_a_climb_trains_each_rung_with_each_seed(climbed) -> None:
         "base": [0, 1], "plain": [0, 1], "short": [0, 1]}
     assert [found.runs[name][0].record.steps for name in found.runs] == [12, 12, 4]
     assert found.runs["plain"][0].record.recipe.augment == Augment()
-    (again,) = kept(store, "tiny")
-    assert again == found and list(kept(store, "other")) == []
+    (again,) = load_all(store, "tiny")
+    assert again == found and list(load_all(store, "other")) == []
 
 
 def test_runs_that_stand_are_not_trained_again_and_a_part_does_not_undo_the_whole(climbed, monkeypatch) -> None:
@@ -224,7 +224,7 @@ def test_runs_that_stand_are_not_trained_again_and_a_part_does_not_undo_the_whol
     assert again == found
     part = climb(tiny(), toys.dataset(official=True), store, "cpu", names="short", seeds=1)
     assert list(part.runs) == ["short"] and len(part.runs["short"]) == 1
-    assert list(kept(store)) == [found]
+    assert list(load_all(store)) == [found]
 
 
 def test_what_did_not_fit_is_said(store) -> None:
@@ -348,7 +348,7 @@ def test_a_ladder_over_shapes_end_to_end(cli, tmp_path: Path) -> None:
     assert err.count("[4/4]") == 1
     status, again, err = cli(*words)
     assert status == 0 and again == out and "[" not in err  # found, not trained
-    (climbed,) = kept(climbing.RunStore(tmp_path / "here"))
+    (climbed,) = load_all(climbing.RunStore(tmp_path / "here"))
     assert climbed.scale == Scale(0.9, 0.25, 0.25) and len(climbed.runs["half"]) == 2
 
 

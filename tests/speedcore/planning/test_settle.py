@@ -8,10 +8,10 @@ import torch
 from speedcore.machine import arithmetic
 from speedcore.machine.arithmetic import Decision
 from speedcore.planning import execute
-from speedcore.planning import settle as settling
-from speedcore.planning.settle import settle, settled
 from speedcore.store.runs import RunStore
+from speedcore.training import settle as settling
 from speedcore.training.loop import train
+from speedcore.training.settle import settle, settled
 from speedcore.training.state import TrainState
 from tests.speedcore import toys
 

@@ -123,8 +123,8 @@ def test_every_field_was_changed() -> None:
     assert sorted(there - reached) == []
     parts = {part for part, _ in there}
     assert {"Recipe", "SGDConfig", "MuonConfig", "AdamConfig", "AdadeltaConfig", "DavidNetConfig", "RecordNetConfig",
-            "DigitNetConfig", "PageNetConfig", "PreactNetConfig", "Schedule", "Augment",
-            "AverageConfig", "LookaheadConfig", "TTAConfig", "Peek", "Loader", "WhitenBias"} <= parts
+            "DigitNetConfig", "PageNetConfig", "PreactNetConfig", "Schedule", "Augment", "AverageConfig", "LookaheadConfig",
+            "TTAConfig", "Peek", "Loader", "WhitenBias"} <= parts
 
 
 def _valid(recipe: Recipe, path: tuple[str, ...], value: Any) -> bool:

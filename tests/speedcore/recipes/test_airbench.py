@@ -12,10 +12,10 @@ from speedcore.data.batches import Batches
 from speedcore.errors import RecipeError
 from speedcore.networks import build, parameter_counts
 from speedcore.recipe import Augment, DavidNetConfig, Recipe, RecordNetConfig, Schedule, SGDConfig, WhitenBias
+from speedcore.recipe.schedules import interpolate
 from speedcore.techniques.muon import orthogonalise
 from speedcore.training import optimizers
 from speedcore.training.loop import fit
-from speedcore.training.schedule import interpolate
 from speedcore.training.state import TrainState
 from tests.speedcore import toys
 
@@ -144,23 +144,23 @@ def test_its_decay_takes_the_same_share_as_of_other_weights() -> None:
 def test_a_bias_at_rest_is_frozen_and_counted_all_the_same(store) -> None:
     dataset = toys.dataset()
     recipe = toys.recipe(optimizer=SGDConfig(lr=0.05, whiten_bias=OWN), epochs=2)
-    trainee = TrainState(dataset, recipe, 0, torch.device("cpu"))
-    trainee.whiten(dataset.train)
-    counted, seen = parameter_counts(trainee.network), []
-    step = trainee.step
+    state = TrainState(dataset, recipe, 0, torch.device("cpu"))
+    state.whiten(dataset.train)
+    counted, seen = parameter_counts(state.network), []
+    step = state.step
 
     def watched(*words):
-        seen.append((trainee.network.whiten.bias.requires_grad, trainee.network.whiten.bias.detach().clone()))
+        seen.append((state.network.whiten.bias.requires_grad, state.network.whiten.bias.detach().clone()))
         return step(*words)
 
-    trainee.step = watched
-    batches = Batches(dataset.train, recipe.augment, recipe.batch_size, 0, trainee.normalise)
-    fit(trainee, batches, dataset.train, None, toys.job(recipe, 8), Ledger(), None)
+    state.step = watched
+    batches = Batches(dataset.train, recipe.augment, recipe.batch_size, 0, state.normalise)
+    fit(state, batches, dataset.train, None, toys.job(recipe, 8), Ledger(), None)
     # Progress 1/8 .. 8/8: at 4/8 the schedule is at rest.
     assert [trained for trained, _ in seen] == [True] * 4 + [False] * 4
     moved = [not torch.equal(a, b) for (_, a), (_, b) in zip(seen, seen[1:], strict=False)]
     assert moved == [True] * 3 + [False] * 4
-    assert trainee.parameters == counted
+    assert state.parameters == counted
 
 
 def test_a_network_without_whitening_cannot_have_it() -> None:

@@ -11,16 +11,18 @@ import torch
 
 from speedcore import recipes
 from speedcore.clock import SOURCE_POLICIES
-from speedcore.data.batches import Batches, of_recipe
+from speedcore.data.batches import Batches
+from speedcore.data.streams import of_recipe
 from speedcore.errors import RecipeError
 from speedcore.networks import build, parameter_counts
 from speedcore.recipe import AdadeltaConfig, Augment, AverageConfig, DigitNetConfig, Peek
+from speedcore.recipe.schedules import interpolate
 from speedcore.replicas.digitnet import SeededDropout
 from speedcore.store.runs import RunStore
 from speedcore.techniques.augment import Normalise
 from speedcore.training import optimizers
 from speedcore.training.loop import replay, steps_per_epoch, train
-from speedcore.training.schedule import StepBudget, interpolate
+from speedcore.training.schedule import StepBudget
 from speedcore.training.state import TrainState
 from tests.speedcore import toys
 
@@ -39,12 +41,12 @@ def step(number: int):
 
 def rates(number: int, images: int = 60_000) -> list[float]:
     """The rate of each training step."""
-    recipe, pace = step(number), StepBudget(1)
+    recipe, step_budget = step(number), StepBudget(1)
     each = images // recipe.batch_size if recipe.drop_last else math.ceil(images / recipe.batch_size)
-    pace = StepBudget(round(recipe.epochs * each))
+    step_budget = StepBudget(round(recipe.epochs * each))
     found = []
-    while not pace.finished:
-        found.append(recipe.optimizer.lr * interpolate(recipe.schedule.knots, pace.advance(), recipe.schedule.shape))
+    while not step_budget.finished:
+        found.append(recipe.optimizer.lr * interpolate(recipe.schedule.knots, step_budget.advance(), recipe.schedule.shape))
     return found
 
 

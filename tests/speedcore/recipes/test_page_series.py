@@ -12,10 +12,11 @@ from speedcore.clock import SOURCE_POLICIES
 from speedcore.errors import RecipeError
 from speedcore.networks import build, parameter_counts
 from speedcore.recipe import PreactNetConfig, Recipe
+from speedcore.recipe.schedules import interpolate
 from speedcore.recipes.page_architecture import NETWORKS
 from speedcore.replicas.preactnet import Block
 from speedcore.training.loop import steps_per_epoch, train
-from speedcore.training.schedule import StepBudget, interpolate
+from speedcore.training.schedule import StepBudget
 from speedcore.training.state import TrainState
 from tests.speedcore import toys
 
@@ -90,9 +91,9 @@ def test_the_baseline_rung_by_rung() -> None:
     ("cutout", 98, {0: 0, 4: 0.2, 8: 0.4, 19: 0.2, 30: 0}), ("batch-768", 66, {0: 0, 8: 0.6, 19: 0.3, 30: 0})])
 def test_the_baselines_rates_by_hand(name: str, steps: int, knots: dict) -> None:
     recipe, rates = rung("baseline", name), []
-    pace = StepBudget(round(recipe.epochs * steps))
-    while not pace.finished:
-        rates.append(recipe.optimizer.lr * interpolate(recipe.schedule.knots, pace.advance()))
+    step_budget = StepBudget(round(recipe.epochs * steps))
+    while not step_budget.finished:
+        rates.append(recipe.optimizer.lr * interpolate(recipe.schedule.knots, step_budget.advance()))
     assert rates[0] == pytest.approx(knots[15 if 15 in knots else 8] / (15 if 15 in knots else 8) / steps)
     for epoch, rate in knots.items():
         if epoch and float(epoch * steps).is_integer():
@@ -127,13 +128,13 @@ def test_norms_in_bf16_where_the_recipe_says_so() -> None:
     data, network = toys.dataset(size=16), PreactNetConfig(widths=(4, 4, 4, 4), norm_scales="uniform")
     for wanted, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         recipe = toys.recipe(network=network, precision="bf16", norm_precision=wanted)
-        trainee = TrainState(data, recipe, 0, torch.device("cpu"))
-        norm, before = trainee.network.stages[0][0].norm, trainee.network.stages[0][0].norm.running_mean.clone()
+        state = TrainState(data, recipe, 0, torch.device("cpu"))
+        norm, before = state.network.stages[0][0].norm, state.network.stages[0][0].norm.running_mean.clone()
         assert {t.dtype for t in (norm.weight, norm.bias, norm.running_mean, norm.running_var)} == {dtype}
-        assert trainee.network.head.weight.dtype == torch.float32
-        trainee.step(data.train.images[:40], data.train.labels[:40], 1.0)
+        assert state.network.head.weight.dtype == torch.float32
+        state.step(data.train.images[:40], data.train.labels[:40], 1.0)
         assert not torch.equal(norm.running_mean, before)
-        assert trainee.logits(data.test.images).isfinite().all()
+        assert state.logits(data.test.images).isfinite().all()
     with pytest.raises(RecipeError, match="norm_precision"):
         toys.recipe(network=network).changed(norm_precision="bf16")
 

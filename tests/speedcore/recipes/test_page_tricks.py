@@ -12,16 +12,18 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from speedcore import ladders, recipes
-from speedcore.data.batches import Batches, of_recipe
+from speedcore.data.batches import Batches
+from speedcore.data.streams import of_recipe
 from speedcore.errors import RecipeError
 from speedcore.networks import build, parameter_counts
 from speedcore.networks.layers import Norm, whitening_filters
 from speedcore.recipe import Augment, AverageConfig, DavidNetConfig, Loader, PageNetConfig, Recipe
-from speedcore.techniques.augment import Normalise, draw
+from speedcore.recipe.schedules import interpolate
+from speedcore.techniques.augment import Normalise, sample
 from speedcore.techniques.averaging import WeightAverage
 from speedcore.training import optimizers
 from speedcore.training.loop import steps_per_epoch, train
-from speedcore.training.schedule import StepBudget, interpolate
+from speedcore.training.schedule import StepBudget
 from speedcore.training.state import TrainState
 from tests.speedcore import toys
 
@@ -35,9 +37,9 @@ def rung(name: str) -> Recipe:
 
 def rates(recipe: Recipe) -> list[float]:
     """The rate of each training step: 97 whole batches of 512 in 50,000 images."""
-    pace, found = StepBudget(round(recipe.epochs * 97)), []
-    while not pace.finished:
-        found.append(recipe.optimizer.lr * interpolate(recipe.schedule.knots, pace.advance(), recipe.schedule.shape))
+    step_budget, found = StepBudget(round(recipe.epochs * 97)), []
+    while not step_budget.finished:
+        found.append(recipe.optimizer.lr * interpolate(recipe.schedule.knots, step_budget.advance(), recipe.schedule.shape))
     return found
 
 
@@ -261,18 +263,18 @@ def test_whitening_by_hand() -> None:
 def test_the_whitening_is_set_from_the_training_images_and_stays() -> None:
     data = toys.dataset(channels=3, train=60)
     spec = PageNetConfig(widths=(4, 4, 4, 4), prep="whiten", norm_scales="frozen")
-    trainee = TrainState(data, toys.recipe(network=spec), 0, torch.device("cpu"))
-    assert trainee.network.whitening_images == 10_000
-    trainee.whiten(data.train)
-    before = trainee.network.whitening.weight.detach().clone()
-    responses = F.conv2d(trainee.normalise(data.train.images), before).transpose(0, 1).flatten(1).double()
+    train_state = TrainState(data, toys.recipe(network=spec), 0, torch.device("cpu"))
+    assert train_state.network.whitening_images == 10_000
+    train_state.whiten(data.train)
+    before = train_state.network.whitening.weight.detach().clone()
+    responses = F.conv2d(train_state.normalise(data.train.images), before).transpose(0, 1).flatten(1).double()
     moments = responses @ responses.T / (responses.shape[1] - 1)
     values = moments.diagonal()
     torch.testing.assert_close(moments, torch.diag(values), atol=1e-4, rtol=0)
     # Λ/(Λ + 0.01): nearly one for large directions, and the larger the direction the nearer.
     assert values[0] > 0.99 and (values.diff() <= 1e-6).all() and values.max() < 1
-    trainee.step(data.train.images[:40], data.train.labels[:40], 1.0)
-    assert torch.equal(trainee.network.whitening.weight, before)
+    train_state.step(data.train.images[:40], data.train.labels[:40], 1.0)
+    assert torch.equal(train_state.network.whitening.weight, before)
 
 
 # --- optimiser and schedule ------------------------------------------------------------------------------------------
@@ -331,13 +333,13 @@ def test_label_smoothing_by_hand() -> None:
 @pytest.mark.parametrize(("loss", "share"), [("mean", 1.0), ("sum", 0.25)])
 def test_a_summed_loss_counts_a_small_batch_for_less(loss: str, share: float) -> None:
     data = toys.dataset()
-    trainee = TrainState(data, toys.recipe(loss=loss), 0, torch.device("cpu"))
+    train_state = TrainState(data, toys.recipe(loss=loss), 0, torch.device("cpu"))
     images, labels = data.train.images[:10], data.train.labels[:10]  # a quarter of a batch of 40
-    seen, _ = trainee.gradients(images, labels)
-    mean = F.cross_entropy(trainee.network(trainee.normalise(images)), labels)
+    seen, _ = train_state.gradients(images, labels)
+    mean = F.cross_entropy(train_state.network(train_state.normalise(images)), labels)
     assert seen.item() == pytest.approx(mean.item())
-    (gradient,) = torch.autograd.grad(mean, trainee.network.head.weight)
-    torch.testing.assert_close(trainee.network.head.weight.grad, share * gradient)
+    (gradient,) = torch.autograd.grad(mean, train_state.network.head.weight)
+    torch.testing.assert_close(train_state.network.head.weight.grad, share * gradient)
 
 
 # --- the average -----------------------------------------------------------------------------------------------------
@@ -390,7 +392,7 @@ def test_power_takes_the_place_of_decay() -> None:
 
 def test_groups_of_equal_size_share_a_choice_that_no_other_has() -> None:
     generator = torch.Generator().manual_seed(0)
-    chosen = draw(Augment(crop=4, flip="random", cutout=8, groups=200), 1001, (32, 32), 0, generator)
+    chosen = sample(Augment(crop=4, flip="random", cutout=8, groups=200), 1001, (32, 32), 0, generator)
 
     def sizes(*columns: torch.Tensor) -> list[int]:
         return sorted(torch.stack(columns).unique(dim=1, return_counts=True)[1].tolist())
@@ -403,18 +405,18 @@ def test_groups_of_equal_size_share_a_choice_that_no_other_has() -> None:
     # Not in the order of the images, and not the same groups for two operations.
     assert (chosen.top.diff() != 0).sum() > 500
     assert torch.stack([chosen.top, chosen.left, chosen.mirrored.long()]).unique(dim=1).shape[1] > 81
-    again = draw(Augment(crop=4, groups=200), 1001, (32, 32), 1, generator)
+    again = sample(Augment(crop=4, groups=200), 1001, (32, 32), 1, generator)
     assert not torch.equal(again.top, chosen.top)
 
 
 def test_fewer_images_than_places_share_nothing() -> None:
-    chosen = draw(Augment(cutout=8, groups=200), 30, (32, 32), 0, torch.Generator().manual_seed(0))
+    chosen = sample(Augment(cutout=8, groups=200), 30, (32, 32), 0, torch.Generator().manual_seed(0))
     assert torch.stack([chosen.cut_top, chosen.cut_left]).unique(dim=1).shape[1] == 30
 
 
 def test_without_groups_each_image_draws_as_before() -> None:
     generator, other = (torch.Generator().manual_seed(3) for _ in range(2))
-    chosen = draw(Augment(crop=2, flip="random", cutout=3), 9, (8, 6), 0, generator)
+    chosen = sample(Augment(crop=2, flip="random", cutout=3), 9, (8, 6), 0, generator)
     for column, bound in ((chosen.top, 5), (chosen.left, 5), (chosen.mirrored.long(), 2), (chosen.cut_top, 6),
                           (chosen.cut_left, 4)):
         assert torch.equal(column, torch.randint(bound, (9,), generator=other))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from speedcore import ladders, recipes
-from speedcore.ladders.between import Step, rungs_between
 from speedcore.recipe import AverageConfig, DavidNetConfig, MuonConfig, SGDConfig
+from speedcore.recipe.between import Step, rungs_between
 from speedcore.recipe.ladder import Ladder
 from tests.speedcore import toys
 

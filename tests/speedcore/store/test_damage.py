@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from speedcore.errors import Damaged, Notice, RunError, UserError
 from speedcore.planning import execute
 from speedcore.recipe import TTAConfig
-from speedcore.store.recorded import score
+from speedcore.store.consistency import score
 from speedcore.store.runs import Run, RunStore
 from speedcore.training import loop
 from speedcore.training.loop import replay, train

@@ -24,16 +24,16 @@ from tests.speedcore import toys
 def trained(between) -> tuple[dict, list, list]:
     """Ten steps with `between` called after five: (weights, optimiser buffers, the labels seen)."""
     data, recipe = toys.dataset(), toys.recipe()
-    trainee = TrainState(data, recipe, 0, torch.device("cpu"))
+    state = TrainState(data, recipe, 0, torch.device("cpu"))
     stream, seen = iter(Batches(data.train, recipe.augment, 40, 0, Normalise.of(data))), []
-    trainee.network.train()
+    state.network.train()
     for step in range(10):
         if step == 5:
             between(data, recipe)
         images, labels = next(stream)
         seen += labels.tolist()
-        trainee.step(images, labels, 0.5)
-    return trainee.network.state_dict(), [v for part in trainee.optimizer._parts for v in part._velocity], seen
+        state.step(images, labels, 0.5)
+    return state.network.state_dict(), [v for part in state.optimizer._parts for v in part._velocity], seen
 
 
 def test_a_run_with_a_range_test_in_between_is_the_run_without_to_the_bit() -> None:

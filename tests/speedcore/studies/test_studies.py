@@ -25,9 +25,9 @@ from speedcore.studies import (
     compute_bound,
     convergence,
     forgetting,
-    kept,
     lr_by_dataset_size,
     records,
+    stored,
 )
 from speedcore.studies.batch_norm_scales import decay_alone, watch
 from speedcore.studies.compute_bound import Bound, Peak
@@ -61,7 +61,7 @@ def test_the_list_names_every_command(cli) -> None:
     assert status == 0
     assert [line.split(":")[0] for line in out.splitlines()] == list(STUDIES)
     assert {command.name for command in app.registered_commands} == set(STUDIES)
-    assert set(kept.KINDS) | {"architecture-search", "convergence"} == set(STUDIES)
+    assert set(stored.KINDS) | {"architecture-search", "convergence"} == set(STUDIES)
 
 
 @pytest.mark.parametrize(("words", "said"), [
@@ -172,13 +172,13 @@ def test_sizes_and_rates_end_to_end(store: RunStore) -> None:
     when = [run.path.stat().st_mtime for run in store]
     again, _ = lr_by_dataset_size.study(data, toys.recipe(), store, "cpu", SMALL, 1, **words)  # fewer seeds take nothing away
     assert again.points == record.points and [run.path.stat().st_mtime for run in store] == when
-    assert list(kept.kept(store)) == [again]
+    assert list(stored.load_all(store)) == [again]
     path.write_text("{")
     with pytest.warns(Notice, match="result.json is damaged.*left out"):
-        assert list(kept.kept(store)) == []
+        assert list(stored.load_all(store)) == []
     with pytest.warns(Notice, match="result.json is damaged.*set aside.*made again"):
         anew, _ = lr_by_dataset_size.study(data, toys.recipe(), store, "cpu", SMALL, 2, **words)
-    assert anew.points == record.points and list(kept.kept(store)) == [anew]
+    assert anew.points == record.points and list(stored.load_all(store)) == [anew]
 
 
 # --- forgetting --------------------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def test_lengths_and_rates_of_convergence() -> None:
 
 
 def test_convergence_end_to_end(cli, tmp_path) -> None:
-    from speedcore.ladders.climbing import kept as climbs
+    from speedcore.ladders.climbing import load_all as climbs
 
     words = ("study", "convergence", "--dataset", "shapes:train=1100,test=40", "--epochs", "24", "--seeds", "2", "--scale",
              "epochs=0.05,width=0.02", "--runs", str(tmp_path))
@@ -384,4 +384,4 @@ def test_bound_end_to_end(store: RunStore, monkeypatch) -> None:
 
 def test_results_of_others_that_begin_alike_are_passed_over(store: RunStore) -> None:
     records.write(records.folder(store, "forgetting", ["x"]), toys.recipe())
-    assert list(kept.kept(store)) == []
+    assert list(stored.load_all(store)) == []

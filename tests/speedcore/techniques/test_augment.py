@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speedcore.recipe import Augment
-from speedcore.techniques.augment import AugmentationParameters, Augmenter, Normalise, draw
+from speedcore.techniques.augment import AugmentationParameters, Augmenter, Normalise, sample
 from tests.speedcore import toys
 
 IMAGE = torch.arange(1, 10, dtype=torch.uint8).view(1, 1, 3, 3)  # 1 2 3 / 4 5 6 / 7 8 9
 
 
-def choices(top=None, left=None, mirrored=None, cut=None) -> AugmentationParameters:
+def parameters(top=None, left=None, mirrored=None, cut=None) -> AugmentationParameters:
     """Choices for one image."""
     def one(value, dtype=torch.int64):
         return None if value is None else torch.tensor([value], dtype=dtype)
@@ -36,7 +36,7 @@ def padded(augment: Augment, image=IMAGE, fill=(99,)) -> list:
     for top in range(2 * augment.crop + 1):
         for left in range(2 * augment.crop + 1):
             place = whole[top:top + h, left:left + w]
-            crop = torch.tensor(augmented(augment, choices(top, left), image, fill))
+            crop = torch.tensor(augmented(augment, parameters(top, left), image, fill))
             assert ((place == crop) | (place == -1)).all()  # two crops agree about the pixels that they share
             place.copy_(crop)
     return whole.tolist()
@@ -61,7 +61,7 @@ def test_a_batch_is_what_torch_makes_of_each_image(seed, crop, cutout, flip, cha
     size, fill = (7, 5), (10, 20, 30)[:channels]
     augment, generator = Augment(crop=crop, flip=flip, cutout=cutout), torch.Generator().manual_seed(seed)
     images = torch.randint(256, (9, channels, *size), dtype=torch.uint8, generator=generator)
-    before, drawn = images.clone(), draw(augment, 9, size, 0, generator)
+    before, drawn = images.clone(), sample(augment, 9, size, 0, generator)
     colour = torch.tensor(fill, dtype=torch.float).view(-1, 1, 1)
     expected = []
     for i, image in enumerate(images.float()):
@@ -85,36 +85,37 @@ def test_a_batch_is_what_torch_makes_of_each_image(seed, crop, cutout, flip, cha
     (1, 2, [[2, 3, 2], [5, 6, 5], [8, 9, 8]]),
 ])
 def test_crop_by_hand(top: int, left: int, rows: list) -> None:
-    assert augmented(Augment(crop=1), choices(top, left)) == rows
+    assert augmented(Augment(crop=1), parameters(top, left)) == rows
 
 
 def test_flip_by_hand() -> None:
     flip = Augment(flip="random")
-    assert augmented(flip, choices(mirrored=True)) == [[3, 2, 1], [6, 5, 4], [9, 8, 7]]
-    assert augmented(flip, choices(mirrored=False)) == IMAGE[0, 0].tolist()
+    assert augmented(flip, parameters(mirrored=True)) == [[3, 2, 1], [6, 5, 4], [9, 8, 7]]
+    assert augmented(flip, parameters(mirrored=False)) == IMAGE[0, 0].tolist()
 
 
 def test_crop_comes_before_the_flip() -> None:
     """The mirror of the crop at (1, 2): 2 3 2 / 5 6 5 / 8 9 8, read from the right."""
-    rows = augmented(Augment(crop=1, flip="random"), choices(1, 2, True), image=IMAGE)
+    rows = augmented(Augment(crop=1, flip="random"), parameters(1, 2, True), image=IMAGE)
     assert rows == [[2, 3, 2], [5, 6, 5], [8, 9, 8]]
 
 
 @pytest.mark.parametrize(("at", "rows"), [
     ((0, 0), [[99, 99, 3], [99, 99, 6], [7, 8, 9]]), ((1, 1), [[1, 2, 3], [4, 99, 99], [7, 99, 99]])])
 def test_cutout_by_hand(at: tuple[int, int], rows: list) -> None:
-    assert augmented(Augment(cutout=2), choices(cut=at)) == rows
+    assert augmented(Augment(cutout=2), parameters(cut=at)) == rows
 
 
 def test_cutout_leaves_each_channels_own_mean() -> None:
     image = torch.zeros(1, 3, 3, 3, dtype=torch.uint8)
-    out = Augmenter(Augment(cutout=1), (3, 3), (7, 8, 9))(image, choices(cut=(1, 1)))
+    out = Augmenter(Augment(cutout=1), (3, 3), (7, 8, 9))(image, parameters(cut=(1, 1)))
     assert out[0, :, 1, 1].tolist() == [7, 8, 9]
     assert int(out.sum()) == 24
 
 
 def test_cutout_hides_the_same_place_whether_flipped_or_not() -> None:
-    assert augmented(Augment(cutout=1, flip="random"), choices(mirrored=True, cut=(0, 0))) == [[99, 2, 1], [6, 5, 4], [9, 8, 7]]
+    both = Augment(cutout=1, flip="random")
+    assert augmented(both, parameters(mirrored=True, cut=(0, 0))) == [[99, 2, 1], [6, 5, 4], [9, 8, 7]]
 
 
 def test_each_picked_image_has_its_own_choices() -> None:
@@ -130,7 +131,7 @@ def test_each_picked_image_has_its_own_choices() -> None:
 def test_choices_are_uniform_over_what_is_possible() -> None:
     """Chi-square-like bound: each of k values within 6 standard deviations of n/k."""
     n, augment = 20_000, Augment(crop=2, flip="random", cutout=4)
-    drawn = draw(augment, n, (8, 6), 0, torch.Generator().manual_seed(3))
+    drawn = sample(augment, n, (8, 6), 0, torch.Generator().manual_seed(3))
     for values, count in ((drawn.top, 5), (drawn.left, 5), (drawn.mirrored.long(), 2), (drawn.cut_top, 5), (drawn.cut_left, 3)):
         seen = torch.bincount(values, minlength=count)
         assert len(seen) == count
@@ -140,16 +141,16 @@ def test_choices_are_uniform_over_what_is_possible() -> None:
 
 
 def test_what_is_off_is_not_drawn() -> None:
-    assert draw(Augment(), 5, (8, 8), 0, torch.Generator()) == AugmentationParameters(None, None, None, None, None)
+    assert sample(Augment(), 5, (8, 8), 0, torch.Generator()) == AugmentationParameters(None, None, None, None, None)
 
 
 @given(st.integers(0, 2**31), st.integers(1, 20))
 def test_alternating_flip_shows_every_image_both_ways_in_any_two_epochs(seed: int, epoch: int) -> None:
     augment, generator = Augment(flip="alternating"), torch.Generator().manual_seed(seed)
-    first = draw(augment, 50, (4, 4), 0, generator).mirrored
-    one, two = (draw(augment, 50, (4, 4), e, generator, first).mirrored for e in (epoch, epoch + 1))
+    first = sample(augment, 50, (4, 4), 0, generator).mirrored
+    one, two = (sample(augment, 50, (4, 4), e, generator, first).mirrored for e in (epoch, epoch + 1))
     assert torch.equal(one, ~two)
-    assert torch.equal(draw(augment, 50, (4, 4), 2 * epoch, generator, first).mirrored, first)
+    assert torch.equal(sample(augment, 50, (4, 4), 2 * epoch, generator, first).mirrored, first)
 
 
 # --- normalisation ---------------------------------------------------------------------------------------------------

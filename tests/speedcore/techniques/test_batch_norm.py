@@ -31,7 +31,7 @@ def test_statistics_are_the_mean_over_batches_with_all_else_at_rest() -> None:
     net, batches = network(), torch.randn(3, 5, 2, 6, 6).unbind()
     net.train()
     net[0].eval()
-    precise_norms.take(net, batches)
+    precise_norms.recalibrate(net, batches)
     maps = [net[0](x) for x in batches]
     expected = torch.stack([m.transpose(0, 1).flatten(1).var(1) for m in maps]).mean(0)
     torch.testing.assert_close(net[1].running_var, expected)
@@ -54,7 +54,7 @@ def test_a_failure_leaves_the_network_as_it_was() -> None:
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="gone"):
-        precise_norms.take(net, broken())
+        precise_norms.recalibrate(net, broken())
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert not any(layer.training for layer in net) and net[1].momentum == 0.4
 
@@ -68,7 +68,7 @@ def test_tested_weights_carry_statistics_of_their_own(store, average) -> None:
     assert all(torch.equal(one[name], other[name]) == ("running_" not in name) for name in one if "num_batches" not in name)
     # 80 of a sample of 100 images: two whole batches of 40.
     net, x = precise.network(), Normalise.of(data)(data.train.images[fixed_permutation(160)[:80]])
-    precise_norms.take(net, x.split(40))
+    precise_norms.recalibrate(net, x.split(40))
     found = net.state_dict()
     for name in (n for n in other if "running_" in n):
         torch.testing.assert_close(found[name], other[name], rtol=1e-4, atol=1e-5)
@@ -87,7 +87,7 @@ def test_the_fused_way_takes_them_too(precision: str, apart: float) -> None:
     plain = build(recipe.network, 1, (32, 32), 4)
     plain.load_state_dict(quick.network.state_dict())
     quick.recalibrate_batch_norm(data.train)
-    precise_norms.take(plain, Normalise.of(data)(data.train.images[fixed_permutation(160)[:80]]).split(40))
+    precise_norms.recalibrate(plain, Normalise.of(data)(data.train.images[fixed_permutation(160)[:80]]).split(40))
     for (name, one), other in zip(quick.network.named_buffers(), plain.buffers(), strict=True):
         if "running_var" in name:
             torch.testing.assert_close(one, other, rtol=apart, atol=1e-3 * apart)
@@ -99,8 +99,8 @@ def test_any_clock_keeps_time_for_them(strict) -> None:
     data = toys.dataset()
     looks, rest = {}, {}
     for count in (0, 10_000_000):
-        trainee = TrainState(data, toys.recipe(bn_recalibration_images=count), 0, torch.device("cpu"))
-        looks[count], rest[count] = still_to_come(trainee, data.test, None, strict)
+        state = TrainState(data, toys.recipe(bn_recalibration_images=count), 0, torch.device("cpu"))
+        looks[count], rest[count] = still_to_come(state, data.test, None, strict)
     assert looks == {0: 0.0, 10_000_000: 0.0}
     assert rest[0] < 1 < rest[10_000_000] < math.inf and (rest[0] > 0) == strict
 

@@ -90,19 +90,19 @@ def test_nothing_waits() -> None:
                                        AdamConfig(lr=0.01)])
 def test_a_step_that_overflows_changes_nothing(optimizer) -> None:
     data = toys.dataset()
-    trainee = TrainState(data, toys.recipe(precision="fp16", optimizer=optimizer), 0, torch.device("cpu"))
-    trainee.network.train()
+    state = TrainState(data, toys.recipe(precision="fp16", optimizer=optimizer), 0, torch.device("cpu"))
+    state.network.train()
     images, labels = data.train.images[:40], data.train.labels[:40]
-    trainee.step(images, labels, factor=1.0)
-    before = [t.detach().clone() for t in trainee.optimizer.tensors]
-    assert len(before) >= 2 * sum(p.requires_grad for p in trainee.network.parameters())
-    bias = next(p for p in trainee.network.parameters() if p.requires_grad)
+    state.step(images, labels, factor=1.0)
+    before = [t.detach().clone() for t in state.optimizer.tensors]
+    assert len(before) >= 2 * sum(p.requires_grad for p in state.network.parameters())
+    bias = next(p for p in state.network.parameters() if p.requires_grad)
     hook = bias.register_hook(lambda gradient: gradient * torch.inf)
-    trainee.step(images, labels, factor=1.0)
-    assert all(torch.equal(t, b) for t, b in zip(trainee.optimizer.tensors, before, strict=True))
+    state.step(images, labels, factor=1.0)
+    assert all(torch.equal(t, b) for t, b in zip(state.optimizer.tensors, before, strict=True))
     hook.remove()
-    trainee.step(images, labels, factor=1.0)
-    assert not any(torch.equal(t, b) for t, b in zip(trainee.optimizer.tensors, before, strict=True))
+    state.step(images, labels, factor=1.0)
+    assert not any(torch.equal(t, b) for t, b in zip(state.optimizer.tensors, before, strict=True))
 
 
 def test_a_run_in_fp16_learns(tmp_path) -> None:

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from speedcore import recipes
-from speedcore.data import batches as data_path
+from speedcore.data import streams
 from speedcore.data.precompute import PrecomputedEpochs
 from speedcore.machine.queue import synchroniser
 from speedcore.networks.layers import whitening_filters
 from speedcore.recipe import Augment, AverageConfig, LookaheadConfig, MuonConfig, Peek, Recipe, SGDConfig, TTAConfig
 from speedcore.store.runs import Run, RunStore
-from speedcore.techniques.augment import Normalise, draw
+from speedcore.techniques.augment import Normalise, sample
 from speedcore.training import evaluate
 from speedcore.training.loop import train
 from speedcore.training.seeding import seeded
@@ -128,16 +128,16 @@ def test_a_step_waits_for_nothing(tmp_path, mode: str, kind: str, optimizer) -> 
                          augment=Augment(crop=2, flip="alternating", cutout=4, groups=0 if mode == "loader" else 5))
     data = toys.dataset(train=40)  # two batches an epoch
     with simulated(kind) as gpu:
-        trainee = TrainState(data, recipe, 0, torch.device(kind))
-        batches = data_path.of_recipe(recipe, data.train.to(kind), 0, Normalise.of(data))
+        state = TrainState(data, recipe, 0, torch.device(kind))
+        batches = streams.of_recipe(recipe, data.train.to(kind), 0, Normalise.of(data))
         if mode == "precomputed":
             batches = PrecomputedEpochs(batches, 7, tmp_path)
         stream = iter(batches)
-        trainee.network.train()
-        trainee.step(*next(stream), factor=0.1)
+        state.network.train()
+        state.step(*next(stream), factor=0.1)
         with gpu.watched() as waits:
             for _ in range(5):
-                loss, accuracy = trainee.step(*next(stream), factor=0.1)
+                loss, accuracy = state.step(*next(stream), factor=0.1)
         assert lines(waits) == []
         assert gpu.holds(loss) and gpu.holds(accuracy)
 
@@ -184,7 +184,7 @@ def test_shared_choices_are_drawn_without_a_wait(kind: str) -> None:
     with simulated(kind) as gpu:
         generator = torch.Generator(kind).manual_seed(1)
         with gpu.watched() as waits:
-            drawn = draw(augment, 33, (16, 16), 0, generator)
+            drawn = sample(augment, 33, (16, 16), 0, generator)
         assert lines(waits) == []
         assert len(drawn.top) == 33
 

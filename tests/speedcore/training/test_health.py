@@ -140,7 +140,7 @@ def test_constant_images_are_trained_on_without_a_division_by_zero(store: RunSto
     run = train(data, toys.job(toys.recipe(), 4), store)
     assert np.isfinite(run.predictions["logits"]).all() and np.isfinite(run.steps["loss"]).all()
     if constant == "all":
-        assert health.constant_answer(run).no_better
+        assert health.constant_prediction(run).no_better
 
 
 # --- a build goes on -------------------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ def uneven(store: RunStore, right: int) -> executors.Run:
 
 def test_a_constant_answer_scores_the_share_of_the_largest_class(store: RunStore) -> None:
     run = uneven(store, 29)
-    answer = health.constant_answer(run)
+    answer = health.constant_prediction(run)
     assert (answer.share, answer.label, answer.uneven, answer.no_better) == (20 / 30, "zero", True, False)
     assert answer.sentence == "" and console.beside(run) == " (a constant answer: 66.67 %)"
 
@@ -240,7 +240,7 @@ def test_no_better_is_by_the_exact_interval_of_a_share(store: RunStore, right: i
     from scipy.stats import binomtest
 
     low = binomtest(right, 30).proportion_ci(0.95, "exact").low
-    assert health.constant_answer(uneven(store, right)).no_better is (low <= 20 / 30) is no_better
+    assert health.constant_prediction(uneven(store, right)).no_better is (low <= 20 / 30) is no_better
 
 
 @pytest.mark.parametrize(("values", "apart"), [

@@ -16,12 +16,12 @@ from tests.speedcore import toys
 def launches(recipe: Recipe, data) -> int:
     """Kernels of one step after the first, in bf16: forward, backward, update. How many images there are changes nothing."""
     with simulated("cuda") as gpu:
-        trainee = TrainState(data, recipe.changed(precision="bf16", batch_size=8), 0, torch.device("cuda"))
-        trainee.network.train()
+        state = TrainState(data, recipe.changed(precision="bf16", batch_size=8), 0, torch.device("cuda"))
+        state.network.train()
         images, labels = data.train.images.to("cuda"), data.train.labels.to("cuda")
-        trainee.step(images, labels, 0.1, 0.1)
+        state.step(images, labels, 0.1, 0.1)
         with Launches(gpu) as seen:
-            trainee.step(images, labels, 0.1, 0.1)
+            state.step(images, labels, 0.1, 0.1)
     return seen.count
 
 
@@ -40,11 +40,11 @@ def test_more_filters_of_other_shapes_cost_muon_no_kernel_more() -> None:
         recipe = recipes.get("airbench94-muon", "cifar10")
         recipe = recipe.changed(network={**recipe.network.model_dump(), "widths": widths}, precision="bf16")
         with simulated("cuda"):
-            trainee = TrainState(toys.dataset(train=8, test=4, channels=3, size=32), recipe, 0, torch.device("cuda"))
-            for p in trainee.network.parameters():
+            state = TrainState(toys.dataset(train=8, test=4, channels=3, size=32), recipe, 0, torch.device("cuda"))
+            for p in state.network.parameters():
                 p.grad = torch.ones_like(p) if p.requires_grad else None
             with Launches() as seen:
-                trainee.optimizer.step(0.1, 0.1)
+                state.optimizer.step(0.1, 0.1)
         return seen.count
 
     assert update((8, 8)) == update((8, 16, 24)) <= 30

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from speedcore.data.dataset import Dataset, Provenance, Split
-from speedcore.training.evaluate import eval_mode
+from speedcore.networks.modes import eval_mode
 from speedcore.training.state import TrainState
 from tests.speedcore import toys
 
@@ -23,21 +23,21 @@ def sorted_images() -> Dataset:
 
 
 def test_whitening_is_by_images_of_all_classes(sorted_images) -> None:
-    trainee = TrainState(sorted_images, toys.recipe(), 0, torch.device("cpu"))
-    trainee.whiten(sorted_images.train)
-    x = trainee.normalise(sorted_images.test.images)
+    state = TrainState(sorted_images, toys.recipe(), 0, torch.device("cpu"))
+    state.whiten(sorted_images.train)
+    x = state.normalise(sorted_images.test.images)
     # Filters that had seen flat images alone would make hundreds of what noise is.
-    assert trainee.network.whiten(x).square().mean() < 10
+    assert state.network.whiten(x).square().mean() < 10
 
 
 def test_statistics_are_those_of_images_of_all_classes(sorted_images) -> None:
-    trainee = TrainState(sorted_images, toys.recipe(batch_size=250, bn_recalibration_images=5_000), 0, torch.device("cpu"))
-    trainee.recalibrate_batch_norm(sorted_images.train)
-    norm, seen = next(layer for layer in trainee.network.modules() if isinstance(layer, nn.BatchNorm2d)), []
+    state = TrainState(sorted_images, toys.recipe(batch_size=250, bn_recalibration_images=5_000), 0, torch.device("cpu"))
+    state.recalibrate_batch_norm(sorted_images.train)
+    norm, seen = next(layer for layer in state.network.modules() if isinstance(layer, nn.BatchNorm2d)), []
     norm.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
-    with torch.no_grad(), eval_mode(trainee.network):
+    with torch.no_grad(), eval_mode(state.network):
         for images in sorted_images.train.images.split(1000):
-            trainee.network(trainee.normalise(images))
+            state.network(state.normalise(images))
     maps = torch.cat(seen)
     torch.testing.assert_close(norm.running_var, maps.var((0, 2, 3)), rtol=0.1, atol=0)
     assert ((norm.running_mean - maps.mean((0, 2, 3))).abs() < 0.1 * norm.running_var.sqrt()).all()

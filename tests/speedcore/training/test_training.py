@@ -1,4 +1,4 @@
-"""The loop: same seed, same bits; limits kept, rates landed, everything on record."""
+"""The loop: same seed, same bits; limits kept, rates annealed to the end, everything on record."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import random
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,16 +13,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speedcore.clock import POLICIES, Budget, Ledger, Phase, Stopwatch
+from speedcore.clock import POLICIES, Budget, Ledger, Phase
 from speedcore.data.batches import Batches
 from speedcore.errors import BudgetError, DataError
 from speedcore.networks import build
 from speedcore.recipe import Augment, AverageConfig, MuonConfig, Schedule, TTAConfig
+from speedcore.recipe.schedules import interpolate
 from speedcore.store.runs import RunStore
 from speedcore.training import loop
-from speedcore.training import state as trainees
 from speedcore.training.loop import full_steps, hold_out, replay, steps_per_epoch, train
-from speedcore.training.schedule import interpolate
 from speedcore.training.state import TrainState, warm_up
 from tests.speedcore import toys
 
@@ -141,7 +139,7 @@ def test_it_learns(store: RunStore) -> None:
     assert run.steps["loss"][-5:].mean() < 0.5 * run.steps["loss"][:5].mean()
 
 
-def test_looks_at_validation_are_spread_over_the_run(store: RunStore) -> None:
+def test_validation_points_are_spread_over_the_run(store: RunStore) -> None:
     run = train(toys.dataset(), toys.job(toys.recipe(val_images=16), 24), store)
     assert run.epochs["step"].tolist() == [3, 6, 9, 12, 15, 18, 21, 24]  # at least eight, the last at the end
     assert run.epochs["progress"][-1] == 1
@@ -190,33 +188,31 @@ def by_hand(monkeypatch) -> toys.FakeClock:
     """A clock by hand: a step takes 0.8 to 1.2 s, the logits of an image 0.1 s, and nothing else takes any time."""
     clock, chance = toys.FakeClock(), random.Random(0)
     step, logits = TrainState.step, TrainState.logits
-    monkeypatch.setattr(loop, "Ledger", partial(Ledger, clock=clock))
-    monkeypatch.setattr(trainees, "Stopwatch", partial(Stopwatch, clock))
     monkeypatch.setattr(TrainState, "step", lambda *a, **k: (clock.go(chance.uniform(0.8, 1.2)), step(*a, **k))[1])
     monkeypatch.setattr(TrainState, "logits", lambda *a, **k: (clock.go(0.1 * len(a[1])), logits(*a, **k))[1])
     return clock
 
 
 @pytest.mark.parametrize("stretch", [False, True])
-def test_a_tight_limit_is_kept_and_the_rate_lands(store: RunStore, by_hand, stretch: bool) -> None:
+def test_a_tight_limit_is_kept_and_the_rate_annealed_to_the_end(store: RunStore, by_hand, stretch: bool) -> None:
     """A hundred seconds for some hundred steps, where a thousand times as many were planned, or half."""
     recipe = toys.recipe(schedule=Schedule(knots=((0, 0), (0.2, 1), (1, 0.05))), val_images=16)
     job = toys.job(recipe, 50 if stretch else 100_000, limit=100.0, wanted=100_000, stretch=stretch)
-    record = train(toys.dataset(), job, store).record
+    record = train(toys.dataset(), job, store, clock=by_hand).record
     assert 90 <= record.clocks["article"] <= 100
     assert record.ledger["validate"] >= 8 * 1.6
     assert record.final_factor == recipe.schedule.floor
     assert record.replans[0].steps_before == record.planned_steps
     assert record.replans[-1].steps_after == record.steps
-    reason = "faster than planned: lengthened" if stretch else "slower than planned: landed early"
+    reason = "faster than planned: more steps" if stretch else "slower than planned: fewer steps"
     assert reason in {change.reason for change in record.replans}
 
 
-def test_a_strict_clock_holds_looks_and_tests_as_well(store: RunStore, by_hand) -> None:
-    """Loading 50 s, looks of 1.6 s, two rounds of tests of 4 s, and training in what is left of 300 s."""
+def test_a_strict_clock_holds_validation_and_tests_as_well(store: RunStore, by_hand) -> None:
+    """Loading 50 s, validations of 1.6 s, two rounds of tests of 4 s, and training in what is left of 300 s."""
     recipe = toys.recipe(tta=TTAConfig(mirror=True), val_images=16)
     job = toys.job(recipe, 100_000, limit=300.0, policy="everything")
-    record = train(toys.dataset(seconds={"load": 50.0}), job, store).record
+    record = train(toys.dataset(seconds={"load": 50.0}), job, store, clock=by_hand).record
     assert 0.9 * 300 <= record.clocks["everything"] <= 300
     assert record.ledger["test"] == pytest.approx(4) and record.ledger["tta"] == pytest.approx(4)
     assert record.clocks["article"] <= 300 - 50 - 8 - record.ledger["validate"]
@@ -268,31 +264,32 @@ def test_a_replay_of_another_seed_would_differ(store: RunStore, tmp_path: Path) 
 
 
 def test_only_training_is_charged_to_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a clock by hand: a step takes 1 s, a look 10 s."""
+    """With a clock by hand: a step takes 1 s, a validation 10 s."""
     clock, data, recipe = toys.FakeClock(), toys.dataset(), toys.recipe(val_images=16)
-    trainee = TrainState(data, recipe, 0, torch.device("cpu"))
-    step, logits = trainee.step, trainee.logits
-    monkeypatch.setattr(trainee, "step", lambda *a: (clock.go(1.0), step(*a))[1])
-    monkeypatch.setattr(trainee, "logits", lambda *a: (clock.go(10.0), logits(*a))[1])
-    ledger, moments = Ledger(clock=clock), []
+    train_state = TrainState(data, recipe, 0, torch.device("cpu"))
+    step, logits = train_state.step, train_state.logits
+    monkeypatch.setattr(train_state, "step", lambda *a: (clock.go(1.0), step(*a))[1])
+    monkeypatch.setattr(train_state, "logits", lambda *a: (clock.go(10.0), logits(*a))[1])
+    ledger, events = Ledger(clock=clock), []
     split, validation = hold_out(data.train, 16)
-    batches = Batches(split, recipe.augment, 40, 0, trainee.normalise)
-    pace, history = loop.fit(trainee, batches, split, validation, toys.job(recipe, 60, limit=40.0), ledger, moments.append)
-    assert ledger.seconds() == {"train": pace.done, "validate": 10 * len(history.looks)}
-    assert 36 <= pace.done <= 40 and pace.progress == 1.0
-    assert [m.seconds for m in moments] == list(range(1, pace.done + 1))
-    assert moments[-1].step == moments[-1].steps == pace.done and moments[0].limit == 40
-    assert not trainee.network.training
+    batches = Batches(split, recipe.augment, 40, 0, train_state.normalise)
+    job = toys.job(recipe, 60, limit=40.0)
+    budget, history = loop.fit(train_state, batches, split, validation, job, ledger, events.append)
+    assert ledger.seconds() == {"train": budget.done, "validate": 10 * len(history.validations)}
+    assert 36 <= budget.done <= 40 and budget.progress == 1.0
+    assert [event.seconds for event in events] == list(range(1, budget.done + 1))
+    assert events[-1].step == events[-1].steps == budget.done and events[0].limit == 40
+    assert not train_state.network.training
 
 
 def test_warming_up_changes_nothing() -> None:
     data, recipe = toys.dataset(), MUON
-    trainee = TrainState(data, recipe, 0, torch.device("cpu"))
-    before = {name: t.clone() for name, t in trainee.network.state_dict().items()}
-    velocities = [v.clone() for part in trainee.optimizer._parts for v in part._velocity]
-    warm_up(trainee, Batches(data.train, recipe.augment, 40, 0, trainee.normalise))
-    assert all(torch.equal(before[name], t) for name, t in trainee.network.state_dict().items())
-    after = [v for part in trainee.optimizer._parts for v in part._velocity]
+    train_state = TrainState(data, recipe, 0, torch.device("cpu"))
+    before = {name: t.clone() for name, t in train_state.network.state_dict().items()}
+    velocities = [v.clone() for part in train_state.optimizer._parts for v in part._velocity]
+    warm_up(train_state, Batches(data.train, recipe.augment, 40, 0, train_state.normalise))
+    assert all(torch.equal(before[name], t) for name, t in train_state.network.state_dict().items())
+    after = [v for part in train_state.optimizer._parts for v in part._velocity]
     assert all(torch.equal(a, b) for a, b in zip(velocities, after, strict=True))
 
 

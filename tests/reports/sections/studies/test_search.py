@@ -7,8 +7,9 @@ import re
 import pytest
 
 from reports.compose import compose
+from reports.inputs import Inputs
 from reports.model import Code, FigureSpec, Table
-from reports.results import Inputs, load
+from reports.results import load
 from speedcore.ladders.climbing import LadderResult, climb
 from speedcore.ladders.scale import Scale
 from speedcore.stats import statistics

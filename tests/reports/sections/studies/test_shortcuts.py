@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from reports.compose import compose
+from reports.inputs import Inputs
 from reports.model import Bullets, Code, FigureSpec, Prose, Table
 from reports.renderers import stamp
-from reports.results import Inputs, load
+from reports.results import load
 from tests.reports import making
 
 

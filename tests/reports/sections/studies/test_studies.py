@@ -15,16 +15,17 @@ import reports
 from reports.compose import compose
 from reports.figures.curves import Curve, Plot, plots
 from reports.figures.shares import Share, shares
+from reports.inputs import Inputs
 from reports.model import Bullets, Code, FigureSpec, Section, Table
 from reports.renderers import formats
-from reports.results import Inputs, load
+from reports.results import load
 from speedcore.ladders.climbing import LadderResult, climb
 from speedcore.ladders.scale import Scale
 from speedcore.recipe import PageNetConfig, SGDConfig
 from speedcore.store.runs import RunStore
 from speedcore.studies import batch_norm_scales, compute_bound, convergence, forgetting, lr_by_dataset_size, lr_finder
-from speedcore.studies.kept import kept
 from speedcore.studies.records import StudyRecord
+from speedcore.studies.stored import load_all
 from tests.speedcore import toys
 
 
@@ -44,7 +45,7 @@ def made(tmp_path_factory) -> tuple[dict[str, StudyRecord], LadderResult]:
         lr_finder.save(lr_finder.range_test(data, recipe, steps=12), data, recipe, store)
         colour = toys.dataset(train=1100, channels=3, name="colour")
         climbed = climb(convergence.ladder(), colour, store, "cpu", Scale(1, 0.05, 0.02), convergence.rungs_of("24,40"), seeds=2)
-    return {record.study: record for record in kept(store)}, climbed
+    return {record.study: record for record in load_all(store)}, climbed
 
 
 def chapter(found: StudyRecord | LadderResult) -> Section:

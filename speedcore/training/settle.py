@@ -63,30 +63,30 @@ class _Laps:
 
     def __init__(self, recipe: Recipe, dataset: Dataset, device: torch.device):
         self._recipe, self._dataset, self._device = recipe, dataset, device
-        self._trainees: dict[str, TrainState] = {}
+        self._states: dict[str, TrainState] = {}
         self._images = max(2, getattr(recipe.network, "ghost", 1))
 
     def __call__(self, name: str) -> float:
-        if name not in self._trainees:
+        if name not in self._states:
             # Direct convolutions: quicker ways would be compiled only to find out whether they are wanted.
             recipe = self._recipe.changed(precision=name, convolutions="torch", norm_precision="fp32")
-            trainee = self._trainees[name] = TrainState(self._dataset, recipe, 0, self._device)
-            trainee.network.train()
+            state = self._states[name] = TrainState(self._dataset, recipe, 0, self._device)
+            state.network.train()
             self._seconds(name)  # chooses kernels, takes memory
-            if not self._trainees.keys() - {name}:
+            if not self._states.keys() - {name}:
                 most = min(_MOST_IMAGES, self._recipe.batch_size)
                 while self._images < most and min(self._seconds(name), self._seconds(name)) < _LAP_SECONDS:
                     self._images *= 2
         return self._seconds(name)
 
     def _seconds(self, name: str) -> float:
-        trainee, wait = self._trainees[name], synchroniser(self._device)
+        state, wait = self._states[name], synchroniser(self._device)
         with seeded(0, self._device):
             images = torch.rand(self._images, self._dataset.channels, *self._dataset.size, device=self._device)
             labels = torch.zeros(self._images, dtype=torch.int64, device=self._device)
             wait()
             watch = Stopwatch()
-            trainee.gradients(images, labels)
-            trainee.network.zero_grad(set_to_none=True)
+            state.gradients(images, labels)
+            state.network.zero_grad(set_to_none=True)
             wait()
             return watch.seconds()

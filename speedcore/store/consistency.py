@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int64
 
 from speedcore.clock import POLICIES
-
-if TYPE_CHECKING:
-    from speedcore.store.runs import RunRecord
+from speedcore.store.run_record import RunRecord
 
 # Losses are sums in fp32, in another order on every machine; accuracies are counts.
 _RELATIVE, _ABSOLUTE = 1e-4, 1e-6

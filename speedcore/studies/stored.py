@@ -14,7 +14,7 @@ KINDS: dict[str, type[StudyRecord]] = {
     compute_bound.NAME: compute_bound.BoundRecord}
 
 
-def kept(store: RunStore) -> Iterator[StudyRecord]:
+def load_all(store: RunStore) -> Iterator[StudyRecord]:
     """All of them, study by study."""
     for name, kind in KINDS.items():
         yield from stored(store, name, kind)

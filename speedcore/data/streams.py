@@ -1,0 +1,18 @@
+"""Which stream of batches a recipe trains on: from the device (`batches`), or image by image through a loader (`loader`)."""
+
+from __future__ import annotations
+
+from speedcore.data.batches import Batches
+from speedcore.data.dataset import Part, Split
+from speedcore.data.loader import LoadedBatches
+from speedcore.recipe import Loader, Recipe
+from speedcore.techniques.augment import Normalise
+
+
+def of_recipe(recipe: Recipe, split: Split | Part, seed: int, normalise: Normalise) -> Batches | LoadedBatches:
+    """The stream of batches of `split` that `recipe` trains on."""
+    options = {"order": recipe.order, "drop_last": recipe.drop_last}
+    arguments = split, recipe.augment, recipe.batch_size, seed, normalise
+    if recipe.data == "loader":
+        return LoadedBatches(*arguments, loader=recipe.loader or Loader(), **options)
+    return Batches(*arguments, **options)
