@@ -7,7 +7,7 @@ from captum.metrics import infidelity as captum_infidelity
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
-from explain.attribution.geometry import Extent
+from explain.attribution.geometry import Extent, size_of
 from explain.metrics.basics import is_empty, rounded, upsampled
 from explain.models import ExplainError, TargetScores, check_targets, precise, probabilities, undisturbed, usable
 

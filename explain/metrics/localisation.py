@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from explain.attribution.geometry import Extent, tables
+from explain.attribution.geometry import Extent, size_of, tables
 from explain.metrics.basics import is_empty, positive, rounded, upsampled
 from explain.metrics.controls import GAUSSIAN_SIGMA, another_image, bell
 from explain.models import ExplainError

@@ -74,6 +74,7 @@ class FusedRecordNet(RecordNet):
         if not self.backend.can_use(x, self.whiten.weight):
             return super().whitened(x)
         layer = self.whiten
+        assert layer.bias is not None
         patches = F.conv2d(x, layer.weight, None, layer.stride, layer.padding)
         return normgelu.bias_gelu(patches.to(self.backend.dtype), layer.bias)
 
@@ -85,23 +86,23 @@ def change(network: nn.Module, backend: Backend, least: int, least_fused: int) -
     """
     layers = [module for module in network.modules() if type(module) is nn.Conv2d and _fits(module, least)]
     for layer in layers:
-        layer.__class__, layer.backend = Conv3x3, backend
+        _become(layer, Conv3x3, backend)
     changed = bool(layers)
     if isinstance(network, RecordNet) and isinstance(network.activation, nn.GELU) and normgelu.library(backend.dtype):
         for stage in network.stages:
-            if min(stage.conv1.in_channels, stage.conv1.out_channels) >= least_fused:
-                stage.__class__, stage.backend = FusedStage, backend
+            if isinstance(stage, Stage) and min(stage.conv1.in_channels, stage.conv1.out_channels) >= least_fused:
+                _become(stage, FusedStage, backend)
                 changed = True
         if network.whiten.out_channels >= least_fused:
-            network.__class__, network.backend = FusedRecordNet, backend
+            _become(network, FusedRecordNet, backend)
             changed = True
     return changed
 
 
-def _become(module: nn.Module, kind: type[Conv3x3 | FusedStage | FusedRecordNet], way: Way) -> None:
+def _become(module: nn.Module, kind: type[Conv3x3 | FusedStage | FusedRecordNet], backend: Backend) -> None:
     module.__class__ = kind
     assert isinstance(module, kind)
-    module.way = way
+    module.backend = backend
 
 
 def _fits(layer: nn.Conv2d, least: int) -> bool:

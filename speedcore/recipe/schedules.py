@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import field_validator
 
@@ -16,7 +16,7 @@ Knots = tuple[tuple[float, float], ...]
 class Schedule(RecipePart):
     """Factors of the peak rate over the progress of a run."""
 
-    knots: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.2, 1.0), (1.0, 0.0))
+    knots: Knots = ((0.0, 0.0), (0.2, 1.0), (1.0, 0.0))
     """`[progress, factor]`, from progress 0 to 1, rising"""
     shape: Annotated[Literal["linear", "cosine", "steps"],
                      Words({"linear": "straight lines", "cosine": "half cosines", "steps": "steps"})] = "linear"
@@ -51,6 +51,7 @@ class Schedule(RecipePart):
 
     def in_words(self) -> str:
         return f"{self.words('shape')} between shares of the peak: {self.words('knots')} of the run"
+
 
 def interpolate(knots: Knots, progress: float, shape: str = "linear") -> float:
     """Value at `progress` between `knots` ((progress, value), ...); constant outside them.

@@ -33,6 +33,7 @@ from pydantic import ValidationError
 
 from speedcore import limits
 from speedcore.errors import Damaged, RunError, notice
+from speedcore.recipe.part import REMOVED
 from speedcore.store import consistency, names, reading
 from speedcore.store.folders import MANIFEST, Folder, scratch, set_aside, staged
 from speedcore.store.run_record import SCHEMA_VERSION, DataRecord, Metrics, PeekRecord, ReplanRecord, RunRecord
