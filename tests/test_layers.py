@@ -151,7 +151,8 @@ def test_ruff_finds_nothing() -> None:
 
 @pytest.mark.slow
 def test_mypy_finds_nothing() -> None:
-    outcome = subprocess.run([sys.executable, "-m", "mypy"], cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=900)
+    outcome = subprocess.run([sys.executable, "-m", "mypy"], cwd=CHECKOUT, capture_output=True, text=True, check=False,
+                             timeout=900)
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
 
 
