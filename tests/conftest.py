@@ -14,6 +14,12 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 
+HERE = Path(__file__).parent
+# Slow as a whole: kernels are compiled, most when their tests are imported; benchmarks train and compile.
+SLOW_FOLDERS = (HERE / "speedcore" / "kernels", HERE / "benchmarks")
+# Slow because of what they need: a browser, a whole report with its PDF.
+SLOW_FIXTURES = {"chromium", "whole"}
+
 # A slow machine is no finding: examples are limited by number, not by time.
 hypothesis.settings.register_profile("speedcore", deadline=None, max_examples=50,
                                      suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -43,11 +49,20 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def checkout() -> Path:
     """Root of the checkout."""
-    return Path(__file__).parents[1]
+    return HERE.parent
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Whoever wants the quick tests need not wait for the import of the others."""
+    return True if config.option.markexpr == "not slow" and collection_path in SLOW_FOLDERS else None
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that need a GPU are left out where there is none: there is nothing that they could say."""
+    for item in items:
+        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())) or any(folder in item.path.parents for folder in SLOW_FOLDERS):
+            item.add_marker(pytest.mark.slow)
     needing = [item for item in items if item.get_closest_marker("gpu")]
     if needing:
         import torch

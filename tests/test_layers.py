@@ -184,6 +184,13 @@ def test_ruff_finds_nothing() -> None:
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
 
 
+@pytest.mark.slow
+def test_mypy_finds_nothing() -> None:
+    outcome = subprocess.run([sys.executable, "-m", "mypy"], cwd=CHECKOUT, capture_output=True, text=True, check=False,
+                             timeout=900)
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+
+
 # --- templates -------------------------------------------------------------------------------------------------------
 
 def test_templates_compute_nothing() -> None:

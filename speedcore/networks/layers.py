@@ -35,6 +35,7 @@ class Norm(nn.BatchNorm2d):
         groups = math.gcd(len(x), self.groups)
         if not self.training or groups == 1:
             return super().forward(x)
+        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
         n, c, h, w = x.shape
         mean, variance = self.running_mean.repeat(groups), self.running_var.repeat(groups)
         # Neighbours in a batch side by side as channels: one call normalises every group.
@@ -48,7 +49,7 @@ class Norm(nn.BatchNorm2d):
 
 
 @torch.no_grad()
-def whitening_filters(batches: Iterable[Float[Tensor, "n c h w"]], kernel: tuple[int, int], eps: float,
+def whitening_filters(batches: Iterable[Float[Tensor, "n c h w"]], kernel: tuple[int, ...], eps: float,
                       lost: int = 0) -> Float[Tensor, "p c k k"]:
     """Filters whose responses to patches of the images are uncorrelated and of unit size, the largest direction first.
 
@@ -56,11 +57,12 @@ def whitening_filters(batches: Iterable[Float[Tensor, "n c h w"]], kernel: tuple
     eigenvalue. eps: added to the eigenvalues, so that directions which hold almost nothing are not blown up to noise.
     While a batch is looked at, its patches take dozens of times its room: hand over many small ones.
     """
-    gram, count, channels = 0.0, 0, 0
+    gram: Tensor | float = 0.0
+    count = channels = 0
     for images in batches:
         patches = F.unfold(images.float(), kernel).to(widest(images.device))
         gram = gram + (patches @ patches.mT).sum(0)
         count, channels = count + len(patches) * patches.shape[2], images.shape[1]
     # On the host: a table so small is solved before a GPU has begun, and not every GPU can.
-    values, vectors = torch.linalg.eigh(gram.cpu().double() / (count - lost))
+    values, vectors = torch.linalg.eigh(torch.as_tensor(gram).cpu().double() / (count - lost))
     return (vectors / (values + eps).sqrt()).T.flip(0).reshape(-1, channels, *kernel)

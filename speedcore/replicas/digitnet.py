@@ -6,6 +6,8 @@ widths 24 and 32, 215,194 with 5×5 first filters and 256 hidden units.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -26,7 +28,7 @@ class SeededDropout(nn.Module):
         self._seed = int(torch.randint(2**31, (), device="cpu"))
         self._generator: torch.Generator | None = None
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_generator": None}  # a copy draws from the start, and generators cannot be copied
 
     def forward(self, x: Float[Tensor, "n c *rest"]) -> Float[Tensor, "n c *rest"]:
@@ -64,7 +66,7 @@ class DigitNet(nn.Module):
 
 def _end(relu: bool, pool: bool, pool_first: bool) -> list[nn.Module]:
     """What follows a convolution: activation and pool, in either order."""
-    modules = [nn.ReLU()] * relu + [nn.MaxPool2d(2)] * pool
+    modules: list[nn.Module] = [nn.ReLU()] * relu + [nn.MaxPool2d(2)] * pool
     return modules[::-1] if pool_first else modules
 
 

@@ -24,6 +24,9 @@ class PageNet(nn.Module):
 
     explain_layers = {"middle": "layer1", "last": "layer3"}  # 16×16 and 4×4 cells on 32×32 images
     whitening_images = 10_000
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
 
     def __init__(self, channels: int, size: tuple[int, int], classes: int, widths: tuple[int, int, int, int], prep: str,
                  kernel: int, downsample: str, pool: str, residual: tuple[int, ...], extra: tuple[int, ...], activation: str,
@@ -33,8 +36,8 @@ class PageNet(nn.Module):
             raise RecipeError(f"network 'pagenet' needs images of at least 8×8 pixels, these are {size[0]}×{size[1]}; "
                               f"choose a recipe with network 'davidnet', which pads small images.")
 
-        def block(inputs: int, outputs: int, side: int = 3, stride: int = 1, pooled: bool = False) -> OrderedDict:
-            parts = {
+        def block(inputs: int, outputs: int, side: int = 3, stride: int = 1, pooled: bool = False) -> OrderedDict[str, nn.Module]:
+            parts: dict[str, nn.Module] = {
                 "conv": nn.Conv2d(inputs, outputs, side, stride, side // 2, bias=False),
                 "norm": Norm(outputs, norm_scales, ghost),
                 "act": nn.CELU(celu_alpha) if activation == "celu" else nn.ReLU(inplace=True),

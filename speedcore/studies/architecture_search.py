@@ -11,6 +11,7 @@ published, here they rise over a fifth of the epochs, as they do for 20.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from speedcore.errors import RecipeError
 from speedcore.ladders.climbing import LadderResult
@@ -18,6 +19,9 @@ from speedcore.ladders.findings import clocks_of
 from speedcore.recipe.ladder import Ladder, Rung
 from speedcore.recipes import page_architecture
 from speedcore.stats import statistics
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 NAME, SHORT, LONG = "architecture-search", 20, 22
 
@@ -67,12 +71,13 @@ def lines(climbed: LadderResult) -> tuple[Line, ...]:
     for name in page_architecture.NETWORKS:
         short, long = (climbed.runs.get(_rung(name, epochs), ()) for epochs in (SHORT, LONG))
         if short and long:
-            seconds = [statistics.mean([own.seconds(run.record.ledger) for run in runs]) for runs in (short, long)]
-            found.append(Line(name, *(tuple(run.record.accuracy for run in runs) for runs in (short, long)), *seconds))
+            spent, longer = (statistics.mean([own.seconds(run.record.ledger) for run in runs]) for runs in (short, long))
+            found.append(Line(name, tuple(run.record.accuracy for run in short), tuple(run.record.accuracy for run in long),
+                              spent, longer))
     return tuple(sorted(found, key=lambda line: -statistics.mean(line.short)))
 
 
-def show(climbed: LadderResult, out) -> None:
+def show(climbed: LadderResult, out: Console) -> None:
     """Print one row a network, and what was left out."""
     from rich.table import Table
 

@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -39,6 +40,9 @@ from speedcore.techniques.augment import Normalise
 from speedcore.training import loop
 from speedcore.training.settle import settled
 from speedcore.training.state import TrainState
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 NAME, RECIPE, DATASET = "batch-norm-scales", "page-tricks-ghost", "cifar10"
 SAMPLES = 60
@@ -113,8 +117,8 @@ class Samples:
     def take(self, step: int) -> None:
         self.steps.append(step)
         for name, module in self._layers.items():
-            for kind, values in (("scale", module.weight), ("bias", module.bias)):
-                values = values.detach().float()
+            for kind, parameter in (("scale", module.weight), ("bias", module.bias)):
+                values = parameter.detach().float()
                 reading = [values.mean().item(), *torch.quantile(values, torch.tensor(QUANTILES, device=values.device)).tolist()]
                 self._seen.setdefault(f"{kind} {name}", []).append(reading)
 
@@ -219,7 +223,7 @@ def study(dataset: Dataset, recipe: Recipe, store: RunStore, device: str, scale:
         records.write(path, ScalesRecord(**shared, left_out=left_out, watched=tuple(known[seed] for seed in sorted(known))))
 
     in_rounds({"training": Watching(small, scaled, device, dict(known), say)}, seeds, within, keep)
-    return records.read(path, ScalesRecord), path / "result.json"
+    return records.just_kept(path, ScalesRecord), path / "result.json"
 
 
 def findings(record: ScalesRecord) -> tuple[Finding, ...]:
@@ -247,7 +251,7 @@ def readings(record: ScalesRecord) -> tuple[str, ...]:
             f"the source reads off about {MIDDLE:g}, in a training of {record.recipe.epochs:g} epochs of all images.",)
 
 
-def show(record: ScalesRecord, out) -> None:
+def show(record: ScalesRecord, out: Console) -> None:
     """Print one row a layer, and what was found."""
     from rich.table import Table
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -37,6 +38,9 @@ from speedcore.studies import records
 from speedcore.studies.records import StudyRecord
 from speedcore.training import loop
 from speedcore.training.settle import settled
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 NAME, DATASET = "compute-bound", "cifar10"
 RECIPES = ("page-baseline-no-repeat", "page-tricks-no-cutout")
@@ -104,7 +108,8 @@ def peak(device: torch.device, precision: str, sides: Sequence[int] | None = Non
     sides: rows of the square matrices; by the kind of device where None.
     """
     sides = sides or ((4096, 8192) if device.type == "cuda" else (1024, 2048))
-    dtype, wait, best = torch.bfloat16 if precision == "bf16" else torch.float32, synchroniser(device), None
+    dtype, wait = torch.bfloat16 if precision == "bf16" else torch.float32, synchroniser(device)
+    rates: list[Peak] = []
     for side in sides:
         generator = torch.Generator().manual_seed(side)
         a, b = (torch.randn(side, side, generator=generator).to(device, dtype) for _ in range(2))
@@ -115,10 +120,9 @@ def peak(device: torch.device, precision: str, sides: Sequence[int] | None = Non
             lap = Stopwatch()
             torch.mm(a, b, out=out)
             wait()
-            found = Peak(throughput=2 * side**3 / lap.seconds(), side=side)
-            best = found if best is None or found.throughput > best.throughput else best
+            rates.append(Peak(throughput=2 * side**3 / lap.seconds(), side=side))
             laps += 1
-    return best
+    return max(rates, key=lambda found: found.throughput)
 
 
 def study(dataset: Dataset, recipes: Iterable[Recipe], store: RunStore, device: str, scale: Scale,
@@ -164,7 +168,7 @@ def reached(store: RunStore, machine: str, threads: int) -> list[Bound]:
     Together are those of one data set whose recipes share a name, a network, its precision and the batch: what differs in rates
     or in the number of images does not change how fast a step is.
     """
-    groups: dict[tuple, list[Run]] = {}
+    groups: dict[tuple[str | int, ...], list[Run]] = {}
     for run in store:
         record, recipe = run.record, run.record.recipe
         if (record.provenance.get("device"), record.provenance.get("threads")) == (machine, threads):
@@ -228,7 +232,7 @@ def _seconds(seconds: float) -> str:
     return costs.duration(seconds)
 
 
-def show(record: BoundRecord, out) -> None:
+def show(record: BoundRecord, out: Console) -> None:
     """Print the peaks, one row a recipe, and what was found."""
     from rich.table import Table
 

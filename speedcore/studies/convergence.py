@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from speedcore.errors import RecipeError
 from speedcore.ladders.climbing import LadderResult
@@ -25,6 +26,9 @@ from speedcore.recipes import page_tricks
 from speedcore.stats import statistics
 from speedcore.store.runs import Run
 from speedcore.studies.findings import RULE, Finding, Question, answer
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 NAME, DATASET = "convergence", "cifar10"
 LENGTHS = (24, 40, 60, 80, 100)
@@ -55,7 +59,7 @@ def ladder() -> Ladder:
     start = rungs["gpu-data"].changed(**common, epochs=LENGTHS[0], schedule=_schedule(BASELINE, LENGTHS[0]))
     last = rungs["no-cutout"]
     final = {"network": last.network.model_dump(), "optimizer": {**last.optimizer.model_dump(), "lr": RATE},
-             "average": last.average.model_dump(), "label_smoothing": last.label_smoothing}
+             "average": last.average and last.average.model_dump(), "label_smoothing": last.label_smoothing}
     found = []
     for before, epochs in zip((None, *LENGTHS), LENGTHS, strict=False):
         if before:
@@ -119,7 +123,7 @@ def seconds(climbed: LadderResult, runs: Sequence[Run]) -> float:
     return statistics.mean([own.seconds(run.record.ledger) for run in runs])
 
 
-def show(climbed: LadderResult, out) -> None:
+def show(climbed: LadderResult, out: Console) -> None:
     """Print one row a length and network, and what was found."""
     from rich.table import Table
 
@@ -144,7 +148,7 @@ def _rung(network: str, epochs: int) -> str:
     return f"{network} {epochs}"
 
 
-def _schedule(network: str, epochs: int) -> dict:
+def _schedule(network: str, epochs: int) -> dict[str, Any]:
     if network == BASELINE:
         return Schedule(knots=((0.0, 0.0), (5 / epochs, 1.0), (1.0, 0.0))).model_dump()
     return Schedule(knots=((0.0, 0.0), (1 / 5, 1.0), ((epochs - 2) / epochs, 0.1), (1.0, 0.1))).model_dump()

@@ -58,13 +58,14 @@ class Finding:
     def sentence(self) -> str:
         """The verdict, the finding, the number with its interval and its test."""
         q, t = self.question, self.tested
-        if not t.n:
+        difference = t.difference
+        if difference is None:
             return f"Cannot tell whether {q.says}: no seed has all the runs that this takes."
         low, high = (signed(bound, q.digits) for bound in (t.interval.low, t.interval.high)) if t.interval else ("", "")
         between = f", 95 % interval {low} to {high}" if t.interval else ""
         within = "" if q.bound is None else f"; within ±{q.bound:g} counts as none"
         measure = q.measure[:1].upper() + q.measure[1:]
-        return (f"{_WORDS[self.verdict]}: {q.says}. {measure}: {signed(t.difference, q.digits)}{between}, "
+        return (f"{_WORDS[self.verdict]}: {q.says}. {measure}: {signed(difference, q.digits)}{between}, "
                 f"{t.n} {'seed' if t.n == 1 else 'seeds'}{within}; {self._test}.")
 
     @property
@@ -80,7 +81,7 @@ def answer(questions: Sequence[Question]) -> tuple[Finding, ...]:
     tested: dict[Question, Tested] = {}
     for family in ([q for q in questions if q.bound is None], [q for q in questions if q.bound is not None]):
         if family:
-            bounds = None if family[0].bound is None else {str(i): q.bound for i, q in enumerate(family)}
-            judged = claims.judge({str(i): q.numbers for i, q in enumerate(family)}, bounds)
+            bounds = {str(i): q.bound for i, q in enumerate(family) if q.bound is not None}
+            judged = claims.judge({str(i): q.numbers for i, q in enumerate(family)}, bounds or None)
             tested |= {q: judged[str(i)] for i, q in enumerate(family)}
     return tuple(Finding(q, tested[q]) for q in questions)

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -42,6 +43,9 @@ from speedcore.studies.records import StudyRecord
 from speedcore.training import evaluate
 from speedcore.training.loop import hold_out
 from speedcore.training.state import TrainState
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 NAME, RECIPE, DATASET = "forgetting", "page-baseline-main-thread", "cifar10"
 HIGH, LOW = 4.0, 1.0
@@ -123,7 +127,8 @@ class Remembering:
 
     def do(self, seed: int) -> tuple[Run, Trained]:
         run = self.training.do(seed)
-        record, again = run.record, ()
+        record = run.record
+        again: tuple[float, ...] = ()
         if self.arm != HALF:
             path = self._path(run)
             kept = records.read(path, Again)
@@ -170,10 +175,10 @@ def study(dataset: Dataset, recipe: Recipe, store: RunStore, device: str, scale:
     whole, half = scale.dataset(dataset), Scale(data=scale.data / 2).dataset(dataset)
     high, low = (scale.recipe(at_constant_rate(recipe, factor)) for factor in (HIGH, LOW))
     check_steps(NAME, half, high)
-    words = {"store": store, "device": device, "callback": callback}
-    tasks = {HALF: Remembering(Training(half, high.without_augmentation(), arm="without", **words), HALF, HIGH),
-             ALL: Remembering(Training(whole, high, **words), ALL, HIGH),
-             ALL_LOW: Remembering(Training(whole, low, **words), ALL_LOW, LOW)}
+    plain = high.without_augmentation()
+    tasks = {HALF: Remembering(Training(half, plain, store, device, callback, arm="without"), HALF, HIGH),
+             ALL: Remembering(Training(whole, high, store, device, callback), ALL, HIGH),
+             ALL_LOW: Remembering(Training(whole, low, store, device, callback), ALL_LOW, LOW)}
     path = records.folder(store, NAME, [recipe.hash, vars(scale), whole.fingerprint, resolve(device).type])
     before = records.read(path, ForgettingRecord)
     trained = {(t.arm, t.seed): t for t in before.trained} if before else {}
@@ -185,7 +190,7 @@ def study(dataset: Dataset, recipe: Recipe, store: RunStore, device: str, scale:
         records.write(path, ForgettingRecord(**shared, left_out=left_out, trained=tuple(trained[key] for key in order)))
 
     in_rounds(tasks, seeds, within, keep)
-    return records.read(path, ForgettingRecord), path / "result.json"
+    return records.just_kept(path, ForgettingRecord), path / "result.json"
 
 
 def findings(record: ForgettingRecord) -> tuple[Finding, ...]:
@@ -223,7 +228,7 @@ def by_age(trained: Sequence[Trained], attribute: str = "again", bins: int = 8) 
     return found
 
 
-def show(record: ForgettingRecord, out) -> None:
+def show(record: ForgettingRecord, out: Console) -> None:
     """Print one row a training, and what was found."""
     from rich.table import Table
 
@@ -239,7 +244,7 @@ def show(record: ForgettingRecord, out) -> None:
 
 def rows(record: ForgettingRecord) -> list[tuple[str, ...]]:
     """One a training: name, rate, images, mean ± sd of its losses, accuracy and rise, number of seeds."""
-    found = []
+    found: list[tuple[str, ...]] = []
     for arm in (HALF, ALL, ALL_LOW):
         seeds = list(record.of(arm).values())
         if seeds:

@@ -18,7 +18,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -37,6 +37,9 @@ from speedcore.studies import records
 from speedcore.studies.constant_rate import at_constant_rate
 from speedcore.studies.findings import RULE, Finding, Question, answer
 from speedcore.studies.records import StudyRecord
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 NAME, RECIPE, DATASET = "lr-by-dataset-size", "page-baseline-main-thread", "cifar10"
 SHARES = (0.125, 0.25, 0.5, 1.0)
@@ -129,7 +132,7 @@ def study(dataset: Dataset, recipe: Recipe, store: RunStore, device: str, scale:
                                        points=tuple(points[key] for key in sorted(points))))
 
     in_rounds(tasks, seeds, within, keep)
-    return records.read(path, SizeRecord), path / "result.json"
+    return records.just_kept(path, SizeRecord), path / "result.json"
 
 
 def count(factors: Sequence[float] = FACTORS, shares: Sequence[float] = SHARES) -> int:
@@ -210,7 +213,7 @@ def loss_text(points: Sequence[Point]) -> str:
     return f"{mean:.1e}" if mean >= 100 else f"{mean:.3f}" + ("" if spread is None else f" ± {spread:.3f}")
 
 
-def show(record: SizeRecord, out) -> None:
+def show(record: SizeRecord, out: Console) -> None:
     """Print one row a size, one column a rate, and what was found."""
     from rich.table import Table
 

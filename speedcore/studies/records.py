@@ -7,11 +7,12 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, JsonValue
 
 from speedcore.data.dataset import Dataset
+from speedcore.errors import RunError
 from speedcore.ladders.scale import Scale, ScaleTable
 from speedcore.machine import provenance
 from speedcore.machine.device import resolve
@@ -66,7 +67,7 @@ class StudyRecord(Frozen):
         return f"{self.dataset}{official}, {self.scaled.text}; {self.train_images:,} training images, {self.device}"
 
 
-def common(study: str, small: Dataset, recipe: Recipe, scale: Scale, device: str) -> dict:
+def common(study: str, small: Dataset, recipe: Recipe, scale: Scale, device: str) -> dict[str, Any]:
     """The fields that all records share. small: the scaled data set; recipe: what the study's recipes are made from."""
     on = resolve(device)
     return {"study": study, "dataset": small.name, "fingerprint": small.fingerprint, "official": small.provenance.official,
@@ -74,7 +75,7 @@ def common(study: str, small: Dataset, recipe: Recipe, scale: Scale, device: str
             "device": on.type, "provenance": provenance.collect(on)}
 
 
-def folder(store: RunStore, study: str, asked: list) -> Path:
+def folder(store: RunStore, study: str, asked: list[Any]) -> Path:
     """Where the answer to `asked` (plain data) lies."""
     return store.root / "studies" / f"{study}-{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]}"
 
@@ -88,6 +89,14 @@ def read(path: Path, kind: type[Record]) -> Record | None:
     """The record in the folder `path`; None if there is none, or a damaged one, which is named and set aside: it is made
     again."""
     return records.take(path / FILE, kind, whole=path)
+
+
+def just_kept(path: Path, kind: type[Record]) -> Record:
+    """The record that this process has put into the folder `path`. Raises RunError if somebody took it away."""
+    found = read(path, kind)
+    if found is None:
+        raise RunError(f"{path} was removed while it was being written; run the same command again.")
+    return found
 
 
 def stored(store: RunStore, study: str, kind: type[Record]) -> Iterator[Record]:

@@ -56,9 +56,10 @@ def logits_of(labels: np.ndarray, right: int) -> np.ndarray:
 
 def save(store: RunStore, data: Dataset, arm: str, seed: int, right: int, *, views_right: int | None = None,
          steps: int = STEPS, ledger: Mapping[str, float] | None = None, budget: float = 1000.0,
-         replans: Sequence[ReplanRecord] = ()) -> Run:
+         replans: Sequence[ReplanRecord] = (), recipe: Recipe | None = None) -> Run:
     """A run of `arm` with that seed that answers `right` of the 30 test images correctly."""
-    recipe = RECIPE if arm == "with" else RECIPE.without_augmentation()
+    recipe = recipe or RECIPE
+    recipe = recipe if arm == "with" else recipe.without_augmentation()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build(recipe.network, data.channels, data.size, len(data.classes))

@@ -233,11 +233,10 @@ def pixels(picture) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(picture.png)))
 
 
-def test_flip_is_shown_as_not_applied_to_digits(tmp_path, monkeypatch) -> None:
-    augment = making.RECIPE.augment.model_copy(update={"flip": "none"})
-    monkeypatch.setattr(making, "RECIPE", making.RECIPE.changed(augment=augment))
+def test_flip_is_shown_as_not_applied_to_digits(tmp_path) -> None:
+    unflipped = making.RECIPE.changed(augment=making.RECIPE.augment.model_copy(update={"flip": "none"}))
     data = making.dataset()
-    model = compose(load(Inputs({"mnist": data}, (making.save(RunStore(tmp_path), data, "with", 0, 20),))))
+    model = compose(load(Inputs({"mnist": data}, (making.save(RunStore(tmp_path), data, "with", 0, 20, recipe=unflipped),))))
     grid = next(block for block in blocks(model) if block.kind == "pictures" and block.id == "augmented-mnist")
     strip = next(strip for strip in grid.strips if "flip" in strip.label)
     assert "not applied" in strip.detail
