@@ -32,6 +32,7 @@ def content(context: Context) -> dict:
         "within_seconds": inputs.within_seconds,
         "command": inputs.command,
         "runs": [_run(run) for run in context.results.runs],
+        "recipes": _recipes(context),
         "claims": [_claim(claim) for claim in context.claims],
         "ladders": [_ladder(climbed) for climbed in inputs.ladders],
         "studies": [_study(study) for study in inputs.studies],
@@ -63,6 +64,12 @@ def _run(run: Run) -> dict:
         "arithmetic": r.provenance.get("arithmetic"), "convolutions": r.provenance.get("convolutions"),
         "finished": r.provenance.get("finished"),
     }
+
+
+def _recipes(context: Context) -> dict[str, dict]:
+    """The whole recipe of every run, those of ladders among them, by its hash."""
+    climbed = (run for ladder in context.results.inputs.ladders for runs in ladder.runs.values() for run in runs)
+    return {run.record.recipe_hash: run.record.recipe.model_dump(mode="json") for run in (*context.results.runs, *climbed)}
 
 
 def _claim(claim: Claim) -> dict:
@@ -98,6 +105,7 @@ def _rung(climbed: LadderResult, finding: RungFinding) -> dict:
         "interval": _interval(finding.interval), "epochs": finding.epochs, "clocks": finding.clocks,
         "accuracy_change": _change(finding.accuracy), "time_change": _change(finding.time),
         "reproduced": finding.reproduced, "sentence": finding.sentence,
+        "recipe_hash": climbed.runs[finding.rung.name][0].record.recipe_hash,
         "runs": [run.record.key for run in climbed.runs[finding.rung.name]],
     }
 

@@ -14,6 +14,7 @@ from reports.labels import slug, title_of
 from reports.renderers import rendering
 from reports.results import load
 from speedcore.errors import RunError, UserError
+from speedcore.recipe import Recipe
 from speedcore.store.runs import Run, RunStore
 from tests.reports import making
 from tests.reports.conftest import AUGMENTED, WITHOUT
@@ -126,6 +127,13 @@ def test_content_has_the_numbers_of_the_runs(content) -> None:
     assert claim["difference"] == pytest.approx((sum(AUGMENTED) - sum(WITHOUT)) / 180)
     assert claim["interval"]["low"] < claim["difference"] < claim["interval"]["high"]
     assert [run["official_data"] for run in content["runs"]] == [True] * 12 + [False] * 4
+
+
+def test_content_has_the_whole_recipe_of_each_run(content, whole) -> None:
+    written = {name: Recipe.model_validate(recipe) for name, recipe in content["recipes"].items()}
+    assert all(recipe.hash == name for name, recipe in written.items())
+    assert {run["recipe_hash"] for run in content["runs"]} == set(written)
+    assert all(written[run.record.recipe_hash] == run.record.recipe for run in whole.inputs.runs)
 
 
 def test_content_does_not_change_with_the_moment(content) -> None:
