@@ -6,14 +6,14 @@ import json
 import math
 from collections.abc import Iterator
 
-from explain.claim.verdicts import ClaimRecord, Verdicts, null_differences, verdicts
+from explain.claim.verdicts import ClaimRecord, ClaimTests, null_differences, verdicts
 from explain.studies.shortcuts import LAYERS, ModelRecord, StudyRecord, Tracking, tracking
 from reports.findings import Claim, sentence
 from reports.sections.context import Context
 from speedcore.ladders.changes import Change
 from speedcore.ladders.climbing import LadderResult
 from speedcore.ladders.findings import RungFinding, findings
-from speedcore.stats.statistics import Interval, effect_size, superiority
+from speedcore.stats import Interval, effect_size, superiority
 from speedcore.store.runs import Run
 from speedcore.studies.records import StudyRecord as Studied
 from speedcore.training.health import constant_prediction
@@ -151,7 +151,7 @@ def _registered(study: ClaimRecord) -> dict:
             "tests": [test for found in verdicts(study) for test in _tests(study, found)]}
 
 
-def _tests(study: ClaimRecord, found: Verdicts) -> Iterator[dict]:
+def _tests(study: ClaimRecord, found: ClaimTests) -> Iterator[dict]:
     claim, outcomes = found.claim, {o.name: o for o in (found.claim.primary, *found.claim.secondary)}
     entries = [("primary", name, claim.primary, None, test) for name, test in found.primary.items()]
     entries += [("secondary", name, outcomes[outcome], None, test) for name, tests in found.secondary.items()

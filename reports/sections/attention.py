@@ -17,7 +17,7 @@ from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections import claim, meanmaps, sanity
 from reports.sections.context import ARM_LABELS, Context
-from speedcore.stats import statistics
+from speedcore import stats
 
 LAYERS = ("middle", "last")
 _MOST_MISTAKES = 4
@@ -80,7 +80,7 @@ def _masses(one: DatasetResults) -> FigureSpec | None:
                   and s.score is not None]
         if scores:
             bars.append(MassBar(label, tuple(scores)))
-    text = "; ".join(f"{bar.label} {f.decimal(statistics.mean(bar.values))}" for bar in bars)
+    text = "; ".join(f"{bar.label} {f.decimal(stats.mean(bar.values))}" for bar in bars)
     return FigureSpec(f"mass-{one.slug}", masses(f"Mass on the object, {one.title}", bars,
                                                  "normalised mass on the object"),
                       f"Normalised mass of the heatmaps on the object, {one.title}: {text}.",
@@ -100,7 +100,7 @@ def _measures(one: DatasetResults) -> Table:
             names = ("mass", "foreground", "ceiling", "score")
             cells = [f"{records[0].height}×{records[0].width}", str(len(records)), f.count(records[0].n),
                      *(_mean([getattr(score, name) for score in masked]) for name in names),
-                     f.percent(statistics.mean([r.dead for r in records]), 1),
+                     f.percent(stats.mean([r.dead for r in records]), 1),
                      _mean([r.gini for r in records]), _mean([r.flip_consistency for r in records])]
             rows.append((Cell(layer), Cell(arm, mark=arm), *(Cell(text) for text in cells)))
     columns = (Column("Layer"), Column("Augmentation"), Column("Cells"), Column("n", True), Column("Images", True),
@@ -118,7 +118,7 @@ def _measures(one: DatasetResults) -> Table:
 
 
 def _mean(values: Sequence[float | None]) -> str:
-    return f.decimal(statistics.known_mean(values))
+    return f.decimal(stats.known_mean(values))
 
 
 # --- gallery ---------------------------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ from functools import cached_property
 from reports import findings
 from reports.findings import Claim
 from reports.results import DatasetResults, Results
+from speedcore import stats
 from speedcore.machine.arithmetic import together
-from speedcore.stats import statistics
 from speedcore.store.runs import Run
 from speedcore.training import health
 
@@ -45,7 +45,7 @@ def remarks(one: DatasetResults) -> tuple[str, ...]:
 
 
 def mean_of(runs: Sequence[Run], value: Callable[[Run], float]) -> float:
-    return statistics.mean([value(run) for run in runs])
+    return stats.mean([value(run) for run in runs])
 
 
 def with_views(runs: Sequence[Run]) -> list[float]:

@@ -9,8 +9,8 @@ from reports.findings import Claim
 from reports.model import Bullets, Cell, Column, FigureSpec, Group, Prose, Section, Table
 from reports.renderers import formats as f
 from reports.sections.context import Context, budget_share, files_word, mean_of, plain, remarks, with_views
+from speedcore import stats
 from speedcore.clock import POLICIES
-from speedcore.stats import statistics
 from speedcore.training import health
 
 
@@ -27,16 +27,16 @@ def _accuracy_table(context: Context) -> Table:
     for one in context.sets:
         for arm, runs in one.arms.items():
             values, constant = [plain(run) for run in runs], health.constant_prediction(runs[0])
-            mean, interval, views = statistics.mean(values), statistics.mean_interval(values, (0.0, 1.0)), with_views(runs)
+            mean, interval, views = stats.mean(values), stats.mean_interval(values, (0.0, 1.0)), with_views(runs)
             rows.append((
                 Cell(one.title), Cell(arm, mark=arm), Cell(str(len(runs))),
-                Cell(f.spread(mean, statistics.sd(values)), sort=repr(mean)),
+                Cell(f.spread(mean, stats.sd(values)), sort=repr(mean)),
                 Cell(f.bounds(interval.low, interval.high, scale=100) if interval else f.NONE,
                      sort=repr(interval.low) if interval else ""),
                 Cell(f.bounds(min(values), max(values), scale=100), sort=repr(min(values))),
                 Cell(f.percent(constant.share), mark="warn" if mean <= constant.share else "", sort=repr(constant.share)),
-                Cell(f.percent(statistics.mean(views)) if views else f.NONE,
-                     sort=repr(statistics.mean(views)) if views else ""),
+                Cell(f.percent(stats.mean(views)) if views else f.NONE,
+                     sort=repr(stats.mean(views)) if views else ""),
                 Cell(files_word(one), mark="" if one.record.official else "warn"),
             ))
     columns = (Column("Data set"), Column("Augmentation"), Column("n", True), Column("Test accuracy", True),
@@ -45,7 +45,7 @@ def _accuracy_table(context: Context) -> Table:
                Column("With views", True), Column("Files"))
     return Table("results-accuracy", "Accuracy on the test split, by data set and arm", columns, tuple(rows), heads=2,
                  sortable=True, note="n: training seeds. Mean ± standard deviation over seeds; 95 % "
-                                     f"{statistics.MEAN_INTERVAL}. Constant answer: what always naming "
+                                     f"{stats.MEAN_INTERVAL}. Constant answer: what always naming "
                                      "the most frequent class scores. Views: the answer averaged over mirrored or "
                                      "shifted copies of the test image, where the recipe has them; arms are compared "
                                      "without.")
@@ -95,7 +95,7 @@ def effects(context: Context) -> Section:
                     "number of steps; they differ in augmentation alone. The unit is the training seed, for images of "
                     "one run are no independent witnesses. A claim is tested on several data sets at once, so its p is "
                     "corrected by Holm’s method, and the more data sets, the more pairs it takes: with fewer than "
-                    f"{statistics.FEWEST_PAIRS} not even one can reach p < {statistics.ALPHA:g}. What cannot reach it "
+                    f"{stats.FEWEST_PAIRS} not even one can reach p < {stats.ALPHA:g}. What cannot reach it "
                     "is called not testable, whatever the runs show.")]
     shown = [claim for claim in context.claims if claim.n]
     if shown:
@@ -120,7 +120,7 @@ def _table(shown: list[Claim]) -> Table:
             Cell(f.points(claim.difference)),
             Cell(f.bounds(claim.interval.low, claim.interval.high, scale=100, sign=True) if claim.interval else f.NONE),
             Cell(f"{sum(d > 0 for d in claim.differences)} of {claim.n}"),
-            Cell(f.decimal(statistics.effect_size(claim.differences))),
+            Cell(f.decimal(stats.effect_size(claim.differences))),
             Cell(f"{claim.p:.3f}" if testable else f.NONE), Cell(f"{claim.p_holm:.3f}" if testable else f.NONE),
             Cell(f.NONE if claim.p_equivalence is None else f"{claim.p_equivalence:.3f}"),
             Cell(claim.verdict, mark=claim.verdict.replace(" ", "-")),
@@ -130,7 +130,7 @@ def _table(shown: list[Claim]) -> Table:
                Column("p, Holm", True), Column("p, equivalent", True), Column("Verdict"))
     return Table("paired-effects", "With minus without augmentation, in percentage points", columns, tuple(rows),
                  heads=2,
-                 note=f"95 % {statistics.MEAN_INTERVAL}. {statistics.INTERVAL_AND_P}. "
+                 note=f"95 % {stats.MEAN_INTERVAL}. {stats.INTERVAL_AND_P}. "
                       "In favour: seeds with a positive difference. d: mean difference over its standard deviation. p: "
                       "exact sign-flip test, two-sided, and the same corrected for all data sets on which the claim is "
                       "tested, by which the verdict is; equivalent: that the difference is within the bounds that were "

@@ -10,7 +10,7 @@ from reports.model import Cell, Column, FigureSpec, Table
 from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections.context import ARM_LABELS
-from speedcore.stats import statistics
+from speedcore import stats
 
 Arms = Mapping[str, Sequence[Explanation]]
 
@@ -22,7 +22,7 @@ def cascade(one: DatasetResults, arms: Arms) -> FigureSpec | None:
     if not every or len({record.modules for record in every}) > 1:
         return None
     layers = [Layer(f"{layer} layer", {arm: [r.similarity[layer] for r in records] for arm, records in made.items() if records},
-                    statistics.known_mean([r.another_image[layer] for r in every])) for layer in every[0].similarity]
+                    stats.known_mean([r.another_image[layer] for r in every])) for layer in every[0].similarity]
     steps = every[0].modules
     said = "; ".join(f"{layer.title}, {ARM_LABELS[arm]}: {_end(runs)} once all weights are drawn anew"
                      for layer in layers for arm, runs in layer.arms.items())
@@ -46,11 +46,11 @@ def statistics_of(one: DatasetResults, arms: Arms) -> Table:
             alike = [e.record.cascade for e in explained if e.record.cascade]
             rows.append((
                 Cell(layer), Cell(arm, mark=arm), Cell(str(len(records))),
-                Cell(f.percent(statistics.mean([r.dead for r in records]), 1)),
+                Cell(f.percent(stats.mean([r.dead for r in records]), 1)),
                 *(Cell(_decimal(records, get)) for get in (_score, _control("wrong_class"), _control("another_image"),
                                                            _control("untrained"), _control("gaussian"))),
                 Cell(_end([r.similarity[layer] for r in alike])),
-                Cell(f.decimal(statistics.known_mean([r.another_image[layer] for r in alike])))))
+                Cell(f.decimal(stats.known_mean([r.another_image[layer] for r in alike])))))
     columns = (Column("Layer"), Column("Augmentation"), Column("n", True), Column("Dead", True), Column("True class", True),
                Column("Wrong class", True), Column("Another image", True), Column("Untrained", True), Column("Blob", True),
                Column("Weights anew", True), Column("Two images", True))
@@ -70,9 +70,9 @@ def _control(kind: str) -> Callable[[LayerRecord], float | None]:
 
 
 def _decimal(records: Sequence[LayerRecord], get: Callable[[LayerRecord], float | None]) -> str:
-    return f.decimal(statistics.known_mean([get(record) for record in records]))
+    return f.decimal(stats.known_mean([get(record) for record in records]))
 
 
 def _end(runs: Sequence[Sequence[float | None]]) -> str:
     """The last step of cascades, mean over runs."""
-    return f.decimal(statistics.known_mean([run[-1] for run in runs]))
+    return f.decimal(stats.known_mean([run[-1] for run in runs]))

@@ -16,13 +16,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from speedcore import stats
 from speedcore.errors import RecipeError
 from speedcore.ladders.climbing import LadderResult
 from speedcore.ladders.findings import clocks_of
 from speedcore.recipe import Schedule, TTAConfig
 from speedcore.recipe.ladder import Ladder, Reported, Rung
 from speedcore.recipes import page_tricks
-from speedcore.stats import statistics
 from speedcore.store.runs import Run
 from speedcore.studies.findings import RULE, Finding, Question, answer
 
@@ -116,7 +116,7 @@ def viewed(runs: Sequence[Run]) -> tuple[float, ...]:
 def seconds(climbed: LadderResult, runs: Sequence[Run]) -> float:
     """Mean seconds of the ladder's clock."""
     own = clocks_of(climbed)[climbed.ladder.clock]
-    return statistics.mean([own.seconds(run.record.ledger) for run in runs])
+    return stats.mean([own.seconds(run.record.ledger) for run in runs])
 
 
 def show(climbed: LadderResult, out) -> None:

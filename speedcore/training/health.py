@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from speedcore import stats
 from speedcore.errors import DivergedError
-from speedcore.stats import statistics
 from speedcore.store.runs import Run
 
 # A run lies apart if it is this far from the median of its like: points as a share, and in median deviations.
@@ -78,7 +78,7 @@ def constant_prediction(run: Run) -> ConstantPrediction:
     labels, classes = run.predictions["labels"], run.record.data.classes
     counts = np.bincount(labels, minlength=len(classes))
     share = float(counts.max() / len(labels))
-    low = statistics.share_interval(round(run.record.accuracy * len(labels)), len(labels)).low
+    low = stats.share_interval(round(run.record.accuracy * len(labels)), len(labels)).low
     return ConstantPrediction(share, classes[int(counts.argmax())], bool(counts.max() > counts.min()), low <= share)
 
 
@@ -86,8 +86,8 @@ def outlying(values: Sequence[float]) -> tuple[int, ...]:
     """Which of at least three accuracies (shares of 1) lie apart: 5 points from the median, and six times as far as half are."""
     if len(values) < 3:
         return ()
-    away = [abs(value - statistics.median(values)) for value in values]
-    limit = max(_APART, _APART_IN_DEVIATIONS * statistics.median(away))
+    away = [abs(value - stats.median(values)) for value in values]
+    limit = max(_APART, _APART_IN_DEVIATIONS * stats.median(away))
     return tuple(i for i, distance in enumerate(away) if distance > limit)
 
 
@@ -99,7 +99,7 @@ def remarks(runs: Sequence[Run], values: Sequence[float]) -> tuple[str, ...]:
         found.append(f"the run of seed {run.record.seed} did not learn: {100 * run.record.accuracy:.2f} % on the test set is "
                      f"{answer.sentence}")
     for i in outlying(values):
-        others = statistics.median([value for j, value in enumerate(values) if j != i])
+        others = stats.median([value for j, value in enumerate(values) if j != i])
         found.append(f"the run of seed {runs[i].record.seed} lies apart: {100 * values[i]:.2f} %, where the median of the other "
                      f"{len(values) - 1} is {100 * others:.2f} %; mean and interval are of all {len(values)}")
     return tuple(found)

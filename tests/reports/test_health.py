@@ -16,7 +16,7 @@ from reports.inputs import Inputs
 from speedcore.errors import DivergedError
 from speedcore.planning import plan
 from speedcore.planning.plan import Plan, PlannedRuns
-from speedcore.stats.statistics import Interval
+from speedcore.stats import Interval
 from speedcore.store.runs import RunStore
 from speedcore.training import loop
 from tests.reports import making
