@@ -77,7 +77,7 @@ def _accuracy(one: DatasetResults) -> Claim:
     if unequal:
         caveats.append(f"in {len(unequal)} of {f.plural(len(one.pairs), 'pair')} the two arms did not take the same "
                        f"number of steps, because the time ran out at different ones")
-    return _with_pairs(replace(claim, caveats=tuple(caveats)), one.pairs, lambda run: run.record.metrics.test_accuracy,
+    return _with_pairs(replace(claim, caveats=tuple(caveats)), one.pairs, lambda run: run.record.plain_accuracy,
                        "no seed was trained in both arms")
 
 

@@ -18,7 +18,8 @@ from speedcore.store.runs import Run
 from speedcore.studies.records import StudyRecord as Studied
 from speedcore.training.health import constant_prediction
 
-SCHEMA_VERSION = 1
+# 2: the accuracy of a run is the one that its recipe is judged by, with TTA where it has one; it was that of plain images.
+SCHEMA_VERSION = 2
 
 
 def content(context: Context) -> dict:
@@ -52,7 +53,7 @@ def _run(run: Run) -> dict:
     r, constant = run.record, constant_prediction(run)
     return {
         "key": r.key, "dataset": r.data.name, "arm": r.arm, "recipe": r.recipe.name, "recipe_hash": r.recipe_hash,
-        "seed": r.seed, "accuracy": r.metrics.test_accuracy, "constant_answer": constant.share,
+        "seed": r.seed, "accuracy": r.accuracy, "plain_accuracy": r.plain_accuracy, "constant_answer": constant.share,
         "no_better_than_constant": constant.no_better, "tta_accuracy": r.metrics.tta_accuracy, "epochs": r.epochs,
         "steps": r.steps, "planned_steps": r.planned_steps, "replans": len(r.replans), "final_lr": r.final_lr,
         "parameters": {"trainable": r.parameters["trainable"], "buffers": r.parameters["buffers"],

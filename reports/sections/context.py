@@ -35,7 +35,7 @@ class Context:
 
 
 def plain(run: Run) -> float:
-    return run.record.metrics.test_accuracy
+    return run.record.plain_accuracy
 
 
 def remarks(one: DatasetResults) -> tuple[str, ...]:

@@ -105,7 +105,7 @@ def headline(climbed: LadderResult) -> str:
 
 def plain(runs: Sequence[Run]) -> tuple[float, ...]:
     """Accuracies without views."""
-    return tuple(run.record.metrics.test_accuracy for run in runs)
+    return tuple(run.record.plain_accuracy for run in runs)
 
 
 def viewed(runs: Sequence[Run]) -> tuple[float, ...]:
