@@ -175,7 +175,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Side:
-    """One arm's answer and maps, one a layer."""
+    """One arm's prediction and maps, one a layer."""
 
     arm: str
     answer: str

@@ -3,7 +3,7 @@
 Every arm of a seed is a whole run of the same recipe but for its augmentation: the same initial weights, order of images and
 number of steps. What decides the claim comes first: the pairs (none, with), seeds outermost, so that whatever time allows is
 balanced over the data sets; then checkpoints of equal accuracy; then the parts of the augmentation by themselves. Runs are
-stored like all runs, outcomes beside them; what stands is reused, and after each seed the result is put together anew.
+stored like all runs, outcomes beside them; what exists is reused, and after each seed the result is put together again.
 
     RUNS/studies/claim-…/result.json   which runs, and each outcome of each (`ClaimRecord`); verdicts follow from it alone
 """
@@ -166,7 +166,7 @@ class _Work:
         return True
 
     def record(self, before: DatasetRecord | None) -> DatasetRecord:
-        """What stands now; where an earlier record has more pairs, those."""
+        """What exists now; where an earlier record has more pairs, those."""
         def longer(mine: Mapping, theirs: Mapping) -> dict:
             return {key: max(tuple(mine.get(key, ())), theirs.get(key, ()), key=len) for key in {**mine, **theirs}}
 
@@ -216,7 +216,7 @@ class _Work:
         return next(first for first, other in self.arms.items() if other.hash == self.arms[arm].hash)
 
     def _equally_accurate(self, without: Run, augmented: Run) -> tuple[Run, Run] | None:
-        """The pair, its more accurate side trained anew for fewer epochs until the accuracies match; None if none of four did.
+        """The pair, its more accurate side trained again for fewer epochs until the accuracies match; None if none of four did.
 
         The range of epochs is halved towards the other side's accuracy: the first trial takes half of the recipe's epochs.
         """

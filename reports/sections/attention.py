@@ -151,8 +151,8 @@ def _gallery(one: DatasetResults, sides: dict[str, Explanation]) -> Gallery:
         groups.append(LookGroup(title[:1].upper() + title[1:], looks))
     layers = " and ".join(f"{layer} ({r.height}×{r.width} cells)" for layer in LAYERS
                           if (r := first.record.layers[layer]))
-    caption = (f"{one.title}, seed {first.record.seed}: each image with what each arm answered and how sure it was, "
-               f"and its maps for the true class at two layers, {layers}. Wrong answers are marked ×. "
+    caption = (f"{one.title}, seed {first.record.seed}: each image with what each arm predicted and with what confidence, "
+               f"and its maps for the true class at two layers, {layers}. Wrong predictions are marked ×. "
                f"{first.record.gallery.rule} Shown of these: one of each class, and at most {_MOST_MISTAKES} of each "
                f"kind of mistake.")
     return Gallery(f"gallery-{one.slug}", caption, tuple(groups), _scale(one, scales))
@@ -176,7 +176,7 @@ def _look(classes: Sequence[str], sides: dict[str, Explanation], row: int, image
         predicted, confidence = int(e.arrays["gallery_predicted"][row]), float(e.arrays["gallery_confidence"][row])
         answer = f"{classes[predicted]}, {f.percent(confidence, 0)}"
         maps = tuple(Picture(png(coloured[arm, layer][row].transpose(2, 0, 1), colours=_COLOURS),
-                             f"Map of the {layer} layer, {ARM_LABELS[arm]}, for {truth}; it answered {answer}")
+                             f"Map of the {layer} layer, {ARM_LABELS[arm]}, for {truth}; it predicted {answer}")
                      for layer in LAYERS)
         made.append(Side(arm, answer, predicted == label, maps))
     return Look(Picture(png(image), f"{truth}, test image {index}"), truth, f"test image {index}", tuple(made))

@@ -39,7 +39,7 @@ def plain(run: Run) -> float:
 
 
 def remarks(one: DatasetResults) -> tuple[str, ...]:
-    """Runs of a data set that did no better than a constant answer, or that lie apart from the others, as sentences."""
+    """Runs of a data set that did no better than a constant prediction, or that lie apart from the others, as sentences."""
     return tuple(f"**{one.title}**, {ARM_LABELS[arm]}: {said}." for arm, runs in one.arms.items()
                  for said in health.remarks(runs, [plain(run) for run in runs]))
 

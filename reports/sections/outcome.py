@@ -41,12 +41,12 @@ def _accuracy_table(context: Context) -> Table:
             ))
     columns = (Column("Data set"), Column("Augmentation"), Column("n", True), Column("Test accuracy", True),
                Column("95 % interval", True), Column("Min to max", True),
-               Column("Constant answer", True, "the share of the most frequent class in the test images"),
+               Column("Constant prediction", True, "the share of the most frequent class in the test images"),
                Column("With views", True), Column("Files"))
     return Table("results-accuracy", "Accuracy on the test split, by data set and arm", columns, tuple(rows), heads=2,
                  sortable=True, note="n: training seeds. Mean ± standard deviation over seeds; 95 % "
-                                     f"{stats.MEAN_INTERVAL}. Constant answer: what always naming "
-                                     "the most frequent class scores. Views: the answer averaged over mirrored or "
+                                     f"{stats.MEAN_INTERVAL}. Constant prediction: what always naming "
+                                     "the most frequent class scores. Views: logits averaged over mirrored or "
                                      "shifted copies of the test image, where the recipe has them; arms are compared "
                                      "without.")
 

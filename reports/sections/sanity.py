@@ -1,4 +1,4 @@
-"""Do the maps depend on what was learned? Weights drawn anew, untrained networks, wrong classes, dead maps."""
+"""Do the maps depend on what was learned? Weights re-initialised, untrained networks, wrong classes, empty maps."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def cascade(one: DatasetResults, arms: Arms) -> FigureSpec | None:
     layers = [Layer(f"{layer} layer", {arm: [r.similarity[layer] for r in records] for arm, records in made.items() if records},
                     stats.known_mean([r.another_image[layer] for r in every])) for layer in every[0].similarity]
     steps = every[0].modules
-    said = "; ".join(f"{layer.title}, {ARM_LABELS[arm]}: {_end(runs)} once all weights are drawn anew"
+    said = "; ".join(f"{layer.title}, {ARM_LABELS[arm]}: {_end(runs)} once all weights are re-initialised"
                      for layer in layers for arm, runs in layer.arms.items())
     floors = "; ".join(f"{layer.title} {f.decimal(layer.floor)}" for layer in layers)
-    return FigureSpec(f"cascade-{one.slug}", cascades(f"Weights drawn anew, {one.title}", steps, layers),
-                      f"Rank correlation of maps with those of the trained network as weights are drawn anew, {one.title}. "
+    return FigureSpec(f"cascade-{one.slug}", cascades(f"Weights re-initialised, {one.title}", steps, layers),
+                      f"Rank correlation of maps with those of the trained network as weights are re-initialised, {one.title}. "
                       f"{said}. Maps of two different images: {floors}.",
-                      f"{one.title}: the network’s weights are drawn anew, module after module from the head down, and each time "
-                      f"the maps of {every[0].images} images are compared with what they were. Maps that stay alike do not "
+                      f"{one.title}: the network’s weights are re-initialised, module after module from the head down, and each "
+                      f"time the maps of {every[0].images} images are compared with what they were. Maps that stay alike do not "
                       f"depend on what was learned. Dotted: how alike the maps of two different images are, below which none "
                       f"need fall. Thin lines are runs.",
                       {layer.title: {arm: [list(run) for run in runs] for arm, runs in layer.arms.items()} for layer in layers})
@@ -53,12 +53,12 @@ def statistics_of(one: DatasetResults, arms: Arms) -> Table:
                 Cell(f.decimal(stats.known_mean([r.another_image[layer] for r in alike])))))
     columns = (Column("Layer"), Column("Augmentation"), Column("n", True), Column("Dead", True), Column("True class", True),
                Column("Wrong class", True), Column("Another image", True), Column("Untrained", True), Column("Blob", True),
-               Column("Weights anew", True), Column("Two images", True))
+               Column("Re-initialised", True), Column("Two images", True))
     return Table(f"sanity-{one.slug}", f"{one.title}: what maps that know nothing come to", columns, tuple(rows), heads=2,
                  note="Dead: share of maps without any positive value. Then the normalised mass on the object, where there are "
                       "masks: of the true class’s maps, and of null controls, which the true ones must leave behind to show "
-                      "anything (an even map has 0). Weights anew: rank correlation of maps before and after all weights are "
-                      "drawn anew; two images: that of the maps of two different images.")
+                      "anything (an even map has 0). Re-initialised: rank correlation of maps before and after all weights are "
+                      "re-initialised; two images: that of the maps of two different images.")
 
 
 def _score(record: LayerRecord) -> float | None:

@@ -107,7 +107,7 @@ def least_channels() -> int:
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled loops; None, and a line in the log that says why, where they cannot be had."""
+    """The compiled loops; None, and a line in the log that says why, where they are not available."""
     loaded = build.load(Path(__file__).with_suffix(".c"), "convolutions are direct instead, which takes longer")
     if loaded is not None:
         for name in ("lanes", "tiles_at_a_time", "room_floats", "filters_floats", "gradient_floats", "side_floats"):

@@ -89,7 +89,7 @@ def findings(climb: LadderResult) -> tuple[RungFinding, ...]:
 
 
 def remarks(climb: LadderResult) -> tuple[str, ...]:
-    """Runs that did no better than a constant answer, or that lie apart from the others of their rung, as sentences."""
+    """Runs that did no better than a constant prediction, or that lie apart from the others of their rung, as sentences."""
     return tuple(f"Rung {rung.name}: {said}." for rung in climb.rungs
                  for said in health.remarks(climb.runs[rung.name], [run.record.accuracy for run in climb.runs[rung.name]]))
 

@@ -137,4 +137,4 @@ def test_mean_maps_are_means_over_runs_and_the_cascade_is_shown(whole) -> None:
     row = {c.label: plain(cell.text) for c, cell in zip(table.columns, table.rows[0], strict=True)}
     last = [r.similarity["middle"][-1] for r in records["without"] if r.similarity["middle"][-1] is not None]
     assert (row["Layer"], row["n"]) == ("middle", "6")
-    assert float(row["Weights anew"]) == pytest.approx(sum(last) / len(last), abs=6e-3)
+    assert float(row["Re-initialised"]) == pytest.approx(sum(last) / len(last), abs=6e-3)

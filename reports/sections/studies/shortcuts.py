@@ -104,7 +104,7 @@ def _table(study: StudyRecord, number: int) -> Table:
                       f"{f.listing([name.title() for name in LAYERS])} layer: normalised mass of {study.method} maps of the true "
                       f"class on the shortcut, {study.images_per_class} test images a class, all shortcuts right. "
                       f"{LAYERS[0].title()} layer too: null controls on the same pixels (untrained networks, maps of a wrong "
-                      f"class), the mass on the object, and the share of maps that are dead, which are never scored.")
+                      f"class), the mass on the object, and the share of maps that are empty, which are never scored.")
 
 
 def _mean(values: Sequence[float | None]) -> str:
