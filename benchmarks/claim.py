@@ -13,8 +13,8 @@ from pathlib import Path
 
 from benchmarks import record
 from explain.claim.verdicts import ClaimRecord, load_all, null_differences, rows, verdicts
+from speedcore import stats
 from speedcore.cli.console import run_app
-from speedcore.stats import statistics
 
 
 def write(study: ClaimRecord) -> Path:
@@ -31,7 +31,7 @@ def write(study: ClaimRecord) -> Path:
             "preregistered pairs": plan.pairs.planned, "all of them run": study.planned,
             "test images a class": study.images_per_class,
             "trained": [f"{name}: {one.recipe.epochs:g} epochs of {one.recipe.name}, accuracy " + ", ".join(
-                f"{arm} {statistics.mean(values):.2f} %" for arm, values in accuracies[name].items())
+                f"{arm} {stats.mean(values):.2f} %" for arm, values in accuracies[name].items())
                 for name, one in study.datasets.items()]},
         recipes={name: one.recipe.model_dump(mode="json") for name, one in study.datasets.items()},
         per_seed={name: {"accuracies": accuracies[name], "values": one.values, "nulls": one.nulls}
@@ -44,7 +44,7 @@ def _nulls(study: ClaimRecord, row: dict) -> dict[str, float | None]:
     outcome = next((o for o in (claim.primary, *claim.secondary) if o.name == row["what"]), None)
     if outcome is None:
         return {}
-    return {control.replace("_", " "): statistics.mean(found) if found else None
+    return {control.replace("_", " "): stats.mean(found) if found else None
             for control, found in null_differences(one, outcome).items()}
 
 

@@ -21,10 +21,10 @@ import numpy as np
 
 from benchmarks import record
 from explain.claim.preregistration import preregistration
+from speedcore import stats
+from speedcore.stats import Interval
 from speedcore.stats import claims as procedure
-from speedcore.stats import statistics
 from speedcore.stats.claims import Tested
-from speedcore.stats.statistics import Interval
 
 CORRELATION = 0.5  # of the noise of one arm and seed over data sets, or over outcomes
 NOISES: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] = {
@@ -58,7 +58,7 @@ def judged(families: Iterator[np.ndarray], bound: float) -> list[list[Tested]]:
 
 def row(truth: str, noise: str, sets: int, counted: str, hits: list[bool]) -> dict:
     """A share with its exact 95 % interval, in percent."""
-    interval = statistics.share_interval(sum(hits), len(hits))
+    interval = stats.share_interval(sum(hits), len(hits))
     return {"truth": truth, "noise": noise, "data sets": sets, "counted": counted, "of": len(hits),
             "%": 100 * sum(hits) / len(hits), "95 % from": 100 * interval.low, "to": 100 * interval.high}
 
@@ -87,19 +87,19 @@ def _failed(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 def students(values: list[float]) -> Interval:
     """Student's interval of the mean, as it is in books."""
-    centre, reach = statistics.mean(values), statistics.student_reach(values)
+    centre, reach = stats.mean(values), stats.student_reach(values)
     return Interval(centre - reach, centre + reach, "Student's t")
 
 
 def sign_flips(values: list[float]) -> Interval | None:
     """The sign-flip test turned round, where it has bounds."""
-    if len(values) < statistics.FEWEST_PAIRS:
+    if len(values) < stats.FEWEST_PAIRS:
         return None
-    return Interval(*statistics.sign_flip_bounds(values), "sign flips")
+    return Interval(*stats.sign_flip_bounds(values), "sign flips")
 
 
 INTERVALS: dict[str, Callable[[list[float]], Interval | None]] = {
-    "as printed": statistics.mean_interval, "Student's t alone": students, "sign flips alone": sign_flips}
+    "as printed": stats.mean_interval, "Student's t alone": students, "sign flips alone": sign_flips}
 
 
 def held(count: int, values: str, interval: str, sizes: Sequence[int] = SIZES) -> tuple[dict[int, float], dict[int, float]]:
@@ -139,7 +139,7 @@ def _columns(by_size: dict[int, float]) -> dict[str, float | None]:
 
 def shown(tested: Tested) -> bool:
     """Whether a difference was shown, of either sign."""
-    return tested.p_holm is not None and tested.p_holm < statistics.ALPHA
+    return tested.p_holm is not None and tested.p_holm < stats.ALPHA
 
 
 def calibration(count: int) -> list[dict]:
@@ -192,7 +192,7 @@ def main() -> None:
     print(record.write(
         "interval-calibration", f"How many of the 95 % intervals of a mean hold it? {samples:,} samples of n values a cell; "
         f"counts are known to within {100 * 1.96 * np.sqrt(0.95 * 0.05 / samples):.1f} points. As printed: "
-        f"{statistics.MEAN_INTERVAL}.",
+        f"{stats.MEAN_INTERVAL}.",
         intervals(samples)))
 
 

@@ -51,7 +51,7 @@ def main() -> None:
     options.add_argument("--steps-only", action="store_true", help="leave the single layers out")
     chosen = options.parse_args()
     if not chosen.precisions:
-        raise UserError("this machine is quick at no other way than torch's: they need Linux, a C compiler (install gcc, or name "
+        raise UserError("this machine has no backend quicker than torch: they need Linux, a C compiler (install gcc, or name "
                         "one with CC), and a processor with AVX2 or NEON.")
     keep_memory()
     for precision in chosen.precisions:

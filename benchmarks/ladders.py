@@ -14,13 +14,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks import methods, record
+from speedcore import stats
 from speedcore.cli.console import run_app
 from speedcore.errors import UserError
 from speedcore.ladders.changes import RULE, Change
 from speedcore.ladders.climbing import LadderResult, load_all
 from speedcore.ladders.findings import RungFinding, clocks_of, findings
 from speedcore.ladders.scale import Scale
-from speedcore.stats import statistics
 from speedcore.store.runs import Run, RunStore
 
 
@@ -82,7 +82,7 @@ def _row(finding: RungFinding) -> dict:
         "rung": finding.rung.name, "what changed": finding.rung.what, "against": finding.against, "epochs": finding.epochs,
         "n": len(finding.accuracies), "accuracy % mean": 100 * finding.mean,
         "sd": None if finding.sd is None else 100 * finding.sd, "95 % interval": record.bounds(finding.interval, 100),
-        "seconds": statistics.mean(finding.seconds), "seconds sd": statistics.sd(finding.seconds),
+        "seconds": stats.mean(finding.seconds), "seconds sd": stats.sd(finding.seconds),
         "pairs": points.pairs if points else None, "points": points and 100 * points.value,
         "points interval": points and record.bounds(points.interval, 100),
         "accuracy": _verdict(points),

@@ -20,7 +20,7 @@ from speedcore.ladders.files import from_toml
 from speedcore.ladders.printing import accuracy_change, reported_accuracy, seconds, time_change
 from speedcore.recipe.ladder import Ladder, Reported
 from speedcore.recipes import record_ladder
-from speedcore.stats.statistics import Interval
+from speedcore.stats import Interval
 from speedcore.techniques import Method, ResultEffect, RungEffect, TrialEffect, methods
 
 CARDS = stored.HERE.parent / "docs" / "methods"

@@ -3,7 +3,7 @@
 python -m benchmarks.renew
 
 Nothing is trained and nothing else in a file changes: not what was measured, not where and when. To be run when
-`speedcore.stats.statistics` makes intervals by another rule, so that all pages speak of the same ones. Rewrites results/*.json
+`speedcore.stats` makes intervals by another rule, so that all pages speak of the same ones. Rewrites results/*.json
 where
 anything differs, and the pages made of them.
 """
@@ -16,8 +16,8 @@ from collections.abc import Sequence
 
 from benchmarks import methods, record, stored
 from explain.claim.preregistration import preregistration
+from speedcore import stats
 from speedcore.ladders.changes import RULE, of_accuracy, of_time
-from speedcore.stats import statistics
 
 
 def renewed(content: dict) -> dict:
@@ -53,7 +53,7 @@ def _side(row: dict, per_seed: list[dict]) -> None:
     pairs = [pair for pair in per_seed if {"ours", "peer"} <= set(pair)]
     if "ratio interval" in row and pairs:
         ours, theirs = ([pair[who]["seconds"]["dawnbench"] for pair in pairs] for who in ("ours", "peer"))
-        interval = statistics.ratio_interval(ours, theirs)
+        interval = stats.ratio_interval(ours, theirs)
         row |= {"ratio interval": record.bounds(interval), "ratio interval by": interval.kind if interval else None}
 
 
@@ -63,11 +63,11 @@ def _test(row: dict, per_seed: dict[str, dict]) -> None:
     outcome = claim.primary if part else next(o for o in (claim.primary, *claim.secondary) if o.name == row["what"])
     pairs = per_seed[row["data set"]]["values"].get(outcome.name, {}).get(row["what"] if part else "with", [])
     differences = [outcome.difference(without, other) for without, other in pairs if None not in (without, other)]
-    row["interval"] = record.bounds(statistics.mean_interval(differences))
+    row["interval"] = record.bounds(stats.mean_interval(differences))
 
 
 def _of_percent(accuracies: Sequence[float]) -> list[float] | None:
-    return record.bounds(statistics.mean_interval([accuracy / 100 for accuracy in accuracies], (0.0, 1.0)), 100)
+    return record.bounds(stats.mean_interval([accuracy / 100 for accuracy in accuracies], (0.0, 1.0)), 100)
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import record, stored
-from speedcore import recipes
+from speedcore import recipes, stats
 from speedcore.checks import count_of, seconds_of
 from speedcore.cli.console import device_of, run_app
 from speedcore.data import Dataset, load
@@ -27,7 +27,6 @@ from speedcore.planning import execute
 from speedcore.planning.time_to_accuracy import made_it
 from speedcore.recipe import Recipe
 from speedcore.recipes import targets
-from speedcore.stats import statistics
 from speedcore.store.runs import RunStore
 
 CLOCK = "dawnbench"
@@ -86,17 +85,17 @@ def rows(race: Race, sides: dict[str, Recipe], per_seed: list[dict]) -> list[dic
             continue
         accuracies, seconds = [run["accuracy %"] for run in runs], [run["seconds"][CLOCK] for run in runs]
         row = {"who": side, "recipe": recipe.name, "augmented": recipe.augment.any,
-               "epochs": statistics.median([run["epochs"] for run in runs]), "n": len(runs),
-               "accuracy % mean": statistics.mean(accuracies), "sd": statistics.sd(accuracies),
-               "95 % interval": record.bounds(statistics.mean_interval(accuracies, (0.0, 100.0))),
-               "plain images %": statistics.mean([run["plain %"] for run in runs]),
-               "reached % of runs": 100 * statistics.mean([made_it(accuracy, race.accuracy) for accuracy in accuracies]),
-               "median s": statistics.median(seconds), "s interval": record.bounds(statistics.median_interval(seconds))}
+               "epochs": stats.median([run["epochs"] for run in runs]), "n": len(runs),
+               "accuracy % mean": stats.mean(accuracies), "sd": stats.sd(accuracies),
+               "95 % interval": record.bounds(stats.mean_interval(accuracies, (0.0, 100.0))),
+               "plain images %": stats.mean([run["plain %"] for run in runs]),
+               "reached % of runs": 100 * stats.mean([made_it(accuracy, race.accuracy) for accuracy in accuracies]),
+               "median s": stats.median(seconds), "s interval": record.bounds(stats.median_interval(seconds))}
         pairs = [pair for pair in per_seed if {"ours", "peer"} <= set(pair)]
         if side == "ours" and pairs:
             ours, theirs = ([pair[who]["seconds"][CLOCK] for pair in pairs] for who in ("ours", "peer"))
-            row["ours / peer"] = statistics.median(ours) / statistics.median(theirs)
-            row["ratio interval"] = record.bounds(interval := statistics.ratio_interval(ours, theirs))
+            row["ours / peer"] = stats.median(ours) / stats.median(theirs)
+            row["ratio interval"] = record.bounds(interval := stats.ratio_interval(ours, theirs))
             row["ratio interval by"] = interval.kind if interval else None
         made.append(row)
     return made

@@ -18,13 +18,12 @@ from pathlib import Path
 import torch
 
 from benchmarks import record
-from speedcore import recipes
+from speedcore import recipes, stats
 from speedcore.cli.console import run_app
 from speedcore.clock import Budget
 from speedcore.data import Dataset, load
 from speedcore.errors import UserError
 from speedcore.recipe import Recipe, TTAConfig, merged, validated
-from speedcore.stats import statistics
 from speedcore.store.runs import RunStore
 from speedcore.training.loop import Job, full_steps, train
 
@@ -67,13 +66,13 @@ def rows(found: dict[str, list[dict[str, float]]]) -> list[dict]:
     for change, trials in found.items():
         accuracies = [t["accuracy"] for t in trials]
         paired = list(zip(trials, first, strict=False))
-        row = {"change": change, "n": len(trials), "held-out % mean": statistics.mean(accuracies),
-               "sd": statistics.sd(accuracies), "training % mean": statistics.mean([t["training accuracy"] for t in trials]),
-               "seconds (median)": statistics.median([t["seconds"] for t in trials])}
+        row = {"change": change, "n": len(trials), "held-out % mean": stats.mean(accuracies),
+               "sd": stats.sd(accuracies), "training % mean": stats.mean([t["training accuracy"] for t in trials]),
+               "seconds (median)": stats.median([t["seconds"] for t in trials])}
         if trials is not first:
             differences = [t["accuracy"] - b["accuracy"] for t, b in paired]
-            row |= {"difference": statistics.mean(differences), "sd of difference": statistics.sd(differences),
-                    "time ratio (median)": statistics.median([t["seconds"] / b["seconds"] for t, b in paired])}
+            row |= {"difference": stats.mean(differences), "sd of difference": stats.sd(differences),
+                    "time ratio (median)": stats.median([t["seconds"] / b["seconds"] for t, b in paired])}
         made.append(row)
     return made
 

@@ -37,7 +37,7 @@ def explain(
     data: Annotated[str | None, typer.Option(help="Folder or archive to look for the data set in first.")] = None,
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
 ) -> None:
-    """Show where trained networks look: maps of test images, beside the images and the answers."""
+    """Show where trained networks look: maps of test images, beside the images and the predictions."""
     from explain.attribution.methods import method_of
     from explain.inspector.inspector import DEFAULT_METHODS, compare, inspect
 

@@ -45,7 +45,7 @@ class LayerRecord(Frozen):
     cells tile, in pixels.
 
     exact: whether that follows from strides and padding; else the map is stretched over the image. n: measured images.
-    dead: share of them whose true-class map is dead (`metrics.is_dead`). gini: mean concentration of the others.
+    dead: share of them whose true-class map is empty (`metrics.is_empty`). gini: mean concentration of the others.
     score: relevance mass of the true-class maps, and controls: "uniform", "gaussian", "another_image", "wrong_class",
     "untrained", both where masks exist. flip_consistency: mean, where they do not.
     """
@@ -73,7 +73,7 @@ class LayerRecord(Frozen):
 class CascadeRecord(Frozen):
     """Parameter randomisation (`metrics.parameter_randomisation`), means over `images` measured images.
 
-    modules: drawn anew one after the other, from the head down. similarity: layer -> a rank correlation with the trained
+    modules: re-initialised one after the other, from the head down. similarity: layer -> a rank correlation with the trained
     network's map a step, None where no map is alive. another_image: layer -> that of two different images' maps, the trained
     network's both: how alike any two maps are, below which no cascade need fall.
     """
@@ -116,7 +116,7 @@ class Explanation:
     arrays: gallery_index, gallery_label, gallery_predicted (g,) int64, gallery_confidence (g,) float32 and
     LAYER_true, LAYER_predicted (g, h, w) float32 of the gallery's images; measured_index (m,) int64 and, an image,
     LAYER_dead, LAYER_gini, LAYER_flip_consistency or foreground, LAYER_ceiling, LAYER_mass_KIND (m,) float64; LAYER_class_mean
-    (K, h, w) float32, for each class the mean over its measured images of the true-class maps' positive part (a dead map has
+    (K, h, w) float32, for each class the mean over its measured images of the true-class maps' positive part (an empty map has
     none; a class without images has NaN).
     """
 

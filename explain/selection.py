@@ -33,7 +33,7 @@ class Gallery(Frozen):
 
 @dataclass(frozen=True)
 class Predictions:
-    """What one trained network answered on the plain test images: its name ("with augmentation"), logits (N, K)."""
+    """What one trained network predicts on the plain test images: its name ("with augmentation"), logits (N, K)."""
 
     name: str
     logits: Float[np.ndarray, "n k"]

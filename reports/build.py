@@ -77,7 +77,7 @@ def build(
                                device=device_of(device), data_mode=data_mode)
     loaded, absent = stages.load(names, data, offline, faults, screen.print)
     if names and not loaded:
-        raise UserError("no data set can be had, so there is nothing to report:\n"
+        raise UserError("no data set is available, so there is nothing to report:\n"
                         + "\n".join(f"{m.dataset}: {m.reason}" for m in (*absent, *faults.missing)))
     if loaded:
         plan = stages.plan(loaded, request, store, watch.seconds() + planning.RENDERING, faults, screen.print, replan)
@@ -134,7 +134,7 @@ def build(
     exit_status = 0
     if rendered.no_pdf:
         exit_status = complain(str(rendered.no_pdf), PDF_MISSING)
-    # With --all a set that cannot be had is no failure; one that was named, or that failed on the way, is.
+    # With --all a set that is not available is no failure; one that was named, or that failed on the way, is.
     asked = dataset_names(False, datasets) if datasets else []
     named = [m for m in absent if m.dataset in asked]
     if told := [f"{m.title}: {m.reason}" for m in (*named, *faults.missing)] + list(rendered.faults):

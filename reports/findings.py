@@ -14,10 +14,9 @@ from explain.claim.outcomes import both_right, normalised_mass
 from explain.claim.preregistration import preregistration
 from reports.renderers import formats as f
 from reports.results import DatasetResults, Pair, Results
+from speedcore import stats
+from speedcore.stats import Interval, Verdict
 from speedcore.stats import claims as procedure
-from speedcore.stats import statistics
-from speedcore.stats.claims import Verdict
-from speedcore.stats.statistics import Interval
 from speedcore.store.runs import Run
 
 if TYPE_CHECKING:
@@ -48,8 +47,8 @@ class Claim:
     p_holm: float | None = None
     bound: float | None = None
     p_equivalence: float | None = None
-    verdict: Verdict = "not testable"
-    needed: int = statistics.FEWEST_PAIRS
+    verdict: Verdict = Verdict.NOT_TESTABLE
+    needed: int = stats.FEWEST_PAIRS
     reason: str = ""
     caveats: tuple[str, ...] = ()
 
@@ -63,7 +62,7 @@ class Claim:
 
     @property
     def difference(self) -> float | None:
-        return statistics.mean(self.differences) if self.n else None
+        return stats.mean(self.differences) if self.n else None
 
 
 def claims(results: Results) -> tuple[Claim, ...]:
@@ -79,7 +78,7 @@ def _accuracy(one: DatasetResults) -> Claim:
     if unequal:
         caveats.append(f"in {len(unequal)} of {f.plural(len(one.pairs), 'pair')} the two arms did not take the same "
                        f"number of steps, because the time ran out at different ones")
-    return _with_pairs(replace(claim, caveats=tuple(caveats)), one.pairs, lambda run: run.record.metrics.test_accuracy,
+    return _with_pairs(replace(claim, caveats=tuple(caveats)), one.pairs, lambda run: run.record.plain_accuracy,
                        "no seed was trained in both arms")
 
 
@@ -117,9 +116,9 @@ def _robustness(one: DatasetResults, pairs: Sequence[Pair]) -> tuple[str, ...]:
             differences.append(primary.difference(first, second))
     if not differences:
         return ()
-    interval = statistics.mean_interval(differences)
+    interval = stats.mean_interval(differences)
     said = f", 95{f.NBSP}% interval {f.bounds(interval.low, interval.high, scale=100, sign=True)}" if interval else ""
-    return (f"on the images that both arms get right the difference is {f.points(statistics.mean(differences))} points"
+    return (f"on the images that both arms get right the difference is {f.points(stats.mean(differences))} points"
             f"{said}",)
 
 
@@ -129,7 +128,7 @@ def _controls(explanations: Iterable[Explanation]) -> tuple[str, ...]:
              "gaussian": "a blob in the middle"}
     primary = preregistration().claim("logical").primary
     layers = [layer for e in explanations if (layer := e.record.layers.get(primary.layer))]
-    means = {said: statistics.mean(values) for kind, said in names.items()
+    means = {said: stats.mean(values) for kind, said in names.items()
              if (values := [s.score for layer in layers if (s := layer.controls.get(kind)) and s.score is not None])}
     if not means:
         return ()
@@ -165,7 +164,7 @@ def sentence(claim: Claim) -> str:
     if difference is None:
         return f"{claim.title}: left out, because {claim.reason}."
     seen = f"On {claim.title}, {_change(claim, difference)} ({_evidence(claim)})"
-    opposite = claim.p_holm is not None and claim.p_holm < statistics.ALPHA and difference < 0
+    opposite = claim.p_holm is not None and claim.p_holm < stats.ALPHA and difference < 0
     return " ".join(filter(None, (f"{seen}{_conclusion(claim, opposite)}",
                                   procedure.reconciled(claim.verdict, claim.interval, claim.bound, opposite))))
 
@@ -175,7 +174,7 @@ def _conclusion(claim: Claim, opposite: bool) -> str:
         return ": the claim is supported."
     if claim.verdict == "not testable":
         return (f". {_few(claim.n)} cannot settle the claim: the smallest p of {claim.n} is "
-                f"{statistics.smallest_p(claim.n):.2g} before any correction; {claim.needed} are needed.")
+                f"{stats.smallest_p(claim.n):.2g} before any correction; {claim.needed} are needed.")
     if claim.bound is not None and claim.p_equivalence is not None and claim.verdict == "equivalent within bounds":
         return (f": whatever its sign, the difference is smaller than the {f.decimal(100 * claim.bound, 0)} points that "
                 f"would matter (equivalence, {f.p_value(claim.p_equivalence)}).")

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from speedcore.stats import Verdict
+
 
 @dataclass(frozen=True)
 class Prose:
@@ -42,10 +44,9 @@ class Code:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a claim on one data set: "supported", "not supported", "equivalent within bounds", "not testable", and
-    that in a sentence."""
+    """What became of a claim on one data set, and that in a sentence."""
 
-    verdict: str
+    verdict: Verdict
     sentence: str
 
     @property
@@ -54,7 +55,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ClaimBlock:
     """A claim and its outcome on each data set."""
 
     kind: ClassVar[str] = "verdict"
@@ -174,7 +175,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Side:
-    """One arm's answer and maps, one a layer."""
+    """One arm's prediction and maps, one a layer."""
 
     arm: str
     answer: str
@@ -211,7 +212,7 @@ class Group:
     blocks: tuple[Block, ...]
 
 
-Block = Prose | Bullets | Facts | Code | Verdict | Tiles | Table | FigureSpec | Pictures | Gallery | Group
+Block = Prose | Bullets | Facts | Code | ClaimBlock | Tiles | Table | FigureSpec | Pictures | Gallery | Group
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def load(names: Iterable[str], data: Path | None, offline: bool, faults: Faults,
          say: Callable) -> tuple[dict[str, Dataset], list[Missing]]:
-    """(data sets by name, those that cannot be had). Says where each comes from."""
+    """(data sets by name, those that are not available). Says where each comes from."""
     from speedcore.data import load
 
     loaded, absent = {}, []
@@ -66,7 +66,7 @@ def plan(datasets: dict[str, Dataset], request: Request, store: RunStore, spent:
 
 def train(plan: Plan, request: Request, datasets: Mapping[str, Dataset], store: RunStore, callback: Callback,
           seconds_left: Callable[[], float], faults: Faults) -> Outcome:
-    """The runs of a plan. Where not one run could be had, there is nothing to report: the first error is raised."""
+    """The runs of a plan. Where not one run is available, there is nothing to report: the first error is raised."""
     from speedcore.planning import execute as executors
 
     outcome = executors.execute(plan, request, datasets, store, callback, seconds_left)

@@ -107,7 +107,7 @@ def plan(all_: Annotated[bool, typer.Option("--all", help="Every known data set.
         except DataError as error:
             out.print(f"{name}: left out. {error}", markup=False)
     if not loaded:
-        raise UserError("no data set can be had, so there is nothing to plan.")
+        raise UserError("no data set is available, so there is nothing to plan.")
     made = planning.make_plan(loaded, request, store, watch.seconds() + planning.RENDERING)
     show_plan(made, request, store, out)
 

@@ -22,7 +22,7 @@ class UserError(Exception):
 
 
 class DataError(UserError):
-    """A data set cannot be had, or its bytes are not what they should be."""
+    """A data set is not available, or its bytes are not what they should be."""
 
 
 class RecipeError(UserError):

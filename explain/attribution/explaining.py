@@ -30,7 +30,7 @@ from speedcore.store.runs import Run
 from speedcore.techniques.augment import Normalise
 from speedcore.training.state import TrainState
 
-_RANDOMISED = 2  # images of each class whose maps are followed as weights are drawn anew
+_RANDOMISED = 2  # images of each class whose maps are followed as weights are re-initialised
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,13 @@ class Failure:
 def explain_run(run: Run, dataset: Dataset, root: Path | str | None = None, gallery: Gallery | None = None,
                 images_per_class: int | None = None, device: torch.device | str = "auto",
                 observer: Observer | None = None, method: str = "grad-cam") -> Explanation:
-    """Explain a run on its data set's test images and write it below `root`/explanations, or reuse what stands there.
+    """Explain a run on its data set's test images and write it below `root`/explanations, or reuse what exists there.
 
     root: the folder of runs; None takes the run's own. gallery: the images to keep maps of; None chooses them for this
     run alone. images_per_class: how many test images of each class are measured, the first in the split's order; None
     takes 100, or 10 if the method needs more than four passes a map. method: a name in `METHODS`.
     A damaged explanation is named, set aside and made again. Raises ExplainError if run and data set do not belong together,
-    RunError if the run's weights or answers are not there.
+    RunError if the run's weights or predictions are not there.
     """
     _check_fits(run, dataset)
     chosen, on = method_of(method), resolve(device)
@@ -93,7 +93,7 @@ def explain_runs(first: Sequence[Run], second: Sequence[Run], dataset: Dataset, 
                  ) -> tuple[tuple[Explanation, ...], tuple[Explanation, ...]]:
     """Explain the runs of two arms on the same images; returns the explanations in the order given.
 
-    The gallery is chosen once, from the answers of the pair of lowest seed that both arms have. A run that cannot be explained
+    The gallery is chosen once, from the predictions of the pair of the lowest seed that both have. A run that cannot be explained
     takes no other with it. failed: told of each such run, which is then left out; None raises the first one's error after all
     others have been explained and kept.
     """
@@ -140,7 +140,7 @@ def gallery_of(first: Run, second: Run | None, dataset: Dataset, per_class: int 
 
 
 def predictions_of(run: Run) -> Predictions:
-    """The run's tested answers to the plain images, under the name of its arm."""
+    """The run's predictions for the plain test images, under the name of its arm."""
     return Predictions(arm_title(run.record.arm), run.predictions["logits"])
 
 
@@ -233,7 +233,7 @@ class _Work:
         return LayerRecord(**fields), per_image
 
     def _cascade(self, network: torch.nn.Module, named: dict[str, str]) -> CascadeRecord | None:
-        """How the maps of a few images change as the network's weights are drawn anew."""
+        """How the maps of a few images change as the network's weights are re-initialised."""
         if not self.method.layers:
             return None
         test = self.dataset.test

@@ -1,4 +1,4 @@
-"""Where the cells of a map lie in the image, and maps drawn out to the image's pixels.
+"""Where the cells of a map lie in the image, and maps upsampled to the image's pixels.
 
 A map is usually stretched over its image, as if its cells tiled it. They need not: a network that pads 28×28 images to
 32×32 has cells outside the image, and 7 cells pooled to 3 leave the last out, so that stretching 3×3 cells over 28
@@ -127,11 +127,11 @@ def weights(cells: int, pixels: int, start: float, end: float) -> Float[Tensor, 
 
 
 def tables(grid: tuple[int, int], size: tuple[int, int], extent: Extent) -> tuple[Tensor, Tensor]:
-    """`weights` of both axes, (H, h) and (W, w): a map M drawn out to the image is rows · M · columnsᵀ."""
+    """`weights` of both axes, (H, h) and (W, w): a map M upsampled to the image is rows · M · columnsᵀ."""
     return (weights(grid[0], size[0], extent.top, extent.bottom), weights(grid[1], size[1], extent.left, extent.right))
 
 
 def upsample(maps: Float[Tensor, "*n h w"], size: tuple[int, int], extent: Extent | None = None) -> Float[Tensor, "*n H W"]:
-    """Maps drawn out to images of `size` (height, width) by bilinear interpolation, where they lie."""
+    """Maps upsampled to images of `size` (height, width) by bilinear interpolation, where they lie."""
     rows, columns = tables(size_of(maps), size, extent or Extent.stretched(size))
     return (rows @ maps.cpu().double() @ columns.T).to(maps)

@@ -70,7 +70,7 @@ def _of_recordings(model: nn.Module, layers: Layers, images: Tensor, targets: Te
             # One sum for the whole batch: images do not mix in eval mode, and autograd is handed one scalar, not N.
             return target_scores(found, target).sum()[None]
 
-        # A layer without influence on the score has gradient zero: its map is dead, and no reason to fail.
+        # A layer without influence on the score has gradient zero: its map is empty, and no reason to fail.
         made = rule(forward, recordings).attribute(
             images, grad_kwargs={"retain_graph": True, "allow_unused": True, "materialize_grads": True})
         for name, one in zip(layers, made if isinstance(made, tuple) else (made,), strict=True):

@@ -75,7 +75,7 @@ def integrated_gradients(model: nn.Module, layers: Layers, images: Images, targe
 
 
 def guided_grad_cam(model: nn.Module, layers: Layers, images: Images, targets: Targets, at_once: int = 0) -> Maps:
-    """Guided backpropagation times the positive part of Grad-CAM, drawn out to the image by bilinear interpolation.
+    """Guided backpropagation times the positive part of Grad-CAM, upsampled to the image by bilinear interpolation.
 
     One guided pass serves all layers. Guided backpropagation lets only positive gradients through each `nn.ReLU`; it
     cannot see a ReLU that is no module, and a model without any is refused rather than shown its plain gradient.

@@ -62,7 +62,7 @@ METHODS = {method.name: method for method in (
            "below the last layer it is gradient times input of the rest of the network, and as noisy as that",
            "Draelos and Carin, 2020, arXiv 2011.08891; captum LayerGradientXActivation", gradcam.hires_cam),
     Method("guided-grad-cam", "guided Grad-CAM", True, "image", 2, 2, False,
-           "guided backpropagation to the pixels times the positive part of Grad-CAM, drawn out to the image",
+           "guided backpropagation to the pixels times the positive part of Grad-CAM, upsampled to the image",
            "guided backpropagation hardly depends on the weights (Adebayo et al., 2018); needs nn.ReLU modules",
            "Selvaraju et al., ICCV 2017, arXiv 1610.02391; captum GuidedBackprop, LayerGradCam", gradients.guided_grad_cam),
     Method("saliency", "saliency", False, "image", 1, 1, False,
@@ -108,7 +108,7 @@ def heatmaps(model: nn.Module, images: Float[Tensor, "n c height width"], target
     The model is explained in eval mode, on its own device, in its own type, and on images laid out in memory as they are given
     (`images.to(memory_format=torch.channels_last)` is often quicker on a processor, and rounds otherwise); it leaves as it came,
     also after an exception. First of all it is asked about one image, to find out what it returns and how its layers are read. A
-    map of a model or image that is not finite is not finite either: `explain.metrics.is_dead` says so. Raises ExplainError.
+    map of a model or image that is not finite is not finite either: `explain.metrics.is_empty` says so. Raises ExplainError.
     """
     chosen = method_of(method)
     if batch_size < 1:

@@ -18,7 +18,7 @@ def document() -> str:
              *(f"**{m.title[0].upper() + m.title[1:]}** (`{m.name}`): {m.definition}. Criticism: {m.criticism}. "
                f"Source: {m.source}.\n" for m in METHODS.values()),
              "## Metrics\n", _METRICS,
-             _table(("metric", "range", "better", "cost an image", "dead maps", "empty masks", "a control takes the place of"),
+             _table(("metric", "range", "better", "cost an image", "empty maps", "empty masks", "a control takes the place of"),
                     [(m.title, m.range, m.better, m.cost, m.dead, m.empty, f"the {m.controlled}") for m in METRICS.values()]),
              *(f"**{m.title}** (`explain.metrics.{m.name}`): {m.definition}. Null controls: {m.nulls}. Criticism: "
                f"{m.criticism}. Source: {m.source}.\n" for m in METRICS.values()),
@@ -46,8 +46,8 @@ logit has two classes: 1 is the logit, 0 its negative, and metrics that take a p
 outputs other than (N, classes), batch statistics in eval mode, TorchScript, and layers that the scores depend on without
 autograd's knowledge (quantised, detached, under `torch.no_grad`). `torch.compile` and `DataParallel` are seen through.
 """
-_METRICS = """A map is dead if no value is positive or any is not finite: nothing speaks for the class, or nothing can be
-believed. No metric makes a hit or a miss of a dead map or an empty mask; `explain.metrics.measured` gives the mean over the
+_METRICS = """A map is empty if no value is positive or any is not finite: nothing speaks for the class, or nothing can be
+believed. No metric makes a hit or a miss of an empty map or an empty mask; `explain.metrics.measured` gives the mean over the
 others and counts what was left out.
 """
 _CONTROLS = """`explain.metrics.control_maps` makes them for any model and method, `null_maps` those that need no network,

@@ -3,7 +3,7 @@
 Every arm of a seed is a whole run of the same recipe but for its augmentation: the same initial weights, order of images and
 number of steps. What decides the claim comes first: the pairs (none, with), seeds outermost, so that whatever time allows is
 balanced over the data sets; then checkpoints of equal accuracy; then the parts of the augmentation by themselves. Runs are
-stored like all runs, outcomes beside them; what stands is reused, and after each seed the result is put together anew.
+stored like all runs, outcomes beside them; what exists is reused, and after each seed the result is put together again.
 
     RUNS/studies/claim-…/result.json   which runs, and each outcome of each (`ClaimRecord`); verdicts follow from it alone
 """
@@ -173,7 +173,7 @@ class _Work:
         return True
 
     def record(self, before: DatasetRecord | None) -> DatasetRecord:
-        """What stands now; where an earlier record has more pairs, those."""
+        """What exists now; where an earlier record has more pairs, those."""
         found = DatasetRecord(recipe=self.base, values=_frozen(self.values), nulls=_frozen(self.nulls),
                               runs={arm: tuple(run.record.key for run in runs) for arm, runs in self.runs.items()},
                               accuracies={arm: tuple(map(_accuracy, runs)) for arm, runs in self.runs.items()})
@@ -222,7 +222,7 @@ class _Work:
         return next(first for first, other in self.arms.items() if other.hash == self.arms[arm].hash)
 
     def _equally_accurate(self, without: Run, augmented: Run) -> tuple[Run, Run] | None:
-        """The pair, its more accurate side trained anew for fewer epochs until the accuracies match; None if none of four did.
+        """The pair, its more accurate side trained again for fewer epochs until the accuracies match; None if none of four did.
 
         The range of epochs is halved towards the other side's accuracy: the first trial takes half of the recipe's epochs.
         """
@@ -271,4 +271,4 @@ def _longer_each(mine: Mapping[str, dict[str, Pairs]], theirs: Mapping[str, dict
 
 
 def _accuracy(run: Run) -> float:
-    return run.record.metrics.test_accuracy
+    return run.record.plain_accuracy

@@ -16,8 +16,8 @@ from pydantic import Field, PositiveFloat, ValidationError, model_validator
 
 from explain.attribution.masks import GREY_ON_BLACK
 from explain.models import ExplainError
+from speedcore import stats
 from speedcore.recipe import Augment, Part
-from speedcore.stats import statistics
 
 PATH = Path(__file__).with_suffix(".toml")
 WITH_MASKS = ("shapes", *GREY_ON_BLACK)
@@ -106,8 +106,8 @@ class Preregistration(Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> Preregistration:
-        if self.alpha != statistics.ALPHA:
-            raise ValueError(f"alpha is {self.alpha:g}, but every test and interval here is at {statistics.ALPHA:g}")
+        if self.alpha != stats.ALPHA:
+            raise ValueError(f"alpha is {self.alpha:g}, but every test and interval here is at {stats.ALPHA:g}")
         if "none" not in self.parts or self.parts["none"].any:
             raise ValueError("parts.none must be there and change nothing: every part is compared with it")
         for name, one in self.datasets.items():
@@ -122,7 +122,7 @@ class Preregistration(Part):
                                      f"{', '.join(p for p, augment in self.parts.items() if augment.any)}")
         for kind in self.claims:
             family = [name for name, one in self.datasets.items() if one.claim == kind]
-            if (needed := statistics.pairs_needed(max(1, len(family)))) > self.pairs.planned:
+            if (needed := stats.pairs_needed(max(1, len(family)))) > self.pairs.planned:
                 raise ValueError(f"pairs.planned: {len(family)} data sets need {needed} pairs each, not {self.pairs.planned}")
         return self
 

@@ -58,7 +58,7 @@ class ClaimRecord(Frozen):
 
 
 @dataclass(frozen=True)
-class Verdicts:
+class ClaimTests:
     """What the record says. primary: data set -> test of the claim. secondary: data set -> outcome -> test, corrected within
     the data set. parts: "data set: part" -> test of the primary outcome, corrected over all of them."""
 
@@ -69,7 +69,7 @@ class Verdicts:
     parts: dict[str, Tested]
 
 
-def verdicts(record: ClaimRecord) -> tuple[Verdicts, ...]:
+def verdicts(record: ClaimRecord) -> tuple[ClaimTests, ...]:
     """The registered tests, a kind of claim each."""
     plan, found = record.preregistration, []
     for kind, claim in plan.claims.items():
@@ -84,7 +84,7 @@ def verdicts(record: ClaimRecord) -> tuple[Verdicts, ...]:
             secondary[name] = judge({o.name: differences(one, o, WITH) for o in outcomes}, {o.name: o.bound for o in outcomes})
         parts = {f"{name}: {arm}": differences(one, primary, arm) for name, one in sets.items()
                  for arm in one.values.get(primary.name, {}) if arm != WITH}
-        found.append(Verdicts(kind, claim, tested, secondary, judge(parts, primary.bound)))
+        found.append(ClaimTests(kind, claim, tested, secondary, judge(parts, primary.bound)))
     return tuple(found)
 
 
@@ -103,12 +103,12 @@ def _differences(pairs: Pairs, outcome: Outcome) -> list[float]:
             if without is not None and augmented is not None]
 
 
-def rows(found: Sequence[Verdicts]) -> list[dict[str, object]]:
+def rows(found: Sequence[ClaimTests]) -> list[dict[str, object]]:
     """One row a test, for tables: what was compared where, and what came out."""
     return [_row(*entry) for one in found for entry in entries(one)]
 
 
-def entries(one: Verdicts) -> Iterator[tuple[str, str, str, Tested]]:
+def entries(one: ClaimTests) -> Iterator[tuple[str, str, str, Tested]]:
     """(which, data set, outcome or part, test) of each registered test; which: "primary", "secondary" or "part"."""
     yield from (("primary", name, one.claim.primary.name, test) for name, test in one.primary.items())
     yield from (("secondary", name, outcome, test) for name, tests in one.secondary.items() for outcome, test in tests.items())

@@ -27,7 +27,7 @@ class Drawing(Figure):
 
 
 def figure(inspection: MapSet, limit: int = 20, strength: float = STRENGTH) -> Drawing:
-    """Up to `limit` images, ten to a row, each above its maps; red answers are wrong. Raises ExplainError if none."""
+    """Up to `limit` images, ten to a row, each above its maps; red predictions are wrong. Raises ExplainError if none."""
     content, overlays = inspection.data, inspection.overlays(strength)
     shown = min(limit, len(content["index"]))
     if shown < 1:

@@ -26,7 +26,7 @@ class MapSet:
 
     explanations: of one gallery, method after method, and for each method run after run. layer, target: which maps.
     rows: which of the gallery's images are shown, in this order; None for all. chosen: the method, None the first.
-    code: Python that makes this inspection anew, as `shown`; "" if it was not made by `inspect` or `compare`.
+    code: Python that makes this inspection again, as `shown`; "" if it was not made by `inspect` or `compare`.
     """
 
     dataset: Dataset
@@ -89,8 +89,8 @@ class MapSet:
 
     def only(self, cls: str | int | None = None, wrong: bool | str | None = None, disagree: bool | None = None,
              confidence: tuple[float, float] | None = None) -> Self:
-        """Only images of class `cls` (name or number), that any run gets wrong (or, if False, none), that the runs answer
-        differently (or alike), that any run answers with a confidence from one bound to the other, 0..1.
+        """Only images of class `cls` (name or number), that any run gets wrong (or, if False, none), that the runs predict
+        differently (or alike), that any run predicts with a confidence from one bound to the other, 0..1.
 
         wrong: also "all", what every run gets wrong, or a run's name: what that run alone gets wrong. None leaves a
         condition out. Raises ExplainError for an unknown class or run.
@@ -166,7 +166,7 @@ class MapSet:
 
     def means(self) -> dict[str, dict]:
         """Per class, of the images looked at: their number, mean image (C, H, W) 0..255, and for each run the mean of the
-        maps' positive parts, drawn out to the image (H, W). Dead maps count as zero. Classes without images are left out.
+        maps' positive parts, upsampled to the image (H, W). Empty maps count as zero. Classes without images are left out.
         """
         content, found = self.data, {}
         heats = {name: heat(run["map"], self.dataset.size, e.record.layers[self.layer].extent)

@@ -1,4 +1,4 @@
-"""Maps laid over images: the positive part, drawn out to the pixels, in colour on one scale for all.
+"""Maps laid over images: the positive part, upsampled to the pixels, in colour on one scale for all.
 
 Scaling every map to its own maximum would make noise look like evidence and hide every difference between two
 networks. Here one scale serves all images and both arms, and a map without a positive value leaves its image grey.
@@ -55,7 +55,7 @@ class Scale:
 
 
 def heat(maps: Float[np.ndarray, "n h w"], size: tuple[int, int], extent: Extent | None = None) -> Float[np.ndarray, "n H W"]:
-    """The positive part of signed maps, drawn out to images of `size`. A map with a value that is not finite has none."""
+    """The positive part of signed maps, upsampled to images of `size`. A map with a value that is not finite has none."""
     return upsample(positive(torch.from_numpy(maps)), size, extent).float().numpy()
 
 
@@ -71,7 +71,7 @@ def overlay(images: UInt8[np.ndarray, "n c H W"], maps: Float[np.ndarray, "n h w
 
 def blended(images: UInt8[np.ndarray, "n c H W"], values: Float[np.ndarray, "n H W"], scale: Scale,
             strength: float = STRENGTH) -> UInt8[np.ndarray, "n H W 3"]:
-    """`overlay`, of what has been drawn out to the pixels already. `templates/paint.js` does the same in a page."""
+    """`overlay`, of what has been upsampled to the pixels already. `templates/paint.js` does the same in a page."""
     black, white = GROUND
     grey = black + (white - black) * brightness(images)[..., None]
     opacity = strength * np.sqrt(np.clip(values / scale.limit, 0, 1))[..., None]

@@ -39,7 +39,7 @@ def predicted(images: UInt8[np.ndarray, "n c H W"]) -> UInt8[np.ndarray, "n c H 
 def levels(maps: Float[np.ndarray, "... h w"], limit: float) -> UInt8[np.ndarray, "... h w"]:
     """The positive part in `LEVELS` steps: value = REACH · limit · (level ÷ LEVELS)².
 
-    No positive value becomes 0, so a map is dead exactly if all is 0. A map that is not finite throughout is all 0.
+    No positive value becomes 0, so a map is empty exactly if all is 0. A map that is not finite throughout is all 0.
     """
     whole = np.isfinite(maps).all((-2, -1), keepdims=True)
     share = np.sqrt(np.clip(np.where(whole, maps, 0), 0, REACH * limit) / (REACH * limit))

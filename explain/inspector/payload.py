@@ -68,7 +68,7 @@ def _layer(inspection: MapSet, method: str, layer: str, arrays: dict) -> dict:
     unit = max(view.scale.limit for view in views)
     rows = list(inspection.looked_at)
     for run in range(len(records)):
-        # An image's targets side by side and in one unit: where the answer is right both maps are the same, and deflating
+        # An image's targets side by side and in one unit: where the prediction is right both maps are the same, and deflating
         # sees it.
         arrays[f"{method}/{layer}/{run}"] = np.stack(
             [packing.levels(list(view.data["runs"].values())[run]["map"], unit) for view in views], 1)

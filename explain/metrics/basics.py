@@ -1,4 +1,4 @@
-"""What all metrics share: which maps are dead, maps drawn out to pixels, correlation, and means that leave out honestly.
+"""What all metrics share: which maps are empty, maps upsampled to pixels, correlation, and means that leave out honestly.
 
 Metrics are computed in float64 on the host, which not every device has: maps and masks may lie anywhere, values come from here.
 """
@@ -20,7 +20,7 @@ from speedcore.recipe import Frozen
 class Summary(Frozen):
     """Mean over the images that a metric could be taken of.
 
-    n: those; dead: left out because their map is dead; undefined: left out for another reason (an empty mask, a constant
+    n: those; dead: left out because their map is empty; undefined: left out for another reason (an empty mask, a constant
     map, a score that does not move). mean: None where nothing is left.
     """
 
@@ -41,7 +41,7 @@ def measured(metric: Callable[[Tensor], Float64[Tensor, " n"]],
              first: Float[Tensor, "n h w"] | None = None) -> dict[str, Summary]:
     """A metric of each kind of map: "true" beside its null controls (`controls.null_maps`, `controls.control_maps`).
 
-    first: where the metric compares these maps with others, those: images of which either map is dead count as dead.
+    first: where the metric compares these maps with others, those: images of which either map is empty count as empty.
     """
     other = False if first is None else is_empty(first)
     return {kind: Summary.of(metric(made), is_empty(made) | other) for kind, made in maps.items()}

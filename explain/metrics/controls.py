@@ -22,7 +22,7 @@ CONTROLS = {
     "gaussian": f"a Gaussian of {GAUSSIAN_SIGMA:g} pixels in the middle of the image",
     "another_image": "the map of another image, drawn by one fixed cycle through all",
     "wrong_class": "the same network's map for the class after the true one, the first after the last",
-    "untrained": "the map of the network as it was before training, or with its weights drawn anew",
+    "untrained": "the map of the network as it was before training, or with its weights re-initialised",
 }
 
 
@@ -88,7 +88,7 @@ def control_maps(model: nn.Module, images: Float[Tensor, "n c height width"], la
                  **options: Any) -> dict[str, dict[str, Float[Tensor, "n h w"]]]:
     """Maps for the labels and all null controls of them: name of layer (or "image") -> kind -> maps, "true" first.
 
-    untrained: the network before training; None takes a copy with all its weights drawn anew. options: of `heatmaps`.
+    untrained: the network before training; None takes a copy with all its weights re-initialised. options: of `heatmaps`.
     Cost: three maps an image. Raises ExplainError.
     """
     check_images(images)

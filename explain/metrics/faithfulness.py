@@ -26,7 +26,7 @@ def deletion(model: nn.Module, images: Images, targets: Targets, maps: Maps, ext
     Probability: softmax of the scores; of a model with one logit sigmoid for class 1, the rest for class 0.
     In `steps` equal steps, by the trapezoidal rule over the share of replaced pixels, 0..1. ground: 0 is the mean colour
     of normalised images; or a tensor that broadcasts to the images (blurred ones, say). Ties are replaced in one fixed
-    random order, the same for all images and networks. NaN for dead maps.
+    random order, the same for all images and networks. NaN for empty maps.
     """
     return _area(model, images, targets, maps, extent, steps, ground, batch_size, inserted=False)
 
@@ -43,7 +43,7 @@ def infidelity(model: nn.Module, images: Images, targets: Targets, maps: Maps, e
 
     `samples` squares of a quarter of the image's side are set to 0, the mean colour. The map predicts that the score falls
     by its sum over the square, up to one factor an image, chosen best; the mean squared error is divided by the mean
-    squared change. The squares are the same for all images and networks. NaN for dead maps, and where nothing changes.
+    squared change. The squares are the same for all images and networks. NaN for empty maps, and where nothing changes.
     """
     size, channels = size_of(images), images.shape[1]
     squares = _squares(size, samples, seed)
@@ -107,7 +107,7 @@ def _squares(size: tuple[int, int], samples: int, seed: int) -> Float[Tensor, "s
 
 
 def _aligned(images: Tensor, maps: Tensor, size: tuple[int, int], extent: Extent | None) -> Float64[Tensor, "n H W"]:
-    """Maps over the images' pixels, on the CPU; values that are not finite as none, for such maps are dead anyway."""
+    """Maps over the images' pixels, on the CPU; values that are not finite as none, for such maps are empty anyway."""
     if maps.ndim != 3 or len(maps) != len(images):
         raise ExplainError(f"maps must be (N, h, w), one for each of the {len(images)} images; found {tuple(maps.shape)}.")
     return upsampled(maps.cpu().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), size, extent)

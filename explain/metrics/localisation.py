@@ -1,6 +1,6 @@
 """Does the map lie on the object? Relevance mass, the ceiling that its resolution allows, rank and pointing game.
 
-Relevance mass (the energy-based pointing game): the map's positive part, drawn out to the image, inside the mask ÷ all
+Relevance mass (the energy-based pointing game): the map's positive part, upsampled to the image, inside the mask ÷ all
 of it. Range 0..1, higher is more on the object. Alone it means nothing: a uniform map scores the foreground's share of
 the image, a blob in the middle more, and a coarse map can never score 1. So it is given with its ceiling, as
 score = (mass − foreground) ÷ (ceiling − foreground), and beside null controls that know nothing of the image.
@@ -60,7 +60,7 @@ def foreground_share(masks: Bool[Tensor, "n H W"]) -> Float64[Tensor, " n"]:
 
 @dataclass(frozen=True)
 class Shares:
-    """What one unit in each cell adds to the drawn-out map: inside each image's mask, and in the whole image."""
+    """What one unit in each cell adds to the upsampled map: inside each image's mask, and in the whole image."""
 
     inside: Float64[Tensor, "n h w"]
     total: Float64[Tensor, "h w"]
@@ -71,7 +71,7 @@ class Shares:
         return cls(rows.T @ masks.cpu().double() @ columns, rows.sum(0)[:, None] * columns.sum(0))
 
     def mass(self, maps: Float[Tensor, "n h w"]) -> Float64[Tensor, " n"]:
-        """Positive mass inside the mask ÷ positive mass in the image; NaN for dead maps and empty masks."""
+        """Positive mass inside the mask ÷ positive mass in the image; NaN for empty maps and empty masks."""
         values = positive(maps)
         whole = (values * self.total).sum((1, 2))
         mass = (values * self.inside).sum((1, 2)) / whole
@@ -98,7 +98,7 @@ def relevance_rank(maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n H W"],
     """Of the k pixels with the most positive evidence, the share inside a mask of k pixels.
 
     Where pixels tie for the last places, the share to be expected of drawing lots: a uniform map has the foreground's.
-    NaN for dead maps and empty masks.
+    NaN for empty maps and empty masks.
     """
     values, inside = _ranked(maps, masks, extent), masks.cpu().flatten(1)
     k = inside.sum(1)
@@ -113,7 +113,7 @@ def pointing_game(maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n H W"],
                   extent: Extent | None = None) -> Float64[Tensor, " n"]:
     """1 where the pixel with the most positive evidence lies inside the mask, else 0; of tied pixels, their share inside.
 
-    NaN for dead maps and empty masks.
+    NaN for empty maps and empty masks.
     """
     values, inside = _ranked(maps, masks, extent), masks.cpu().flatten(1)
     most = values == values.amax(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Does the map depend on what was learned? Weights are drawn anew, and the map is compared with what it was."""
+"""Does the map depend on what was learned? Weights are re-initialised, and the map is compared with what it was."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from speedcore.training.seeding import seeded
 
 @dataclass(frozen=True)
 class Cascade:
-    """modules: drawn anew, one a step, from the head down. similarity: name of layer (or "image") -> (steps, N) rank
-    correlation with the trained network's map; NaN where either is dead.
+    """modules: re-initialised, one a step, from the head down. similarity: name of layer (or "image") -> (steps, N) rank
+    correlation with the trained network's map; NaN where either is empty.
     """
 
     modules: tuple[str, ...]
@@ -31,7 +31,7 @@ class Cascade:
 def parameter_randomisation(model: nn.Module, images: Float[Tensor, "n c height width"], targets: int | Int64[Tensor, " n"],
                             layers: Sequence[str] | None = None, method: str = "grad-cam", cascading: bool = True,
                             seed: int = 0, observer: Callable[[int, int], None] | None = None, **options: Any) -> Cascade:
-    """Rank correlation of maps before and after the weights of the network's modules are drawn anew.
+    """Rank correlation of maps before and after the weights of the network's modules are re-initialised.
 
     cascading: the head first, then the head and what lies before it, down to the first module; else each module alone,
     all others as trained. observer: called with steps done and in all. options: of `heatmaps`. The model is not touched:
@@ -40,7 +40,7 @@ def parameter_randomisation(model: nn.Module, images: Float[Tensor, "n c height 
     model = unwrapped(model)
     modules = weighted_modules(model, images)
     if not modules:
-        raise ExplainError("this model has no weights, so there is nothing to draw anew.")
+        raise ExplainError("this model has no weights, so there is nothing to re-initialise.")
     trained = _maps(model, images, targets, layers, method, options)
     found: dict[str, list[Tensor]] = {name: [] for name in trained}
     for step, name in enumerate(modules):

@@ -14,7 +14,7 @@ from speedcore.training.seeding import seeded
 
 
 def seed_consistency(first: Float[Tensor, "n h w"], second: Float[Tensor, "n h w"]) -> Float64[Tensor, " n"]:
-    """Correlation over cells of two networks' maps of the same images: two seeds, all else equal. NaN if either is dead."""
+    """Correlation over cells of two networks' maps of the same images: two seeds, all else equal. NaN if either is empty."""
     return correlation(first, second).masked_fill(is_empty(first) | is_empty(second), torch.nan)
 
 
@@ -22,7 +22,7 @@ def flip_consistency(maps: Float[Tensor, "n h w"], mirrored: Float[Tensor, "n h 
                      extent: Extent) -> Float64[Tensor, " n"]:
     """Correlation over pixels of an image's map with the map of its mirror image, mirrored back.
 
-    1 if the map moves with the image. NaN where either is constant or dead.
+    1 if the map moves with the image. NaN where either is constant or empty.
     """
     first, second = upsampled(maps, size, extent), upsampled(mirrored, size, extent).flip(-1)
     return correlation(first, second).masked_fill(is_empty(maps) | is_empty(mirrored), torch.nan)
@@ -30,7 +30,7 @@ def flip_consistency(maps: Float[Tensor, "n h w"], mirrored: Float[Tensor, "n h 
 
 def occlusion_agreement(maps: Float[Tensor, "n h w"], occluded: Float[Tensor, "n H W"],
                         extent: Extent | None = None) -> Float64[Tensor, " n"]:
-    """Rank correlation over pixels of a map with the occlusion map of the same image and class. NaN if either is dead."""
+    """Rank correlation over pixels of a map with the occlusion map of the same image and class. NaN if either is empty."""
     found = rank_correlation(upsampled(maps, tuple(occluded.shape[1:]), extent), occluded)
     return found.masked_fill(is_empty(maps) | is_empty(occluded), torch.nan)
 
@@ -40,7 +40,7 @@ def max_sensitivity(explainer: Explainer, images: Float[Tensor, "n c height widt
     """The largest relative change of a map, ‖map(x + noise) − map(x)‖ ÷ ‖map(x)‖, over `samples` draws, by captum.
 
     explainer: (images, targets) -> maps, such as `lambda x, t: heatmaps(model, x, t, ["stages.0"])["stages.0"][:, 0]`.
-    radius: of the uniform noise on every value of the normalised image. NaN for dead maps. torch's generators are left as
+    radius: of the uniform noise on every value of the normalised image. NaN for empty maps. torch's generators are left as
     they were.
     """
     step, found = max(1, batch_size // samples), []

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from explain.metrics import concentration, faithfulness, localisation, randomisation, stability
 
 _DEAD = "no value; counted apart"
-_EITHER = "no value if either map is dead; counted apart"
+_EITHER = "no value if either map is empty; counted apart"
 _EMPTY = "no value; counted apart"
 _NO_MASKS = "needs no masks"
 
@@ -21,7 +21,7 @@ class Metric:
 
     low, high: the range of its values. better: which way is good; "neither" where that is not what it says. forward:
     passes of the network an image, at the default settings. maps: further maps an image, each at its method's own cost;
-    None: one for each module with weights. dead, empty: what it does on dead maps and empty masks. controlled: what a
+    None: one for each module with weights. dead, empty: what it does on empty maps and empty masks. controlled: what a
     null control takes the place of: the map, the second map that a map is compared with, or the explainer that makes them.
     nulls: what the controls come to, where that is known beforehand.
     """
@@ -97,8 +97,9 @@ METRICS = {metric.name: metric for metric in (
            math.inf, "lower", 0, 11, _DEAD, _NO_MASKS, "explainer", "uniform, gaussian: 0; another image: the same values",
            "constant maps win; depends on the noise's size",
            "Yeh et al., NeurIPS 2019, arXiv 1901.09392; captum sensitivity_max", stability.max_sensitivity),
-    Metric("parameter_randomisation", "Parameter randomisation", "rank correlation with the map after weights are drawn anew, "
-           "from the head down, cascading or one module at a time", -1, 1, "lower", 0, None, _EITHER, _NO_MASKS, "second map",
+    Metric("parameter_randomisation", "Parameter randomisation", "rank correlation with the map after weights are "
+           "re-initialised, from the head down, cascading or one module at a time",
+           -1, 1, "lower", 0, None, _EITHER, _NO_MASKS, "second map",
            "uniform: none, for it is constant; another image: how alike any two maps are, below which no cascade need fall",
            "an edge detector survives it and may still be asked for by the task; correlation of maps with a fixed shape of "
            "their own stays high",

@@ -26,6 +26,7 @@ from explain.claim.preregistration import preregistration
 from explain.metrics import Score, control_maps, scores
 from explain.models import ExplainError
 from explain.selection import first_of_each_class
+from speedcore import stats
 from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset
 from speedcore.data.shapes import SHORTCUTS, TEST, TRAIN, Spec, make_shapes, shortcut_split, swap_shortcut
@@ -34,8 +35,7 @@ from speedcore.machine.device import resolve
 from speedcore.planning import execute
 from speedcore.planning.execute import Callback
 from speedcore.recipe import Frozen, Recipe
-from speedcore.stats import statistics
-from speedcore.stats.statistics import Interval
+from speedcore.stats import Interval, Verdict, by_interval
 from speedcore.store.fields import Name, Seed, Share
 from speedcore.store.runs import Run, RunStore
 from speedcore.studies import records
@@ -47,7 +47,6 @@ CORRELATIONS = (0.0, 0.5, 0.9, 1.0)
 ARMS = ("without", "with")
 LAYERS = ("middle", "last")
 
-Verdict = Literal["tracks", "contradicts", "cannot tell"]
 
 
 class LayerRecord(Frozen):
@@ -121,22 +120,20 @@ class Tracking:
 
     @property
     def verdict(self) -> Verdict:
-        if self.interval is None or self.interval.low <= 0 <= self.interval.high:
-            return "cannot tell"
-        return "tracks" if self.interval.low > 0 else "contradicts"
+        return by_interval(self.interval, Verdict.TRACKS, Verdict.CONTRADICTS)
 
 
 def tracking(models: Sequence[ModelRecord], shortcut: str, layer: str) -> Tracking:
     """Over the networks trained with that shortcut of which any map could be scored."""
     own = [m for m in models if m.shortcut == shortcut]
     n, found = following([m.reliance for m in own], [m.mass(layer) for m in own])
-    return Tracking(shortcut, layer, n, found, statistics.rank_interval(found, n))
+    return Tracking(shortcut, layer, n, found, stats.rank_interval(found, n))
 
 
 def following(reliance: Sequence[float], masses: Sequence[float | None]) -> tuple[int, float | None]:
     """(n, rank correlation) over the networks that have a mass; no correlation where ranks do not differ or n is 0."""
     known = [pair for pair in zip(reliance, masses, strict=True) if pair[1] is not None]
-    return len(known), statistics.rank_correlation(*zip(*known, strict=True)) if known else None
+    return len(known), stats.rank_correlation(*zip(*known, strict=True)) if known else None
 
 
 def study(recipe: Recipe, store: RunStore, device: str = "auto", shortcuts: Sequence[str] = SHORTCUTS,

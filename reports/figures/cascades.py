@@ -1,4 +1,4 @@
-"""Parameter randomisation: how alike maps stay to the trained network's as its weights are drawn anew, from the head down."""
+"""Parameter randomisation: how alike maps stay to the trained network's as its weights are re-initialised, from the head down."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Layer:
 
 
 def cascades(title: str, steps: Sequence[str], layers: Sequence[Layer]) -> str:
-    """A panel a layer; thin lines are runs, the bold one their mean. steps: what was drawn anew, in turn. Returns SVG."""
+    """A panel a layer; thin lines are runs, the bold one their mean. steps: what was re-initialised, in turn. Returns SVG."""
     with drawing(2.75, title) as work:
         axes = work.axes(1, max(2, len(layers)), sharey=True)
         for ax in axes[len(layers):]:

@@ -33,7 +33,7 @@ def render(inputs: Inputs, out: Path | str, formats: Sequence[str] = ("html", "p
     """Write report.html, report.pdf (as `formats` say) and always results.json into `out`; returns their paths.
 
     The same inputs give the same bytes; where these stand already, nothing is made. Raises RunError if runs do not belong
-    together, OutputError if `out` cannot be written, and PdfUnavailable or PdfFailed if a PDF is wanted and cannot be had: the
+    together, OutputError if `out` cannot be written, and PdfUnavailable or PdfFailed if a PDF is wanted and not available: the
     other files are written then.
     """
     made = rendered(inputs, out, formats)

@@ -6,19 +6,20 @@ import json
 import math
 from collections.abc import Iterator
 
-from explain.claim.verdicts import ClaimRecord, Verdicts, null_differences, verdicts
+from explain.claim.verdicts import ClaimRecord, ClaimTests, null_differences, verdicts
 from explain.studies.shortcuts import LAYERS, ModelRecord, StudyRecord, Tracking, tracking
 from reports.findings import Claim, sentence
 from reports.sections.context import Context
 from speedcore.ladders.changes import Change
 from speedcore.ladders.climbing import LadderResult
 from speedcore.ladders.findings import RungFinding, findings
-from speedcore.stats.statistics import Interval, effect_size, superiority
+from speedcore.stats import Interval, effect_size, superiority
 from speedcore.store.runs import Run
 from speedcore.studies.records import StudyRecord as Studied
 from speedcore.training.health import constant_prediction
 
-SCHEMA_VERSION = 1
+# 2: the accuracy of a run is the one that its recipe is judged by, with TTA where it has one; it was that of plain images.
+SCHEMA_VERSION = 2
 
 
 def content(context: Context) -> dict:
@@ -53,7 +54,7 @@ def _run(run: Run) -> dict:
     r, constant = run.record, constant_prediction(run)
     return {
         "key": r.key, "dataset": r.data.name, "arm": r.arm, "recipe": r.recipe.name, "recipe_hash": r.recipe_hash,
-        "seed": r.seed, "accuracy": r.metrics.test_accuracy, "constant_answer": constant.share,
+        "seed": r.seed, "accuracy": r.accuracy, "plain_accuracy": r.plain_accuracy, "constant_answer": constant.share,
         "no_better_than_constant": constant.no_better, "tta_accuracy": r.metrics.tta_accuracy, "epochs": r.epochs,
         "steps": r.steps, "planned_steps": r.planned_steps, "replans": len(r.replans), "final_lr": r.final_lr,
         "parameters": {"trainable": r.parameters["trainable"], "buffers": r.parameters["buffers"],
@@ -159,7 +160,7 @@ def _registered(study: ClaimRecord) -> dict:
             "tests": [test for found in verdicts(study) for test in _tests(study, found)]}
 
 
-def _tests(study: ClaimRecord, found: Verdicts) -> Iterator[dict]:
+def _tests(study: ClaimRecord, found: ClaimTests) -> Iterator[dict]:
     claim, outcomes = found.claim, {o.name: o for o in (found.claim.primary, *found.claim.secondary)}
     entries = [("primary", name, claim.primary, None, test) for name, test in found.primary.items()]
     entries += [("secondary", name, outcomes[outcome], None, test) for name, tests in found.secondary.items()

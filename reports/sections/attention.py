@@ -31,8 +31,8 @@ from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections import claim, meanmaps, sanity
 from reports.sections.context import ARM_LABELS, Context
+from speedcore import stats
 from speedcore.data.dataset import Dataset
-from speedcore.stats import statistics
 
 LAYERS = ("middle", "last")
 _MOST_MISTAKES = 4
@@ -95,7 +95,7 @@ def _masses(one: DatasetResults) -> FigureSpec | None:
                   and s.score is not None]
         if scores:
             bars.append(MassBar(label, tuple(scores)))
-    text = "; ".join(f"{bar.label} {f.decimal(statistics.mean(bar.values))}" for bar in bars)
+    text = "; ".join(f"{bar.label} {f.decimal(stats.mean(bar.values))}" for bar in bars)
     return FigureSpec(f"mass-{one.slug}", masses(f"Mass on the object, {one.title}", bars,
                                                  "normalised mass on the object"),
                       f"Normalised mass of the heatmaps on the object, {one.title}: {text}.",
@@ -115,7 +115,7 @@ def _measures(one: DatasetResults) -> Table:
             names = ("mass", "foreground", "ceiling", "score")
             cells = [f"{records[0].height}×{records[0].width}", str(len(records)), f.count(records[0].n),
                      *(_mean([getattr(score, name) for score in masked]) for name in names),
-                     f.percent(statistics.mean([r.dead for r in records]), 1),
+                     f.percent(stats.mean([r.dead for r in records]), 1),
                      _mean([r.gini for r in records]), _mean([r.flip_consistency for r in records])]
             rows.append((Cell(layer), Cell(arm, mark=arm), *(Cell(text) for text in cells)))
     columns = (Column("Layer"), Column("Augmentation"), Column("Cells"), Column("n", True), Column("Images", True),
@@ -133,7 +133,7 @@ def _measures(one: DatasetResults) -> Table:
 
 
 def _mean(values: Sequence[float | None]) -> str:
-    return f.decimal(statistics.known_mean(values))
+    return f.decimal(stats.known_mean(values))
 
 
 # --- gallery ---------------------------------------------------------------------------------------------------------
@@ -166,8 +166,8 @@ def _gallery(one: DatasetResults, dataset: Dataset, sides: dict[str, Explanation
         groups.append(LookGroup(title[:1].upper() + title[1:], looks))
     layers = " and ".join(f"{layer} ({r.height}×{r.width} cells)" for layer in LAYERS
                           if (r := first.record.layers[layer]))
-    caption = (f"{one.title}, seed {first.record.seed}: each image with what each arm answered and how sure it was, "
-               f"and its maps for the true class at two layers, {layers}. Wrong answers are marked ×. "
+    caption = (f"{one.title}, seed {first.record.seed}: each image with what each arm predicted and with what confidence, "
+               f"and its maps for the true class at two layers, {layers}. Wrong predictions are marked ×. "
                f"{first.record.gallery.rule} Shown of these: one of each class, and at most {_MOST_MISTAKES} of each "
                f"kind of mistake.")
     return Gallery(f"gallery-{one.slug}", caption, tuple(groups), _scale(one, scales))
@@ -192,7 +192,7 @@ def _look(classes: Sequence[str], sides: dict[str, Explanation], row: int, image
         predicted, confidence = int(e.arrays["gallery_predicted"][row]), float(e.arrays["gallery_confidence"][row])
         answer = f"{classes[predicted]}, {f.percent(confidence, 0)}"
         maps = tuple(Picture(png(coloured[arm, layer][row].transpose(2, 0, 1), colours=_COLOURS),
-                             f"Map of the {layer} layer, {ARM_LABELS[arm]}, for {truth}; it answered {answer}")
+                             f"Map of the {layer} layer, {ARM_LABELS[arm]}, for {truth}; it predicted {answer}")
                      for layer in LAYERS)
         made.append(Side(arm, answer, predicted == label, maps))
     return Look(Picture(png(image), f"{truth}, test image {index}"), truth, f"test image {index}", tuple(made))

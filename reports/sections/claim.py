@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from explain.claim.preregistration import NORMALISED_MASS, Outcome
-from explain.claim.verdicts import NONE, WITH, ClaimRecord, Verdicts, entries, null_differences, verdicts
+from explain.claim.verdicts import NONE, WITH, ClaimRecord, ClaimTests, entries, null_differences, verdicts
 from explain.metrics import METRICS
 from explain.studies.shortcuts import LAYERS, tracking
 from reports import model
 from reports.figures.forest import Block, Panel, Row, forest
 from reports.labels import title_of
-from reports.model import Bullets, Cell, Code, Column, FigureSpec, Group, Prose, Section, Table, Verdict
+from reports.model import Bullets, Cell, ClaimBlock, Code, Column, FigureSpec, Group, Prose, Section, Table
 from reports.renderers import formats as f
 from reports.sections.context import Context
 from reports.sections.studies import shortcuts
-from speedcore.stats import claims, statistics
+from speedcore import stats
+from speedcore.stats import claims
 from speedcore.stats.claims import Tested
 
 COMMAND = "python -m explain.studies claim"
@@ -36,10 +37,10 @@ def section(context: Context) -> Section:
     return Section("claim", "", "The claim, as it was preregistered", lead, blocks)
 
 
-def outcomes(study: ClaimRecord, prefix: str) -> tuple[Verdict, ...]:
+def outcomes(study: ClaimRecord, prefix: str) -> tuple[ClaimBlock, ...]:
     """A block a kind of claim: what became of it on each data set."""
     note = _standing(study)
-    return tuple(Verdict(f"{prefix}-{found.kind}", found.claim.text,
+    return tuple(ClaimBlock(f"{prefix}-{found.kind}", found.claim.text,
                          tuple(model.Outcome(tested.verdict, sentence(tested, name, found.claim.primary))
                                for name, tested in found.primary.items()), note) for found in verdicts(study))
 
@@ -117,7 +118,7 @@ def _standing(study: ClaimRecord) -> str:
 
 # --- figures ---------------------------------------------------------------------------------------------------------
 
-def _forest(study: ClaimRecord, found: Sequence[Verdicts], number: int) -> FigureSpec:
+def _forest(study: ClaimRecord, found: Sequence[ClaimTests], number: int) -> FigureSpec:
     panels, said = [], []
     for one in found:
         blocks = []
@@ -135,12 +136,12 @@ def _forest(study: ClaimRecord, found: Sequence[Verdicts], number: int) -> Figur
         "A row an outcome, the deciding one in black; a small dot a pair of seeds. Grey band: differences too small to matter, "
         "set beforehand. Coloured marks: the same difference had the maps been those of a null control; an outcome whose "
         "controls differ as much as itself says nothing of what speaks for the class. "
-        f"{statistics.INTERVAL_AND_P}.",
+        f"{stats.INTERVAL_AND_P}.",
         {panel.title: {block.heading: {row.label: row.differences for row in block.rows} for block in panel.blocks}
          for panel in panels})
 
 
-def _parts(found: Sequence[Verdicts], number: int) -> FigureSpec | None:
+def _parts(found: Sequence[ClaimTests], number: int) -> FigureSpec | None:
     panels, said = [], []
     for one in (one for one in found if one.parts):
         by_set: dict[str, list[Row]] = {}
@@ -159,13 +160,13 @@ def _parts(found: Sequence[Verdicts], number: int) -> FigureSpec | None:
                        for panel in panels})
 
 
-def _short(one: Verdicts) -> str:
+def _short(one: ClaimTests) -> str:
     return {"logical": "More logical?", "stability": "More faithful and more stable?"}[one.kind]
 
 
 def _row(label: str, tested: Tested, nulls: Mapping[str, Sequence[float]] | None = None, strong: bool = False) -> Row:
     ends = (tested.interval.low, tested.interval.high) if tested.interval else (None, None)
-    known = tuple((_NULLS.get(kind, kind), statistics.mean(values)) for kind, values in (nulls or {}).items() if values)
+    known = tuple((_NULLS.get(kind, kind), stats.mean(values)) for kind, values in (nulls or {}).items() if values)
     return Row(label, tested.differences, *ends, tested.bound, known, strong)
 
 
@@ -174,12 +175,12 @@ def _said(where: str, row: Row) -> str:
         return f"{where}, {row.label}: no pair."
     between = f", 95 % interval {f.bounds(row.low, row.high, 3, sign=True)}" if row.low is not None else ""
     controls = "".join(f"; {what} {f.signed(value, 3)}" for what, value in row.nulls)
-    return f"{where}, {row.label}: {f.signed(statistics.mean(row.differences), 3)}{between}{controls}."
+    return f"{where}, {row.label}: {f.signed(stats.mean(row.differences), 3)}{between}{controls}."
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
 
-def _tests(found: Sequence[Verdicts], number: int) -> Table:
+def _tests(found: Sequence[ClaimTests], number: int) -> Table:
     rows = [_test(dataset, _named(which, what), tested) for one in found for which, dataset, what, tested in entries(one)]
     columns = (Column("Data set"), Column("Outcome or part"), Column("Verdict"), Column("Pairs", True),
                Column("Difference", True), Column("95 % interval", True), Column("d", True), Column("Superiority", True),
@@ -188,7 +189,7 @@ def _tests(found: Sequence[Verdicts], number: int) -> Table:
                  note="Difference: in favour of the claim, in the outcome’s own unit. d: mean difference over its standard "
                       "deviation. Superiority: share of pairs in favour, ties half. p: exact sign-flip tests, corrected by Holm: "
                       "the primary outcome over the data sets, secondary ones within a data set, parts over all of them. Only "
-                      f"the primary test decides the claim. 95 % {statistics.MEAN_INTERVAL}. {statistics.INTERVAL_AND_P}.")
+                      f"the primary test decides the claim. 95 % {stats.MEAN_INTERVAL}. {stats.INTERVAL_AND_P}.")
 
 
 def _named(which: str, what: str) -> str:
@@ -214,7 +215,7 @@ def _made(study: ClaimRecord, number: int) -> Table:
         without, augmented = (one.accuracies.get(arm, ()) for arm in (NONE, WITH))
         rows.append((Cell(title_of(name)), Cell(one.recipe.name), Cell(f"{one.recipe.epochs:g}"),
                      Cell(str(one.pairs(study.preregistration.of(name).primary))),
-                     *(Cell(f.spread(statistics.mean(values), statistics.sd(values)) if values else f.NONE)
+                     *(Cell(f.spread(stats.mean(values), stats.sd(values)) if values else f.NONE)
                        for values in (without, augmented)), Cell(str(study.images_per_class))))
     columns = (Column("Data set"), Column("Recipe"), Column("Epochs", True), Column("Pairs", True),
                Column("Accuracy without", True), Column("Accuracy with", True), Column("Images a class", True))

@@ -9,8 +9,8 @@ from functools import cached_property
 from reports import findings
 from reports.findings import Claim
 from reports.results import DatasetResults, Results
+from speedcore import stats
 from speedcore.machine.arithmetic import together
-from speedcore.stats import statistics
 from speedcore.store.runs import Run
 from speedcore.training import health
 
@@ -35,17 +35,17 @@ class Context:
 
 
 def plain(run: Run) -> float:
-    return run.record.metrics.test_accuracy
+    return run.record.plain_accuracy
 
 
 def remarks(one: DatasetResults) -> tuple[str, ...]:
-    """Runs of a data set that did no better than a constant answer, or that lie apart from the others, as sentences."""
+    """Runs of a data set that did no better than a constant prediction, or that lie apart from the others, as sentences."""
     return tuple(f"**{one.title}**, {ARM_LABELS[arm]}: {said}." for arm, runs in one.arms.items()
                  for said in health.remarks(runs, [plain(run) for run in runs]))
 
 
 def mean_of(runs: Sequence[Run], value: Callable[[Run], float]) -> float:
-    return statistics.mean([value(run) for run in runs])
+    return stats.mean([value(run) for run in runs])
 
 
 def with_views(runs: Sequence[Run]) -> list[float]:

@@ -9,10 +9,10 @@ from reports.labels import slug, title_of
 from reports.model import Bullets, Cell, Code, Column, FigureSpec, Prose, Section, Table
 from reports.renderers import formats as f
 from reports.sections.studies.overview import unbroken
+from speedcore import stats
 from speedcore.ladders.changes import RULE, Change
 from speedcore.ladders.climbing import LadderResult
 from speedcore.ladders.findings import REPRODUCTION, RungFinding, clocks_of, findings, remarks
-from speedcore.stats import statistics
 
 _PEEK = " †"
 
@@ -42,8 +42,8 @@ def headline(climbed: LadderResult) -> str:
     """From the lowest rung to the highest, in a sentence for the summary."""
     found = findings(climbed)
     first, last = found[0], found[-1]
-    start = f"rung {first.rung.name} reaches {f.percent(first.mean)} in {f.seconds(statistics.mean(first.seconds))}"
-    end = f", rung {last.rung.name} {f.percent(last.mean)} in {f.seconds(statistics.mean(last.seconds))}"
+    start = f"rung {first.rung.name} reaches {f.percent(first.mean)} in {f.seconds(stats.mean(first.seconds))}"
+    end = f", rung {last.rung.name} {f.percent(last.mean)} in {f.seconds(stats.mean(last.seconds))}"
     failed = sum(finding.reproduced is False for finding in found)
     compared = sum(finding.reproduced is not None for finding in found)
     said = f" Of {compared} reported accuracies {compared - failed} were reproduced." if compared else ""
@@ -97,7 +97,7 @@ def _table(name: str, climbed: LadderResult, found: tuple[RungFinding, ...]) -> 
              if any(finding.peeked for finding in found) else "")
     rule = (f"{REPRODUCTION[:1].upper()}{REPRODUCTION[1:]}." if compared else
             "Only at full scale and on the source’s data set can a rung be said to be reproduced.")
-    note = f"{peeks}Mean ± standard deviation over n runs; 95 % {statistics.MEAN_INTERVAL}. Times are means. {rule}"
+    note = f"{peeks}Mean ± standard deviation over n runs; 95 % {stats.MEAN_INTERVAL}. Times are means. {rule}"
     return Table(name + "-table", f"{climbed.ladder.name}, reported and measured, {climbed.scale.text}", tuple(columns),
                  tuple(rows), wide=True, note=note)
 
@@ -171,7 +171,7 @@ def _figure(name: str, climbed: LadderResult, found: tuple[RungFinding, ...]) ->
     measured = []
     for x in found:
         bounds = (100 * x.interval.low, 100 * x.interval.high) if x.interval else (None, None)
-        measured.append(Point(x.rung.name, statistics.mean(x.seconds), 100 * x.mean, *bounds, hollow=x.peeked,
+        measured.append(Point(x.rung.name, stats.mean(x.seconds), 100 * x.mean, *bounds, hollow=x.peeked,
                               sign=signs[x.rung.name], on=_on(climbed, x, found)))
     apart = bool(reported) and not climbed.scale.whole
     svg = climb(f"Ladder {climbed.ladder.name}", {REPORTED: reported, MEASURED: measured}, apart,

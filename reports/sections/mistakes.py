@@ -75,7 +75,7 @@ def _matrix(one: DatasetResults, names: Sequence[str], shares: dict[str, np.ndar
 
 
 def _worst(matrix: Float[np.ndarray, "k k"], count: int) -> list[tuple[int, int, float]]:
-    """The most frequent mistakes: (true class, answer, share of the true class's images)."""
+    """The most frequent mistakes: (true class, prediction, share of the true class's images)."""
     off = np.where(np.eye(len(matrix), dtype=bool), -1.0, matrix)
     order = np.argsort(-off, axis=None, kind="stable")[:count]
     return [(*divmod(i, len(matrix)), float(off.flat[i])) for i in order.tolist()]

@@ -9,8 +9,8 @@ from reports.findings import Claim
 from reports.model import Block, Bullets, Cell, Column, FigureSpec, Group, Prose, Section, Table
 from reports.renderers import formats as f
 from reports.sections.context import Context, budget_share, files_word, mean_of, plain, remarks, with_views
+from speedcore import stats
 from speedcore.clock import POLICIES
-from speedcore.stats import statistics
 from speedcore.training import health
 
 
@@ -28,26 +28,26 @@ def _accuracy_table(context: Context) -> Table:
     for one in context.sets:
         for arm, runs in one.arms.items():
             values, constant = [plain(run) for run in runs], health.constant_prediction(runs[0])
-            mean, interval, views = statistics.mean(values), statistics.mean_interval(values, (0.0, 1.0)), with_views(runs)
+            mean, interval, views = stats.mean(values), stats.mean_interval(values, (0.0, 1.0)), with_views(runs)
             rows.append((
                 Cell(one.title), Cell(arm, mark=arm), Cell(str(len(runs))),
-                Cell(f.spread(mean, statistics.sd(values)), sort=repr(mean)),
+                Cell(f.spread(mean, stats.sd(values)), sort=repr(mean)),
                 Cell(f.bounds(interval.low, interval.high, scale=100) if interval else f.NONE,
                      sort=repr(interval.low) if interval else ""),
                 Cell(f.bounds(min(values), max(values), scale=100), sort=repr(min(values))),
                 Cell(f.percent(constant.share), mark="warn" if mean <= constant.share else "", sort=repr(constant.share)),
-                Cell(f.percent(statistics.mean(views)) if views else f.NONE,
-                     sort=repr(statistics.mean(views)) if views else ""),
+                Cell(f.percent(stats.mean(views)) if views else f.NONE,
+                     sort=repr(stats.mean(views)) if views else ""),
                 Cell(files_word(one), mark="" if one.record.official else "warn"),
             ))
     columns = (Column("Data set"), Column("Augmentation"), Column("n", True), Column("Test accuracy", True),
                Column("95 % interval", True), Column("Min to max", True),
-               Column("Constant answer", True, "the share of the most frequent class in the test images"),
+               Column("Constant prediction", True, "the share of the most frequent class in the test images"),
                Column("With views", True), Column("Files"))
     return Table("results-accuracy", "Accuracy on the test split, by data set and arm", columns, tuple(rows), heads=2,
                  sortable=True, note="n: training seeds. Mean ± standard deviation over seeds; 95 % "
-                                     f"{statistics.MEAN_INTERVAL}. Constant answer: what always naming "
-                                     "the most frequent class scores. Views: the answer averaged over mirrored or "
+                                     f"{stats.MEAN_INTERVAL}. Constant prediction: what always naming "
+                                     "the most frequent class scores. Views: logits averaged over mirrored or "
                                      "shifted copies of the test image, where the recipe has them; arms are compared "
                                      "without.")
 
@@ -58,7 +58,7 @@ def _cost_table(context: Context) -> Table:
         for arm, runs in one.arms.items():
             epochs = mean_of(runs, lambda r: r.record.epochs)
             shares = [s for run in runs if (s := budget_share(run)) is not None]
-            clocks = [statistics.mean([run.record.clocks[name] for run in runs]) for name in POLICIES]
+            clocks = [stats.mean([run.record.clocks[name] for run in runs]) for name in POLICIES]
             peak = max(run.record.peak_memory_bytes for run in runs)
             rows.append((
                 Cell(one.title), Cell(arm, mark=arm), Cell(runs[0].record.recipe.name),
@@ -80,7 +80,7 @@ def _ledger(context: Context) -> FigureSpec:
     for one in context.sets:
         for arm, runs in one.arms.items():
             phases = sorted({phase for run in runs for phase in run.record.ledger})
-            rows.append(LedgerRow(f"{one.title}, {arm}", {p: statistics.mean([run.record.ledger.get(p, 0.0) for run in runs])
+            rows.append(LedgerRow(f"{one.title}, {arm}", {p: stats.mean([run.record.ledger.get(p, 0.0) for run in runs])
                                                           for p in phases}))
     alt = "Seconds by phase: " + "; ".join(
         f"{row.label} {f.seconds(sum(row.seconds.values()))}, of which training "
@@ -96,7 +96,7 @@ def effects(context: Context) -> Section:
                     "number of steps; they differ in augmentation alone. The unit is the training seed, for images of "
                     "one run are no independent witnesses. A claim is tested on several data sets at once, so its p is "
                     "corrected by Holm’s method, and the more data sets, the more pairs it takes: with fewer than "
-                    f"{statistics.FEWEST_PAIRS} not even one can reach p < {statistics.ALPHA:g}. What cannot reach it "
+                    f"{stats.FEWEST_PAIRS} not even one can reach p < {stats.ALPHA:g}. What cannot reach it "
                     "is called not testable, whatever the runs show.")]
     shown = [claim for claim in context.claims if claim.n]
     if shown:
@@ -121,7 +121,7 @@ def _table(shown: list[Claim]) -> Table:
             Cell(f.points(claim.difference)),
             Cell(f.bounds(claim.interval.low, claim.interval.high, scale=100, sign=True) if claim.interval else f.NONE),
             Cell(f"{sum(d > 0 for d in claim.differences)} of {claim.n}"),
-            Cell(f.decimal(statistics.effect_size(claim.differences))),
+            Cell(f.decimal(stats.effect_size(claim.differences))),
             Cell(f"{claim.p:.3f}" if testable else f.NONE), Cell(f"{claim.p_holm:.3f}" if testable else f.NONE),
             Cell(f.NONE if claim.p_equivalence is None else f"{claim.p_equivalence:.3f}"),
             Cell(claim.verdict, mark=claim.verdict.replace(" ", "-")),
@@ -131,7 +131,7 @@ def _table(shown: list[Claim]) -> Table:
                Column("p, Holm", True), Column("p, equivalent", True), Column("Verdict"))
     return Table("paired-effects", "With minus without augmentation, in percentage points", columns, tuple(rows),
                  heads=2,
-                 note=f"95 % {statistics.MEAN_INTERVAL}. {statistics.INTERVAL_AND_P}. "
+                 note=f"95 % {stats.MEAN_INTERVAL}. {stats.INTERVAL_AND_P}. "
                       "In favour: seeds with a positive difference. d: mean difference over its standard deviation. p: "
                       "exact sign-flip test, two-sided, and the same corrected for all data sets on which the claim is "
                       "tested, by which the verdict is; equivalent: that the difference is within the bounds that were "

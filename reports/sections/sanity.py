@@ -1,4 +1,4 @@
-"""Do the maps depend on what was learned? Weights drawn anew, untrained networks, wrong classes, dead maps."""
+"""Do the maps depend on what was learned? Weights re-initialised, untrained networks, wrong classes, empty maps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reports.model import Cell, Column, FigureSpec, Table
 from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections.context import ARM_LABELS
-from speedcore.stats import statistics
+from speedcore import stats
 
 Arms = Mapping[str, Sequence[Explanation]]
 
@@ -22,16 +22,16 @@ def cascade(one: DatasetResults, arms: Arms) -> FigureSpec | None:
     if not every or len({record.modules for record in every}) > 1:
         return None
     layers = [Layer(f"{layer} layer", {arm: [r.similarity[layer] for r in records] for arm, records in made.items() if records},
-                    statistics.known_mean([r.another_image[layer] for r in every])) for layer in every[0].similarity]
+                    stats.known_mean([r.another_image[layer] for r in every])) for layer in every[0].similarity]
     steps = every[0].modules
-    said = "; ".join(f"{layer.title}, {ARM_LABELS[arm]}: {_end(runs)} once all weights are drawn anew"
+    said = "; ".join(f"{layer.title}, {ARM_LABELS[arm]}: {_end(runs)} once all weights are re-initialised"
                      for layer in layers for arm, runs in layer.arms.items())
     floors = "; ".join(f"{layer.title} {f.decimal(layer.floor)}" for layer in layers)
-    return FigureSpec(f"cascade-{one.slug}", cascades(f"Weights drawn anew, {one.title}", steps, layers),
-                      f"Rank correlation of maps with those of the trained network as weights are drawn anew, {one.title}. "
+    return FigureSpec(f"cascade-{one.slug}", cascades(f"Weights re-initialised, {one.title}", steps, layers),
+                      f"Rank correlation of maps with those of the trained network as weights are re-initialised, {one.title}. "
                       f"{said}. Maps of two different images: {floors}.",
-                      f"{one.title}: the network’s weights are drawn anew, module after module from the head down, and each time "
-                      f"the maps of {every[0].images} images are compared with what they were. Maps that stay alike do not "
+                      f"{one.title}: the network’s weights are re-initialised, module after module from the head down, and each "
+                      f"time the maps of {every[0].images} images are compared with what they were. Maps that stay alike do not "
                       f"depend on what was learned. Dotted: how alike the maps of two different images are, below which none "
                       f"need fall. Thin lines are runs.",
                       {layer.title: {arm: [list(run) for run in runs] for arm, runs in layer.arms.items()} for layer in layers})
@@ -46,19 +46,19 @@ def statistics_of(one: DatasetResults, arms: Arms) -> Table:
             alike = [e.record.cascade for e in explained if e.record.cascade]
             rows.append((
                 Cell(layer), Cell(arm, mark=arm), Cell(str(len(records))),
-                Cell(f.percent(statistics.mean([r.dead for r in records]), 1)),
+                Cell(f.percent(stats.mean([r.dead for r in records]), 1)),
                 *(Cell(_decimal(records, get)) for get in (_score, _control("wrong_class"), _control("another_image"),
                                                            _control("untrained"), _control("gaussian"))),
                 Cell(_end([r.similarity[layer] for r in alike])),
-                Cell(f.decimal(statistics.known_mean([r.another_image[layer] for r in alike])))))
+                Cell(f.decimal(stats.known_mean([r.another_image[layer] for r in alike])))))
     columns = (Column("Layer"), Column("Augmentation"), Column("n", True), Column("Dead", True), Column("True class", True),
                Column("Wrong class", True), Column("Another image", True), Column("Untrained", True), Column("Blob", True),
-               Column("Weights anew", True), Column("Two images", True))
+               Column("Re-initialised", True), Column("Two images", True))
     return Table(f"sanity-{one.slug}", f"{one.title}: what maps that know nothing come to", columns, tuple(rows), heads=2,
                  note="Dead: share of maps without any positive value. Then the normalised mass on the object, where there are "
                       "masks: of the true class’s maps, and of null controls, which the true ones must leave behind to show "
-                      "anything (an even map has 0). Weights anew: rank correlation of maps before and after all weights are "
-                      "drawn anew; two images: that of the maps of two different images.")
+                      "anything (an even map has 0). Re-initialised: rank correlation of maps before and after all weights are "
+                      "re-initialised; two images: that of the maps of two different images.")
 
 
 def _score(record: LayerRecord) -> float | None:
@@ -70,9 +70,9 @@ def _control(kind: str) -> Callable[[LayerRecord], float | None]:
 
 
 def _decimal(records: Sequence[LayerRecord], get: Callable[[LayerRecord], float | None]) -> str:
-    return f.decimal(statistics.known_mean([get(record) for record in records]))
+    return f.decimal(stats.known_mean([get(record) for record in records]))
 
 
 def _end(runs: Sequence[Sequence[float | None]]) -> str:
     """The last step of cascades, mean over runs."""
-    return f.decimal(statistics.known_mean([run[-1] for run in runs]))
+    return f.decimal(stats.known_mean([run[-1] for run in runs]))

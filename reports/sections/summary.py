@@ -6,12 +6,12 @@ import numpy as np
 
 from reports import findings
 from reports.figures.lines import Line, Panel, panels
-from reports.model import Block, Bullets, FigureSpec, Outcome, Prose, Section, Tile, Tiles, Verdict
+from reports.model import Block, Bullets, ClaimBlock, FigureSpec, Outcome, Prose, Section, Tile, Tiles
 from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections import chapters, claim
 from reports.sections.context import ARM_LABELS, Context, arithmetic, budget_share, mean_of, plain, remarks, with_views
-from speedcore.stats import statistics
+from speedcore import stats
 from speedcore.store.runs import Run
 
 
@@ -75,10 +75,10 @@ def _tile(one: DatasetResults) -> Tile:
     how = f"{ARM_LABELS[arm]}, mean of {f.plural(len(runs), 'seed')}"
     clock = f"{f.seconds(mean_of(runs, lambda r: r.record.clocks['article']))} of training"
     share = [s for run in runs if (s := budget_share(run)) is not None]
-    detail = f"{how}; {clock}" + (f", {f.percent(statistics.mean(share), 1)} of the budget" if share else "")
+    detail = f"{how}; {clock}" + (f", {f.percent(stats.mean(share), 1)} of the budget" if share else "")
     if views:
         detail += f"; {f.percent(mean_of(runs, plain))} without test-time views"
-    return Tile(f.percent(statistics.mean(best)), one.title, detail)
+    return Tile(f.percent(stats.mean(best)), one.title, detail)
 
 
 def _answer(context: Context) -> str:
@@ -100,10 +100,10 @@ def _answer(context: Context) -> str:
     return f"{within} {done}; {landed}{trained}"
 
 
-def _verdict(kind: str, context: Context) -> Verdict:
+def _verdict(kind: str, context: Context) -> ClaimBlock:
     claims = [claim for claim in context.claims if claim.kind == kind]
     caveats = [f"{claim.title}: {caveat}." for claim in claims for caveat in claim.caveats]
-    return Verdict(f"claim-{kind}", claims[0].text, tuple(Outcome(c.verdict, findings.sentence(c)) for c in claims),
+    return ClaimBlock(f"claim-{kind}", claims[0].text, tuple(Outcome(c.verdict, findings.sentence(c)) for c in claims),
                    " ".join(caveats))
 
 
@@ -127,8 +127,8 @@ def _soon(context: Context) -> FigureSpec | None:
 
 def _ends(panel: Panel) -> str:
     """Where the curves of a panel end, in words."""
-    ends = [f"{ARM_LABELS[arm]} it ends at {f.percent(statistics.mean([line.y[-1] for line in lines]), 1)} after "
-            f"{f.seconds(statistics.mean([line.x[-1] for line in lines]))}" for arm, lines in panel.arms.items() if lines]
+    ends = [f"{ARM_LABELS[arm]} it ends at {f.percent(stats.mean([line.y[-1] for line in lines]), 1)} after "
+            f"{f.seconds(stats.mean([line.x[-1] for line in lines]))}" for arm, lines in panel.arms.items() if lines]
     return f"{panel.title}: {f.listing(ends)}."
 
 

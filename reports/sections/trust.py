@@ -12,7 +12,7 @@ from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections import methods
 from reports.sections.context import ARM_LABELS, Context, arithmetic
-from speedcore.stats import statistics
+from speedcore import stats
 
 _PLACES = ("--data", "--runs", "--out")
 _CITATION = """\
@@ -47,10 +47,10 @@ def _limits(context: Context) -> Iterator[str]:
         yield f"**{missing.title} {'are' if missing.what else 'is'} not here.** {missing.reason}"
     for name, whys in inputs.diverged.items():
         yield f"**Pairs of {title_of(name)} are missing**, because training diverged. {' '.join(whys)}"
-    few = {one.title: len(one.pairs) for one in context.sets if len(one.pairs) < statistics.FEWEST_PAIRS}
+    few = {one.title: len(one.pairs) for one in context.sets if len(one.pairs) < stats.FEWEST_PAIRS}
     if few:
         counts = f.listing([f"{name} ({n})" for name, n in few.items()])
-        yield (f"**Few seeds.** With fewer than {statistics.FEWEST_PAIRS} pairs nothing can be tested: {counts}. "
+        yield (f"**Few seeds.** With fewer than {stats.FEWEST_PAIRS} pairs nothing can be tested: {counts}. "
                f"Intervals over so few seeds are wide.")
     if context.sets:
         yield ("**What an interval cannot know.** It speaks of runs like those that were seen. Where one run in ten fails, 73 of "

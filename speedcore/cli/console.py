@@ -77,14 +77,14 @@ def console(stderr: bool = True):
 
 
 def beside(run) -> str:
-    """What has to stand beside a run's accuracy, in brackets: that of a constant answer, where it matters: classes are uneven, or
-    the run is no better."""
+    """What belongs beside a run's accuracy, in brackets: that of a constant prediction, where it matters: classes are uneven,
+    or the run is no better."""
     from speedcore.training.health import constant_prediction
 
     constant = constant_prediction(run)
     if constant.no_better:
         return f" ({constant.sentence})"
-    return f" (a constant answer: {100 * constant.share:.2f} %)" if constant.uneven else ""
+    return f" (a constant prediction: {100 * constant.share:.2f} %)" if constant.uneven else ""
 
 
 def live(overall: str, runs: int, out):

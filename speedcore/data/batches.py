@@ -25,7 +25,7 @@ class Batches:
 
     split: training images on the device, or a part of them. An epoch leaves out the last n mod batch_size images of its
     shuffle; without drop_last they are a smaller batch. order "fixed" takes one shuffle, the same for every epoch and
-    every seed. Order and augmentation are drawn from two generators, so that the arms with and without augmentation see
+    every seed. Order and augmentation are sampled from two generators, so that the arms with and without augmentation see
     their images in the same order.
     """
 

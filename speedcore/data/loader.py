@@ -64,7 +64,7 @@ class LoadedBatches:
 class _Images(TorchDataset):
     """One training image at a time: augmented, then through PIL to a normalised tensor.
 
-    bulk: all choices of an epoch are drawn at its start; else each image draws its own when it is fetched.
+    bulk: all parameters of an epoch are sampled at its start; else each image samples its own when it is fetched.
     """
 
     def __init__(self, split: Split | Part, augment: Augment, normalise: Normalise, seed: int, bulk: bool):
@@ -82,17 +82,17 @@ class _Images(TorchDataset):
         self._to_tensor = transforms.Compose([transforms.ToTensor(), transforms.Normalize(normalise.mean, normalise.std)])
 
     def begin(self, epoch: int) -> None:
-        """Draw the choices of an epoch, or make ready to draw them one by one."""
+        """Sample the parameters of an epoch, or make ready to sample them one by one."""
         if self._bulk:
             self._parameters = sample(self._augment, len(self), self._size, epoch, self._generator, self._first)
             self._first = self._parameters.mirrored if epoch == 0 else self._first
         else:
-            # A worker process has a copy of the generator, and starts anew in each epoch: so must the draws. On a CPU torch
+            # A worker process has a copy of the generator, and starts again in each epoch: so must the samples. On a CPU torch
             # looks at the lower half of a seed alone.
             self._generator.manual_seed((1_000_003 * (self._seed + 1) + epoch) % 2**32)
 
     def _parameters_of(self, index: int) -> AugmentationParameters:
-        """The choices of one image."""
+        """The parameters of one image."""
         if self._bulk:
             return self._parameters.take(torch.tensor([index]))
         return sample(self._augment, 1, self._size, 0, self._generator)

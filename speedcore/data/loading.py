@@ -87,7 +87,7 @@ def locate(name: str, data: Path | str | None = None, cache: Path | str | None =
 
 
 def describe(name: str, data: Path | str | None = None, offline: bool = False, cache: Path | str | None = None) -> Listing:
-    """Load `name` and describe it; where it cannot be had, say why. Never raises DataError."""
+    """Load `name` and describe it; where it is not available, say why. Never raises DataError."""
     try:
         dataset = load(name, data, offline, cache)
     except DataError as error:
@@ -191,7 +191,7 @@ def _obtain(name: str, data: Path | str | None, store: Cache, offline: bool) -> 
             reasons.append(f"{source.title}: {reason}")
             continue
         return local.find(store.keep(name, files, source.title).parent, name)
-    raise DataError("\n".join([f"data set '{name}' cannot be had. Tried:",
+    raise DataError("\n".join([f"data set '{name}' is not available. Tried:",
                                *(f"  - {line}" for line in [*_local_reasons(name, data, store), *reasons]),
                                f"What to do: {_advice(name, offline)}"]))
 

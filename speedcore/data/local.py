@@ -21,7 +21,7 @@ NOT_OFFICIAL = "not the official files: {}"
 def find(place: Path, name: str) -> DatasetFiles:
     """Data set `name` in the folder `place` or in its subfolder of that name; `place` may be an archive, too.
 
-    Raises NotHere where there is nothing of that name, DataError where there is and it is incomplete.
+    Raises NotFound where there is nothing of that name, DataError where there is and it is incomplete.
     """
     known = PUBLISHED[name]
     if place.is_file():

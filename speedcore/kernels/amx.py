@@ -33,11 +33,11 @@ def convolve(x: BFloat16[Tensor, "n c h w"], weight: Float[Tensor, "k c 3 3"],
     """The convolution of `x`, padded by one, with `weight` rounded to bf16. Gradients reach both.
 
     pooled: only the largest of each 2×2 results (what is left over at an odd border is dropped). Raises ValueError where that
-    leaves nothing, RuntimeError on a machine that is not `quick` at it.
+    leaves nothing, RuntimeError on a machine on which it is not available (`is_available`).
     """
     if not is_available():
         raise RuntimeError("this processor has no matrix unit (Intel AMX), or there is no C compiler; "
-                           "speedcore.kernels.use chooses a way to convolve that the machine has.")
+                           "speedcore.kernels.use chooses a backend that the machine has.")
     return _Convolution.apply(x, weight, pooled)
 
 
@@ -117,8 +117,8 @@ def is_available() -> bool:
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled loops; None, and a line in the log that says why, where they cannot be had."""
-    return build.load(Path(__file__).with_suffix(".c"), "convolutions go another way, which takes longer")
+    """The compiled loops; None, and a line in the log that says why, where they are not available."""
+    return build.load(Path(__file__).with_suffix(".c"), "convolutions take another backend, which takes longer")
 
 
 _loops, _number = partial(build.call, library), partial(build.number, library)

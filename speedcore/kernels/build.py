@@ -1,8 +1,8 @@
 """C beside Python: a source file becomes a loaded library, made by the machine's own compiler and kept in the user cache.
 
-What cannot be had is a line in the log and None, never a traceback: the caller then goes torch's way. A library in the cache is
-loaded only if it is what was made: ours, not to be written by others, and of the digest that stands beside it; otherwise it is
-made anew. A cut file would be a bus error at each load.
+What is not available is a line in the log and None, never a traceback: the caller then takes torch's own. A library in the cache
+is loaded only if it is what was made: ours, not to be written by others, and of the digest that lies beside it; otherwise it is
+made again. A cut file would be a bus error at each load.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Layers and networks that go another way where they may: convolutions, and RecordNet with pooling, norm and GELU fused.
+"""Layers and networks that take another backend where they may: convolutions, and RecordNet with pooling, norm and GELU fused.
 
 Quick convolutions leave a step of training bound by memory: pooling the largest map, normalising and GELU read and
 write every value several times over. A `FusedStage` pools on the convolution's way out and normalises on the way through
 GELU. Weights, names and running statistics stay as they are; so do results, to the bit, on a GPU or in another precision than the
-way's. Inner layers of a stage are not called one by one on this way, so that hooks on them see nothing; those on stages do.
+backend's. Inner layers of a stage are not called one by one then, so that hooks on them see nothing; those on stages do.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Backend:
     dtype: torch.dtype
 
     def can_use(self, x: Tensor, weight: Tensor) -> bool:
-        """Whether a layer with that weight, given x, may go this way: on a CPU, in this precision or autocast to it."""
+        """Whether a layer with that weight, given x, may take this backend: on a CPU, in this precision or autocast to it."""
         if x.device.type != "cpu":
             return False
         cast = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
@@ -42,7 +42,7 @@ class Backend:
 
 
 class Conv3x3(nn.Conv2d):
-    """A 3×3 convolution, padded by one, that goes another way where it may."""
+    """A 3×3 convolution, padded by one, that takes another backend where it may."""
 
     backend: Backend
 
@@ -80,7 +80,8 @@ class FusedRecordNet(RecordNet):
 
 
 def change(network: nn.Module, backend: Backend, least: int, least_fused: int) -> bool:
-    """Let `network` go that way: its 3×3 convolutions and, if it is a RecordNet with GELU, its stages. Returns whether any will.
+    """Let `network` take that backend: its 3×3 convolutions and, if it is a RecordNet with GELU, its stages. Returns whether any
+    will.
 
     least, least_fused: channels on either side from which on it pays, in a layer of its own and in a stage.
     """

@@ -1,7 +1,7 @@
 """Batch-norm and GELU in one pass each way, on CPUs in bf16 or fp32: what lies between a fast network's convolutions.
 
 One after the other they write and keep two results and read them twice on the way back; here only the input is kept, and
-what the way back needs is reckoned anew. The loops are `normgelu.c`, compiled by the machine's own C compiler. Φ is exact
+what the way back needs is computed again. The loops are `normgelu.c`, compiled by the machine's own C compiler. Φ is exact
 to 2e-7 and the derivative to 2e-6, far below what bf16 holds (in fp32, which has no table of curves, to 3e-7); everything but
 the input and the result is fp32.
 """
@@ -108,7 +108,7 @@ def _curves() -> Float[Tensor, "2 4 32"]:
 
 @cache
 def library(dtype: torch.dtype) -> ctypes.CDLL | None:
-    """The loops compiled for bf16 or fp32; None, and a line in the log that says why, where they cannot be had."""
+    """The loops compiled for bf16 or fp32; None, and a line in the log that says why, where they are not available."""
     flags = ("-DFP32",) if dtype == torch.float32 else ()
     return build.load(Path(__file__).with_suffix(".c"), "batch-norm and GELU are taken one by one instead", flags)
 

@@ -1,6 +1,6 @@
-"""Which way a network convolves on this machine's CPU.
+"""Which backend a network convolves by on this machine's CPU.
 
-The processor is asked before anything is compiled. A way that a recipe names is taken wherever it works; "auto" takes one
+The processor is asked before anything is compiled. A backend that a recipe names is taken wherever it works; "auto" takes one
 only where the processor has what makes it quicker than torch's own convolutions in that precision.
 """
 
@@ -17,14 +17,14 @@ from speedcore.machine import processor
 _MATRIX_UNIT = frozenset({"amx_tile", "amx_bf16", "avx512f", "avx512bw", "avx512vl", "avx512_bf16"})
 _DOT_PRODUCTS = frozenset({"avx512_vnni", "avx512f", "avx512bw", "avx512vl"})
 
-# Channels from which on a way is quicker than a direct convolution with nothing fused around it. In bf16 Winograd's narrower
+# Channels from which on a backend is quicker than a direct convolution with nothing fused around it. In bf16 Winograd's narrower
 # layers are bound by memory: with 32 channels on 31×31 cells, 0.8 to 1.0 of the direct time, with 24 no gain.
 _LEAST = {"amx": 16, "winograd8": 32, "winograd": 32}
 _LEAST_FUSED = _LEAST_FP32 = 16
 
 
 def available(precision: str) -> tuple[str, ...]:
-    """The ways that are quicker than direct convolutions here, the quickest first; nothing is compiled to know it.
+    """The backends that are quicker than torch here, the quickest first; nothing is compiled to know it.
 
     precision: "fp32" or "bf16". Raises UserError where SPEEDCORE_ISA is no level.
     """
@@ -39,11 +39,11 @@ def available(precision: str) -> tuple[str, ...]:
 
 
 def use(network: nn.Module, wanted: str, precision: str, device: torch.device) -> str:
-    """Let `network` convolve in this way and, if it is a RecordNet with GELU, take pooling, norm and GELU into it.
+    """Let `network` convolve by this backend and, if it is a RecordNet with GELU, take pooling, norm and GELU into it.
 
     wanted: "torch"; "amx" on a processor's matrix unit, torch's where it has none; "winograd"; "winograd8" for that in 8 bits,
     "winograd" where the processor is not quick at them or the precision is "fp32"; "auto": the first that is `available`.
-    Returns which it is now: "torch" on anything but a CPU, or where nothing in the network goes another way.
+    Returns which it is now: "torch" on anything but a CPU, or where nothing in the network takes another backend.
     """
     if device.type != "cpu" or wanted == "torch":
         return "torch"
@@ -68,7 +68,7 @@ def use(network: nn.Module, wanted: str, precision: str, device: torch.device) -
 
 
 def _compiled(name: str, precision: str) -> Callable[..., Tensor] | None:
-    """The convolution of that way, compiled; None where it cannot be had."""
+    """The convolution of that backend, compiled; None where it is not available."""
     if precision == "fp32":
         return winograd_fp32.convolve if winograd_fp32.library() else None
     if name == "amx":

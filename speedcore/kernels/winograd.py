@@ -138,7 +138,7 @@ def _parts(x: Tensor, count: int) -> Iterator[tuple[slice, BFloat16[Tensor, "36 
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled maps; None, and a line in the log that says why, where they cannot be had."""
+    """The compiled maps; None, and a line in the log that says why, where they are not available."""
     return build.load(Path(__file__).with_suffix(".c"), "convolutions are direct instead, which takes longer")
 
 

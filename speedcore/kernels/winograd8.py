@@ -122,7 +122,7 @@ def _rooms(x: Tensor, channels: int) -> tuple[Tensor, int, int]:
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled loops; None, and a line in the log that says why, where they cannot be had."""
+    """The compiled loops; None, and a line in the log that says why, where they are not available."""
     # Where vectors are shorter the loops are only good for tests: -O2 is compiled in 2 s, -O3 in 15.
     flags = () if "avx512f" in processor.features() else ("-O2",)
     without = "convolutions are multiplied in bf16 instead, which takes longer"

@@ -104,7 +104,7 @@ def least_channels() -> int:
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled loops; None, and a line in the log that says why, where they cannot be had."""
+    """The compiled loops; None, and a line in the log that says why, where they are not available."""
     return build.load(Path(__file__).with_suffix(".c"), "convolutions are direct instead, which takes longer")
 
 

@@ -10,12 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from speedcore.stats import statistics
-from speedcore.stats.statistics import Interval
+from speedcore import stats
+from speedcore.stats import Interval, Verdict, by_interval
 
-Verdict = Literal["helps", "hurts", "cannot tell"]
 RULE = ("helps: the 95 % interval of the paired change lies wholly on the better side of no change; hurts: wholly on the "
         "worse; cannot tell: neither, or fewer than three pairs; not corrected for the number of rungs")
 
@@ -36,8 +34,8 @@ def of_accuracy(pairs: Sequence[tuple[float, float]]) -> Change | None:
     if not pairs:
         return None
     differences = [after - before for before, after in pairs]
-    interval = statistics.mean_interval(differences, (-1.0, 1.0))
-    return Change(statistics.mean(differences), interval, len(pairs), _verdict(interval, 0.0, 1))
+    interval = stats.mean_interval(differences, (-1.0, 1.0))
+    return Change(stats.mean(differences), interval, len(pairs), _verdict(interval, 0.0, better=1))
 
 
 def of_time(pairs: Sequence[tuple[float, float]]) -> Change | None:
@@ -45,14 +43,13 @@ def of_time(pairs: Sequence[tuple[float, float]]) -> Change | None:
     if not pairs:
         return None
     logs = [math.log(after / before) for before, after in pairs]
-    interval = statistics.mean_interval(logs)
+    interval = stats.mean_interval(logs)
     if interval:
         interval = Interval(math.exp(interval.low), math.exp(interval.high), interval.kind)
-    return Change(math.exp(statistics.mean(logs)), interval, len(pairs), _verdict(interval, 1.0, -1))
+    return Change(math.exp(stats.mean(logs)), interval, len(pairs), _verdict(interval, 1.0, better=-1))
 
 
 def _verdict(interval: Interval | None, none: float, better: int) -> Verdict:
     """better: 1 where more is better, −1 where less is."""
-    if interval is None or interval.low <= none <= interval.high:
-        return "cannot tell"
-    return "helps" if (interval.low > none) == (better > 0) else "hurts"
+    above, below = (Verdict.HELPS, Verdict.HURTS) if better > 0 else (Verdict.HURTS, Verdict.HELPS)
+    return by_interval(interval, above, below, low=none)

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from speedcore import stats
 from speedcore.clock import POLICIES, SOURCE_POLICIES, ClockPolicy
 from speedcore.ladders.changes import Change, of_accuracy, of_time
 from speedcore.ladders.climbing import LadderResult
 from speedcore.recipe.ladder import Reported, Rung
-from speedcore.stats import statistics
+from speedcore.stats import Interval
 from speedcore.stats.numbers import signed
-from speedcore.stats.statistics import Interval
 from speedcore.store.runs import Run
 from speedcore.training import health
 
@@ -44,16 +44,16 @@ class RungFinding:
 
     @property
     def mean(self) -> float:
-        return statistics.mean(self.accuracies)
+        return stats.mean(self.accuracies)
 
     @property
     def sd(self) -> float | None:
-        return statistics.sd(self.accuracies)
+        return stats.sd(self.accuracies)
 
     @property
     def interval(self) -> Interval | None:
         """95 % interval of the mean accuracy."""
-        return statistics.mean_interval(self.accuracies, (0.0, 1.0))
+        return stats.mean_interval(self.accuracies, (0.0, 1.0))
 
 
 def clocks_of(climb: LadderResult) -> dict[str, ClockPolicy]:
@@ -80,8 +80,8 @@ def findings(climb: LadderResult) -> tuple[RungFinding, ...]:
         told = rung.model_copy(update={"what": climb.ladder.what(rung)})
         finding = RungFinding(
             told, accuracies, tuple(own.seconds(run.record.ledger) for run in runs),
-            statistics.mean([run.record.epochs for run in runs]),
-            {name: statistics.mean([policy.seconds(run.record.ledger) for run in runs]) for name, policy in clocks.items()},
+            stats.mean([run.record.epochs for run in runs]),
+            {name: stats.mean([policy.seconds(run.record.ledger) for run in runs]) for name, policy in clocks.items()},
             below.name if below else None, accuracy, time, peeked, reproduced, why, "")
         sentence = _sentence(finding, by_name.get(finding.against))
         by_name[rung.name] = finding = RungFinding(**{**vars(finding), "sentence": sentence})
@@ -90,7 +90,7 @@ def findings(climb: LadderResult) -> tuple[RungFinding, ...]:
 
 
 def remarks(climb: LadderResult) -> tuple[str, ...]:
-    """Runs that did no better than a constant answer, or that lie apart from the others of their rung, as sentences."""
+    """Runs that did no better than a constant prediction, or that lie apart from the others of their rung, as sentences."""
     return tuple(f"Rung {rung.name}: {said}." for rung in climb.rungs
                  for said in health.remarks(climb.runs[rung.name], [run.record.accuracy for run in climb.runs[rung.name]]))
 
@@ -108,7 +108,7 @@ def _reproduced(reported: Reported, accuracies: Sequence[float], climb: LadderRe
         return None, f"not compared: the source's data set is {climb.ladder.dataset}"
     if not data.official:
         return None, "not compared: these are not the official files"
-    mean, spread = statistics.mean(accuracies), reported.spread
+    mean, spread = stats.mean(accuracies), reported.spread
     if reported.mean is None:
         if reported.at_least is None:
             return None, "not compared: the source gives no accuracy"
@@ -116,7 +116,7 @@ def _reproduced(reported: Reported, accuracies: Sequence[float], climb: LadderRe
     whose = "the source's"
     if spread is None:
         # Of all rungs: three runs of one alone may lie closer together than the next three will.
-        spread = statistics.pooled_sd([run.record.accuracy for run in runs] for runs in climb.runs.values())
+        spread = stats.pooled_sd([run.record.accuracy for run in runs] for runs in climb.runs.values())
         whose = "our rungs'"
     if spread is None:
         return None, "not compared: the source gives no spread, and no rung of ours has two runs"
@@ -129,7 +129,7 @@ def _sentence(finding: RungFinding, below: RungFinding | None) -> str:
     """What was found on one rung, in words."""
     rung, parts = finding.rung, []
     if below is None or finding.accuracy is None or finding.time is None:
-        seconds = statistics.mean(finding.seconds)
+        seconds = stats.mean(finding.seconds)
         parts.append(f"Rung {rung.name} ({rung.what}) reaches {100 * finding.mean:.2f} % in {_seconds(seconds)}"
                      if rung.what else f"Rung {rung.name} reaches {100 * finding.mean:.2f} % in {_seconds(seconds)}")
     else:

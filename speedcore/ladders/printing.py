@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from speedcore import stats
 from speedcore.ladders.changes import RULE, Change
 from speedcore.ladders.climbing import LadderResult
 from speedcore.ladders.findings import REPRODUCTION, RungFinding, clocks_of, findings, remarks
 from speedcore.recipe.ladder import Ladder, Reported
-from speedcore.stats import statistics
 from speedcore.stats.numbers import signed
 
 
@@ -29,7 +29,7 @@ def measured_accuracy(finding: RungFinding) -> str:
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
     """Mean ± sd; the mean alone of a single value."""
-    return _mean_sd(statistics.mean(values), statistics.sd(values), digits)
+    return _mean_sd(stats.mean(values), stats.sd(values), digits)
 
 
 def _mean_sd(mean: float, sd: float | None, digits: int = 2) -> str:
@@ -79,7 +79,7 @@ def show(climb: LadderResult, out) -> None:
     found = findings(climb)
     for finding in found:
         rung, own = finding.rung, climb.ladder.clock
-        times = [seconds(mean, statistics.sd(finding.seconds) if name == own else None)
+        times = [seconds(mean, stats.sd(finding.seconds) if name == own else None)
                  for name, mean in finding.clocks.items()]
         what = rung.what + (f" ({rung.note})" if rung.note else "") + (" †" if finding.peeked else "")
         table.add_row(rung.name, what, f"{finding.epochs:.3g}", reported_accuracy(rung.reported),

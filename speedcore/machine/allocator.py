@@ -1,7 +1,7 @@
 """Keep freed memory in the process while training on a CPU.
 
 glibc hands big buffers back to the kernel as soon as they are freed, and every training step frees and wants the same
-activations again: each page is then zeroed anew. Keeping them made the record network's steps 1.08 times as fast on
+activations again: each page is then zeroed again. Keeping them made the record network's steps 1.08 times as fast on
 two cores (median of three alternating pairs). The peak is what it was, but the process holds on to it.
 """
 

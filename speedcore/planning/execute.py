@@ -125,7 +125,7 @@ def _pair(planned: PlannedRuns, seed: int, request: Request, dataset: Dataset, s
     watch, done, diverged = Stopwatch(), [], ()
     try:
         done.append(_run(with_job, standing[0], dataset, store, device, callback))
-        # The other arm takes exactly as many steps as this one landed on, so that the pair differs in one thing. Its share of a
+        # The other arm takes exactly as many steps as this one took, so that the pair differs in one thing. Its share of a
         # build's time is no reason to land earlier, where the machine is a little slower now: only the budget is.
         room = min(without_job.budget.seconds, _ROOM * without_job.limit)
         paired = replace(without_job, steps=done[0][0].record.steps, limit=room)

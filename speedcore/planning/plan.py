@@ -22,7 +22,7 @@ from speedcore.planning import costs
 from speedcore.planning.costs import PLANNED_SHARE, Request, candidates, duration
 from speedcore.planning.planned_runs import Plan, PlannedRuns
 from speedcore.planning.sharing import share_out
-from speedcore.stats.statistics import pairs_needed
+from speedcore.stats import pairs_needed
 from speedcore.store import records
 from speedcore.store.runs import RunStore
 

@@ -13,7 +13,7 @@ from speedcore.clock import POLICIES
 from speedcore.errors import BudgetError
 from speedcore.planning.costs import Candidate, Request, duration
 from speedcore.planning.planned_runs import MOST_SEEDS, PlannedRuns
-from speedcore.stats.statistics import pairs_needed
+from speedcore.stats import pairs_needed
 from speedcore.training.settle import settle
 
 

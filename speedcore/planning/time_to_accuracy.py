@@ -9,14 +9,13 @@ import json
 import math
 from dataclasses import dataclass
 
-from speedcore import recipes
+from speedcore import recipes, stats
 from speedcore.data.dataset import Dataset
 from speedcore.errors import UserError
 from speedcore.planning import execute
 from speedcore.recipe import Recipe
 from speedcore.recipes import targets
-from speedcore.stats import statistics
-from speedcore.stats.statistics import Interval
+from speedcore.stats import Interval
 from speedcore.store.runs import Run, RunStore
 from speedcore.training import health
 
@@ -50,12 +49,12 @@ class Answer:
     @property
     def reached(self) -> float:
         """The share of runs that made it."""
-        return statistics.mean([made_it(accuracy, self.target) for accuracy in self.accuracies])
+        return stats.mean([made_it(accuracy, self.target) for accuracy in self.accuracies])
 
     @property
     def interval(self) -> Interval | None:
         """95 % interval of the median seconds; None for fewer than six runs."""
-        return statistics.median_interval(self.seconds)
+        return stats.median_interval(self.seconds)
 
     @property
     def cut_short(self) -> int:
@@ -66,8 +65,8 @@ class Answer:
         """Plain data, as `--json` prints it."""
         interval = self.interval
         return {"dataset": self.dataset, "target": self.target, "n": len(self.runs),
-                "mean_accuracy": statistics.mean(self.accuracies), "reached": self.reached,
-                "median_seconds": statistics.median(self.seconds),
+                "mean_accuracy": stats.mean(self.accuracies), "reached": self.reached,
+                "median_seconds": stats.median(self.seconds),
                 "interval": [interval.low, interval.high] if interval else None, "recipe": self.recipe.name,
                 "epochs": self.recipe.epochs}
 
@@ -104,9 +103,9 @@ def show(answer: Answer, out) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     row = {"data set": answer.dataset, "target": f"{answer.target:g} %", "recipe": answer.recipe.name,
            "epochs": f"{answer.recipe.epochs:g}", "runs": str(len(answer.runs)),
-           "mean accuracy": f"{statistics.mean(answer.accuracies):.2f} %",
+           "mean accuracy": f"{stats.mean(answer.accuracies):.2f} %",
            "reached by": f"{round(answer.reached * len(answer.runs))} of {len(answer.runs)}",
-           "median seconds": f"{statistics.median(answer.seconds):.2f}",
+           "median seconds": f"{stats.median(answer.seconds):.2f}",
            "95 % interval": f"{answer.interval.low:.2f} to {answer.interval.high:.2f}" if answer.interval else "–"}
     for heading in row:
         table.add_column(heading, no_wrap=True)

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from speedcore import stats
 from speedcore.clock import POLICIES, SOURCE_POLICIES
 from speedcore.errors import RecipeError
 from speedcore.recipe.base import Part
 from speedcore.recipe.part import Formerly, RecipePart
 from speedcore.recipe.recipe import Recipe, merged, validated
-from speedcore.stats import statistics
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(min_length=1, pattern=r"^[^,\n]+$")]
@@ -43,12 +43,12 @@ class Reported(Part):
 
     @property
     def mean(self) -> float | None:
-        return statistics.mean(self.accuracies) if self.accuracies else self.accuracy
+        return stats.mean(self.accuracies) if self.accuracies else self.accuracy
 
     @property
     def spread(self) -> float | None:
         """Standard deviation from run to run."""
-        return statistics.sd(self.accuracies) if self.accuracies else self.sd
+        return stats.sd(self.accuracies) if self.accuracies else self.sd
 
     @property
     def count(self) -> int | None:

@@ -20,12 +20,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
-from speedcore.stats import statistics
-from speedcore.stats.statistics import Interval
-
-Verdict = Literal["supported", "not supported", "equivalent within bounds", "not testable"]
+from speedcore.stats import descriptive, effects, intervals, tests
+from speedcore.stats.intervals import Interval
+from speedcore.stats.verdicts import Verdict
 
 
 @dataclass(frozen=True)
@@ -51,27 +49,27 @@ class Tested:
 
     @property
     def difference(self) -> float | None:
-        return statistics.mean(self.differences) if self.n else None
+        return descriptive.mean(self.differences) if self.n else None
 
     @cached_property
     def interval(self) -> Interval | None:
         """95 % interval of the mean difference over seeds, not corrected for the family; None for fewer than three pairs."""
-        return statistics.mean_interval(self.differences)
+        return intervals.mean_interval(self.differences)
 
     @property
     def effect_size(self) -> float | None:
         """d_z."""
-        return statistics.effect_size(self.differences)
+        return effects.effect_size(self.differences)
 
     @property
     def superiority(self) -> float | None:
         """Share of pairs in favour of the claim, ties half."""
-        return statistics.superiority(self.differences) if self.n else None
+        return effects.superiority(self.differences) if self.n else None
 
     @property
     def opposite(self) -> bool:
         """Whether the contrary of the claim was shown."""
-        return self.p_holm is not None and self.p_holm < statistics.ALPHA and statistics.mean(self.differences) < 0
+        return self.p_holm is not None and self.p_holm < tests.ALPHA and descriptive.mean(self.differences) < 0
 
 
 def judge(family: Mapping[str, Sequence[float]], bound: float | Mapping[str, float] | None = None) -> dict[str, Tested]:
@@ -80,11 +78,11 @@ def judge(family: Mapping[str, Sequence[float]], bound: float | Mapping[str, flo
     bound: half-width of what counts as no difference, in their unit, one for all or by name; None: equivalence is not tested.
     """
     bounds: Mapping[str, float | None] = bound if isinstance(bound, Mapping) else dict.fromkeys(family, bound)
-    fewest = statistics.testable_from([len(differences) for differences in family.values()])
+    fewest = tests.testable_from([len(differences) for differences in family.values()])
     tested = [name for name, differences in family.items() if len(differences) >= fewest]
-    ps = {name: statistics.sign_flip_p(differences) for name, differences in family.items() if differences}
-    equal = {name: statistics.equivalence_p(family[name], half) for name in ps if (half := bounds[name]) is not None}
-    holm, equal_holm = (dict(zip(tested, statistics.holm([found[name] for name in tested]), strict=True)) if found else {}
+    ps = {name: tests.sign_flip_p(differences) for name, differences in family.items() if differences}
+    equal = {name: tests.equivalence_p(family[name], half) for name in ps if (half := bounds[name]) is not None}
+    holm, equal_holm = (dict(zip(tested, tests.holm([found[name] for name in tested]), strict=True)) if found else {}
                         for found in (ps, equal))
     return {name: Tested(tuple(differences), bounds[name], _verdict(differences, holm.get(name), equal_holm.get(name)),
                          ps.get(name), holm.get(name), equal.get(name), equal_holm.get(name))
@@ -93,10 +91,11 @@ def judge(family: Mapping[str, Sequence[float]], bound: float | Mapping[str, flo
 
 def _verdict(differences: Sequence[float], p: float | None, p_equivalence: float | None) -> Verdict:
     if p is None:
-        return "not testable"
-    if p_equivalence is not None and p_equivalence < statistics.ALPHA:
-        return "equivalent within bounds"
-    return "supported" if p < statistics.ALPHA and statistics.mean(differences) > 0 else "not supported"
+        return Verdict.NOT_TESTABLE
+    if p_equivalence is not None and p_equivalence < tests.ALPHA:
+        return Verdict.EQUIVALENT
+    shown = p < tests.ALPHA and descriptive.mean(differences) > 0
+    return Verdict.SUPPORTED if shown else Verdict.NOT_SUPPORTED
 
 
 def reconciled(verdict: Verdict, interval: Interval | None, bound: float | None, opposite: bool = False) -> str:
@@ -108,15 +107,15 @@ def reconciled(verdict: Verdict, interval: Interval | None, bound: float | None,
         return ""
     holds_zero = interval.low <= 0 <= interval.high
     wider = "The test takes the differences to be symmetric about their mean; the interval allows for skewed ones, and "
-    if holds_zero and (verdict == "supported" or opposite):
+    if holds_zero and (verdict is Verdict.SUPPORTED or opposite):
         return f"{wider}holds zero."
-    if verdict == "equivalent within bounds" and bound is not None and max(-interval.low, interval.high) > bound:
+    if verdict is Verdict.EQUIVALENT and bound is not None and max(-interval.low, interval.high) > bound:
         return f"{wider}reaches past the bound."
-    if verdict == "not supported" and not (opposite or holds_zero):
+    if verdict is Verdict.NOT_SUPPORTED and not (opposite or holds_zero):
         return "The interval leaves zero out, but is not corrected for the number of tests; the verdict is by the corrected p."
     return ""
 
 
 def pairs_needed(family: Mapping[str, Sequence[float]]) -> int:
     """Pairs that each data set of the family that has any would need to be tested."""
-    return statistics.pairs_needed(max(1, sum(len(differences) > 0 for differences in family.values())))
+    return tests.pairs_needed(max(1, sum(len(differences) > 0 for differences in family.values())))

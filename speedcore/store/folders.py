@@ -88,7 +88,7 @@ def _written(digests: dict[str, str]) -> bytes:
 
 class staged:
     """Context manager: a scratch folder beside `final`, which becomes `final` with its manifest on success, and is removed on
-    any failure. What stands at `final` already is never touched: that is a RunError."""
+    any failure. What exists at `final` already is never touched: that is a RunError."""
 
     def __init__(self, final: Path):
         self.final = Path(final)

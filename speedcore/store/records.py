@@ -1,4 +1,4 @@
-"""Records of one file that are written anew as results come in: replaced whole, and each with its own sha256.
+"""Records of one file that are written again as results come in: replaced whole, and each with its own sha256.
 
 The last field of the JSON is "sha256": of everything before it, byte for byte. So a record and its check are one file, and
 replacing that file is one step: a reader sees the old one or the new one.

@@ -96,8 +96,13 @@ class RunRecord(Frozen):
 
     @property
     def accuracy(self) -> float:
-        """The accuracy that the recipe is judged by: with TTA where it has one."""
-        return self.metrics.test_accuracy if self.metrics.tta_accuracy is None else self.metrics.tta_accuracy
+        """The accuracy that the recipe is judged by, a share of 1: with TTA where it has one."""
+        return self.plain_accuracy if self.metrics.tta_accuracy is None else self.metrics.tta_accuracy
+
+    @property
+    def plain_accuracy(self) -> float:
+        """The accuracy on the test images as they are, a share of 1."""
+        return self.metrics.test_accuracy
 
     @property
     def peeked(self) -> bool:

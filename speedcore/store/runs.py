@@ -262,11 +262,11 @@ class RunStore:
              weights: Mapping[str, Tensor], predictions: Mapping[str, np.ndarray]) -> Run:
         """Write a run folder so that it exists whole or not at all. Raises RunError if it cannot be written.
 
-        Where a sound run of that key was finished by another process meanwhile, that one stands, and is returned.
+        Where a sound run of that key was finished by another process meanwhile, that one is kept, and returned.
         """
         final = self.path_of(record.key)
         if existing := self.find(record.key):
-            self._say(f"{final} was finished by another process meanwhile; its run stands, and this one is not kept.")
+            self._say(f"{final} was finished by another process meanwhile; its run is kept, and this one is not.")
             return existing
         record = record.model_copy(update={"sealed": True})
         arrays: dict[str, Any] = {**predictions}  # Any: savez has keywords of its own beside the names

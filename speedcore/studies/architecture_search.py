@@ -13,12 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from speedcore import stats
 from speedcore.errors import RecipeError
 from speedcore.ladders.climbing import LadderResult
 from speedcore.ladders.findings import clocks_of
 from speedcore.recipe.ladder import Ladder, Rung
 from speedcore.recipes import page_architecture
-from speedcore.stats import statistics
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,7 +39,7 @@ class Line:
     @property
     def gain(self) -> float:
         """What the two epochs more bring, in points of accuracy (as a share)."""
-        return statistics.mean(self.long) - statistics.mean(self.short)
+        return stats.mean(self.long) - stats.mean(self.short)
 
 
 def ladder() -> Ladder:
@@ -71,10 +71,10 @@ def lines(climbed: LadderResult) -> tuple[Line, ...]:
     for name in page_architecture.NETWORKS:
         short, long = (climbed.runs.get(_rung(name, epochs), ()) for epochs in (SHORT, LONG))
         if short and long:
-            spent, longer = (statistics.mean([own.seconds(run.record.ledger) for run in runs]) for runs in (short, long))
+            spent, longer = (stats.mean([own.seconds(run.record.ledger) for run in runs]) for runs in (short, long))
             found.append(Line(name, tuple(run.record.accuracy for run in short), tuple(run.record.accuracy for run in long),
                               spent, longer))
-    return tuple(sorted(found, key=lambda line: -statistics.mean(line.short)))
+    return tuple(sorted(found, key=lambda line: -stats.mean(line.short)))
 
 
 def show(climbed: LadderResult, out: Console) -> None:

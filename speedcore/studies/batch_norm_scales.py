@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from speedcore import stats
 from speedcore.clock import POLICIES, Budget, Ledger
 from speedcore.data import streams
 from speedcore.data.dataset import Dataset
@@ -31,7 +32,6 @@ from speedcore.machine.device import resolve
 from speedcore.machine.queue import synchroniser
 from speedcore.planning.rounds import check_steps, in_rounds
 from speedcore.recipe import Frozen, Recipe, SGDConfig
-from speedcore.stats import statistics
 from speedcore.store.runs import RunStore
 from speedcore.studies import records
 from speedcore.studies.findings import RULE, Finding, Question, answer
@@ -85,7 +85,7 @@ class Watched(Frozen):
     def away(self, layer: str, alone: bool) -> float:
         """How far a layer's mean scale lies from where decay alone would have it (or from 1, where it started), on average."""
         means = self.scales[layer].mean
-        return statistics.mean([abs(mean - (decay if alone else 1.0)) for mean, decay in zip(means, self.decay, strict=True)])
+        return stats.mean([abs(mean - (decay if alone else 1.0)) for mean, decay in zip(means, self.decay, strict=True)])
 
 
 class ScalesRecord(StudyRecord):
@@ -166,7 +166,7 @@ def watch(dataset: Dataset, recipe: Recipe, seed: int, device: str, say: Say = l
     last = losses[-max(1, len(losses) // 20):]
     return Watched(seed=seed, steps=tuple(samples.steps), epochs=tuple(step / batches.steps_per_epoch for step in samples.steps),
                    decay=tuple(alone[step] for step in samples.steps), scales=samples.courses("scale"),
-                   biases=samples.courses("bias"), loss=statistics.mean(last), seconds=sum(ledger.seconds().values()))
+                   biases=samples.courses("bias"), loss=stats.mean(last), seconds=sum(ledger.seconds().values()))
 
 
 def decay_alone(rates: Sequence[float], spec: SGDConfig) -> list[float]:
@@ -229,9 +229,9 @@ def study(dataset: Dataset, recipe: Recipe, store: RunStore, device: str, scale:
 def findings(record: ScalesRecord) -> tuple[Finding, ...]:
     """The source's findings that are a direction: what moves scales, and where the last layer's lie at the end."""
     *others, last = record.layers
-    control = tuple(statistics.mean([w.away(layer, alone=False) - w.away(layer, alone=True) for layer in record.layers])
+    control = tuple(stats.mean([w.away(layer, alone=False) - w.away(layer, alone=True) for layer in record.layers])
                     for w in record.watched)
-    ahead = tuple(w.scales[last].mean[-1] - statistics.mean([w.scales[layer].mean[-1] for layer in others])
+    ahead = tuple(w.scales[last].mean[-1] - stats.mean([w.scales[layer].mean[-1] for layer in others])
                   for w in record.watched if others)
     return answer([
         Question("scales move largely as weight decay alone would move them",
@@ -243,10 +243,10 @@ def findings(record: ScalesRecord) -> tuple[Finding, ...]:
 def readings(record: ScalesRecord) -> tuple[str, ...]:
     """Where scales lie in the middle of training, in a sentence."""
     others = record.layers[:-1] or record.layers
-    middle = [statistics.mean([w.scales[layer].mean[w.middle] for layer in others]) for w in record.watched]
-    alone = statistics.mean([w.decay[w.middle] for w in record.watched])
-    spread = statistics.sd(middle)
-    return (f"In the middle of training the mean scale (without the last layer) is {statistics.mean(middle):.3f}"
+    middle = [stats.mean([w.scales[layer].mean[w.middle] for layer in others]) for w in record.watched]
+    alone = stats.mean([w.decay[w.middle] for w in record.watched])
+    spread = stats.sd(middle)
+    return (f"In the middle of training the mean scale (without the last layer) is {stats.mean(middle):.3f}"
             f"{'' if spread is None else f' ± {spread:.3f}'} over {_seeds(record)}; decay alone would have it at {alone:.3f}; "
             f"the source reads off about {MIDDLE:g}, in a training of {record.recipe.epochs:g} epochs of all images.",)
 
@@ -277,7 +277,7 @@ def rows(record: ScalesRecord) -> list[tuple[str, ...]]:
     """One a layer: name, mean scale in the middle and at the end with its quantiles, bias at the end with its quantiles."""
     def mean(kind: str, layer: str, part: str, middle: bool = False) -> str:
         values = [getattr(getattr(w, kind)[layer], part)[w.middle if middle else -1] for w in record.watched]
-        return f"{statistics.mean(values):.3f}"
+        return f"{stats.mean(values):.3f}"
 
     return [(layer, mean("scales", layer, "mean", True), mean("scales", layer, "mean"),
              f"{mean('scales', layer, 'low')} to {mean('scales', layer, 'high')}", mean("biases", layer, "mean"),

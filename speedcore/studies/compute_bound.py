@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from speedcore import stats
 from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset
 from speedcore.errors import RecipeError
@@ -31,7 +32,6 @@ from speedcore.machine.queue import synchroniser
 from speedcore.networks import build, parameter_counts
 from speedcore.planning import costs, flops
 from speedcore.recipe import Frozen, Recipe
-from speedcore.stats import statistics
 from speedcore.store.fields import Name
 from speedcore.store.runs import Run, RunStore
 from speedcore.studies import records
@@ -86,7 +86,7 @@ class Bound(Frozen):
 
     def share(self, peaks: dict[str, Peak]) -> float:
         """Of the peak, on average over runs."""
-        return self.bound(peaks) / statistics.mean(self.seconds)
+        return self.bound(peaks) / stats.mean(self.seconds)
 
 
 class BoundRecord(StudyRecord):
@@ -178,7 +178,7 @@ def reached(store: RunStore, machine: str, threads: int) -> list[Bound]:
     for _, runs in sorted(groups.items()):
         record, data = runs[0].record, runs[0].record.data
         found.append(_bound(record.recipe, data.name, data.channels, (data.height, data.width), len(data.classes),
-                            sum(_images(run) for run in runs), statistics.mean([run.record.epochs for run in runs]),
+                            sum(_images(run) for run in runs), stats.mean([run.record.epochs for run in runs]),
                             tuple(run.record.clocks["article"] for run in runs), tuple(run.record.key for run in runs)))
     return found
 
@@ -207,7 +207,7 @@ def readings(record: BoundRecord) -> tuple[str, ...]:
         if bound.timed:
             said.append(f"At 100 % efficiency {bound.recipe} ({bound.epochs:.3g} epochs of {bound.dataset}, "
                         f"{amount(bound.operations)} in {bound.precision}) takes {_seconds(bound.bound(record.peaks))} "
-                        f"on this device; at the pace of a few steps {_seconds(statistics.mean(bound.seconds))}, "
+                        f"on this device; at the pace of a few steps {_seconds(stats.mean(bound.seconds))}, "
                         f"{100 * bound.share(record.peaks):.3g} % of the peak.")
     shares = [bound.share(record.peaks) for bound in record.bounds if not bound.timed]
     if shares:
@@ -244,7 +244,7 @@ def show(record: BoundRecord, out: Console) -> None:
     for bound in record.bounds:
         table.add_row(bound.recipe, bound.dataset, f"{bound.epochs:.3g}", f"{bound.parameters:,}", amount(bound.step),
                       amount(bound.operations), f"{bound.bound(record.peaks):.3g}",
-                      f"{statistics.mean(bound.seconds):.3g}", f"{100 * bound.share(record.peaks):.3g}",
+                      f"{stats.mean(bound.seconds):.3g}", f"{100 * bound.share(record.peaks):.3g}",
                       "timed" if bound.timed else str(len(bound.seconds)))
     out.print(f"{record.machine}, {record.threads} {'thread' if record.threads == 1 else 'threads'}; peak "
               + ", ".join(f"{amount(peak.throughput)}/s in {precision} (matrices of {peak.side} rows)"

@@ -17,13 +17,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from speedcore import stats
 from speedcore.errors import RecipeError
 from speedcore.ladders.climbing import LadderResult
 from speedcore.ladders.findings import clocks_of
 from speedcore.recipe import Schedule, TTAConfig
 from speedcore.recipe.ladder import Ladder, Reported, Rung
 from speedcore.recipes import page_tricks
-from speedcore.stats import statistics
 from speedcore.store.runs import Run
 from speedcore.studies.findings import RULE, Finding, Question, answer
 
@@ -109,7 +109,7 @@ def headline(climbed: LadderResult) -> str:
 
 def plain(runs: Sequence[Run]) -> tuple[float, ...]:
     """Accuracies without views."""
-    return tuple(run.record.metrics.test_accuracy for run in runs)
+    return tuple(run.record.plain_accuracy for run in runs)
 
 
 def viewed(runs: Sequence[Run]) -> tuple[float, ...]:
@@ -120,7 +120,7 @@ def viewed(runs: Sequence[Run]) -> tuple[float, ...]:
 def seconds(climbed: LadderResult, runs: Sequence[Run]) -> float:
     """Mean seconds of the ladder's clock."""
     own = clocks_of(climbed)[climbed.ladder.clock]
-    return statistics.mean([own.seconds(run.record.ledger) for run in runs])
+    return stats.mean([own.seconds(run.record.ledger) for run in runs])
 
 
 def show(climbed: LadderResult, out: Console) -> None:

@@ -7,18 +7,17 @@ the finding does not, *cannot tell* otherwise, and always with a single seed. Fr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from speedcore.stats import claims, statistics
+from speedcore import stats
+from speedcore.stats import Verdict, by_interval, claims
 from speedcore.stats.claims import Tested
 from speedcore.stats.numbers import signed
 
-Verdict = Literal["seen", "contradicted", "cannot tell"]
 RULE = ("seen: the 95 % interval over seeds lies wholly where the source’s finding has it; contradicted: wholly where it does "
         "not; cannot tell: neither, or fewer than three seeds")
-_WORDS = {"seen": "Seen", "contradicted": "Contradicted", "cannot tell": "Cannot tell"}
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,9 @@ class Finding:
 
     @property
     def verdict(self) -> Verdict:
-        interval, bound = self.tested.interval, self.question.bound
-        if interval is None:
-            return "cannot tell"
-        low, high = (0.0, float("inf")) if bound is None else (-bound, bound)
-        if low < interval.low and interval.high < high:
-            return "seen"
-        return "contradicted" if interval.high < low or interval.low > high else "cannot tell"
+        bound = self.question.bound
+        low, high = (0.0, math.inf) if bound is None else (-bound, bound)
+        return by_interval(self.tested.interval, Verdict.SEEN, Verdict.CONTRADICTED, low, high)
 
     @property
     def sentence(self) -> str:
@@ -65,14 +60,14 @@ class Finding:
         between = f", 95 % interval {low} to {high}" if t.interval else ""
         within = "" if q.bound is None else f"; within ±{q.bound:g} counts as none"
         measure = q.measure[:1].upper() + q.measure[1:]
-        return (f"{_WORDS[self.verdict]}: {q.says}. {measure}: {signed(difference, q.digits)}{between}, "
+        return (f"{self.verdict.capitalize()}: {q.says}. {measure}: {signed(difference, q.digits)}{between}, "
                 f"{t.n} {'seed' if t.n == 1 else 'seeds'}{within}; {self._test}.")
 
     @property
     def _test(self) -> str:
         p = self.tested.p_holm if self.question.bound is None else self.tested.p_equivalence_holm
         if p is None:
-            return f"too few seeds for an exact test, which needs {statistics.pairs_needed()}"
+            return f"too few seeds for an exact test, which needs {stats.pairs_needed()}"
         return f"exact sign-flip test p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
 
 

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from speedcore import stats
 from speedcore.data import streams
 from speedcore.data.dataset import Dataset
 from speedcore.ladders.printing import spread
@@ -33,7 +34,6 @@ from speedcore.machine.device import resolve
 from speedcore.planning.execute import Callback
 from speedcore.planning.rounds import Training, check_steps, in_rounds
 from speedcore.recipe import Frozen, Recipe
-from speedcore.stats import statistics
 from speedcore.store.fields import Count, Name, Seed, Share, Some
 from speedcore.store.runs import Run, RunStore
 from speedcore.studies import records
@@ -80,7 +80,7 @@ class Trained(Frozen):
     @property
     def end(self) -> float:
         """Training loss at the end: the mean over the last epochs, at most a third of all."""
-        return statistics.mean(self.curve[-max(1, min(WINDOW, len(self.curve) // 3)):])
+        return stats.mean(self.curve[-max(1, min(WINDOW, len(self.curve) // 3)):])
 
     @property
     def rise(self) -> float:
@@ -223,7 +223,7 @@ def by_age(trained: Sequence[Trained], attribute: str = "again", bins: int = 8) 
         for t in trained:
             losses = getattr(t, attribute)
             old, new = (len(losses) - round(age * t.steps_per_epoch / bins) for age in (i, i - 1))
-            means.append(statistics.mean(losses[old:new]))
+            means.append(stats.mean(losses[old:new]))
         found.append(((i - 0.5) / bins, means))
     return found
 

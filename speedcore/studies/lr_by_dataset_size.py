@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from speedcore import stats
 from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset
 from speedcore.errors import DivergedError
@@ -30,7 +31,6 @@ from speedcore.machine.device import resolve
 from speedcore.planning.execute import Callback
 from speedcore.planning.rounds import Training, check_steps, in_rounds
 from speedcore.recipe import Frozen, Recipe
-from speedcore.stats import statistics
 from speedcore.store.fields import Count, Name, Seed, Share
 from speedcore.store.runs import RunStore
 from speedcore.studies import records
@@ -189,7 +189,7 @@ def findings(record: SizeRecord) -> tuple[Finding, ...]:
 
 def readings(record: SizeRecord) -> tuple[str, ...]:
     """What the curves show beside the finding, in sentences."""
-    best = {images: statistics.mean(list(found.values())) for images in record.sizes if (found := record.best(images))}
+    best = {images: stats.mean(list(found.values())) for images in record.sizes if (found := record.best(images))}
     said = []
     if best:
         said.append("The test loss is least at " + ", ".join(f"{2**x:.2g} times the rate for {images:,} images"
@@ -209,7 +209,7 @@ def loss_text(points: Sequence[Point]) -> str:
         return "–"
     if not all(map(math.isfinite, losses)):
         return "no number"
-    mean, spread = statistics.mean(losses), statistics.sd(losses)
+    mean, spread = stats.mean(losses), stats.sd(losses)
     return f"{mean:.1e}" if mean >= 100 else f"{mean:.3f}" + ("" if spread is None else f" ± {spread:.3f}")
 
 

@@ -54,7 +54,7 @@ def _scale_and_shift(mean: tuple[float, ...], std: tuple[float, ...], device: to
 
 @dataclass(frozen=True)
 class AugmentationParameters:
-    """The random choices of one epoch, drawn in bulk: one value an image. None where the augmentation is off."""
+    """The random parameters of one epoch, sampled in bulk: one value an image. None where the augmentation is off."""
 
     top: Int64[Tensor, " n"] | None
     left: Int64[Tensor, " n"] | None
@@ -68,9 +68,9 @@ class AugmentationParameters:
 
 def sample(augment: Augment, n: int, size: tuple[int, int], epoch: int, generator: torch.Generator,
          first_mirrored: Bool[Tensor, " n"] | None = None) -> AugmentationParameters:
-    """Draw the choices of one epoch for n images of `size` (height, width), from the generator alone.
+    """Sample the parameters of one epoch for n images of `size` (height, width), from the generator alone.
 
-    first_mirrored: for alternating flips, the choices of epoch 0.
+    first_mirrored: for alternating flips, the parameters of epoch 0.
     """
     def integers(*bounds: int) -> tuple[Int64[Tensor, " n"], ...]:
         """A place below `bounds` for each image."""
@@ -131,7 +131,7 @@ class Augmenter:
         self._square = torch.cartesian_prod(*square).mul(torch.tensor([w, 1], device=device)).sum(1)
 
     def __call__(self, images: Images, parameters: AugmentationParameters) -> Images:
-        """Images augmented as `choices` (one row an image) say; `images` stay as they are."""
+        """Images augmented as `parameters` (one row an image) say; `images` stay as they are."""
         n, c, h, w = images.shape
         if parameters.top is not None or parameters.mirrored is not None:
             pixels = self._windows.index_select(0, self._corners(parameters)).view(n, 1, h * w)

@@ -1,4 +1,4 @@
-"""Averages of weights and buffers along the way: a moving average to be tested, and lookahead to train from."""
+"""Averages of weights and buffers: a moving or polynomial-decay average to be tested, and Lookahead to train from."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class WeightAverage:
 class Lookahead:
     """Lookahead (Zhang et al., 2019) on weights and buffers, holding on ever more firmly towards the end of the run.
 
-    Every few steps the slow weights move towards the fast ones, and the fast ones start anew from the slow ones.
+    Every few steps the slow weights move towards the fast ones, and the fast ones start again from the slow ones.
     The tested weights are the slow ones. Momentum goes on as it was.
     """
 

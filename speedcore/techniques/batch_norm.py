@@ -1,4 +1,4 @@
-"""Batch-norm's statistics taken anew for the weights that are tested.
+"""Batch-norm's recalibration: its statistics, for the weights that are tested.
 
 Running statistics follow weights that still move, over the last few batches, as augmented; those of averaged weights are no
 average of statistics at all. A pass over training images as they are, nothing else trained, gives the tested weights their own

@@ -1,4 +1,4 @@
-"""Is a run what it looks like? Losses and answers that are no numbers, answers no better than a constant, runs that lie apart."""
+"""Is a run what it looks like? Losses and logits that are no numbers, no better than a constant, runs that lie apart."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from speedcore import stats
 from speedcore.errors import DivergedError
-from speedcore.stats import statistics
 from speedcore.store.runs import Run
 
 # A run lies apart if it is this far from the median of its like: points as a share, and in median deviations.
@@ -40,14 +40,14 @@ def check_number(key: str, loss: float, of: str, step: int, rate: float) -> None
     """Raises DivergedError if `loss` is no finite number. of: images it is the loss of."""
     if not math.isfinite(loss):
         raise DivergedError(f"{key}: the loss on {of} is {loss} after step {step}, at a rate of {rate:.3g}: the weights are no "
-                            f"numbers, or their answers too large to be any. {_REMEDY}")
+                            f"numbers, or their logits too large to be any. {_REMEDY}")
 
 
 def check_logits(key: str, logits: np.ndarray, of: str, losses: Sequence[float], rate: float) -> None:
-    """Raises DivergedError if the tested network answers anything that is no finite number. losses: of all steps."""
+    """Raises DivergedError if a logit of the tested network is no finite number. losses: of all steps."""
     bad = int((~np.isfinite(logits)).any(axis=1).sum())
     if bad:
-        raise DivergedError(f"{key}: for {bad:,} of {len(logits):,} {of} the trained network's answers are no finite numbers, "
+        raise DivergedError(f"{key}: for {bad:,} of {len(logits):,} {of} the trained network's logits are no finite numbers, "
                             f"after {len(losses)} steps (last training loss {losses[-1]:.4g}, last rate {rate:.3g}). {_REMEDY}")
 
 
@@ -55,7 +55,7 @@ def check_logits(key: str, logits: np.ndarray, of: str, losses: Sequence[float],
 
 @dataclass(frozen=True)
 class ConstantPrediction:
-    """What always giving one answer would score on a run's test images.
+    """What always predicting one class would score on a run's test images.
 
     share: that of the most frequent class. uneven: whether classes differ in size. no_better: whether the run's accuracy (with
     views where it has them) is no better than that as far as so many images can tell, by the exact interval of a share.
@@ -69,8 +69,8 @@ class ConstantPrediction:
     @property
     def sentence(self) -> str:
         """What it says of the run; "" where the run is better."""
-        always = f"always answering “{self.label}” scores {100 * self.share:.2f} %"
-        return f"no better than a constant answer: {always}" if self.no_better else ""
+        always = f"always predicting “{self.label}” scores {100 * self.share:.2f} %"
+        return f"no better than a constant prediction: {always}" if self.no_better else ""
 
 
 def constant_prediction(run: Run) -> ConstantPrediction:
@@ -78,7 +78,7 @@ def constant_prediction(run: Run) -> ConstantPrediction:
     labels, classes = run.predictions["labels"], run.record.data.classes
     counts = np.bincount(labels, minlength=len(classes))
     share = float(counts.max() / len(labels))
-    low = statistics.share_interval(round(run.record.accuracy * len(labels)), len(labels)).low
+    low = stats.share_interval(round(run.record.accuracy * len(labels)), len(labels)).low
     return ConstantPrediction(share, classes[int(counts.argmax())], bool(counts.max() > counts.min()), low <= share)
 
 
@@ -86,8 +86,8 @@ def outlying(values: Sequence[float]) -> tuple[int, ...]:
     """Which of at least three accuracies (shares of 1) lie apart: 5 points from the median, and six times as far as half are."""
     if len(values) < 3:
         return ()
-    away = [abs(value - statistics.median(values)) for value in values]
-    limit = max(_APART, _APART_IN_DEVIATIONS * statistics.median(away))
+    away = [abs(value - stats.median(values)) for value in values]
+    limit = max(_APART, _APART_IN_DEVIATIONS * stats.median(away))
     return tuple(i for i, distance in enumerate(away) if distance > limit)
 
 
@@ -99,7 +99,7 @@ def remarks(runs: Sequence[Run], values: Sequence[float]) -> tuple[str, ...]:
         found.append(f"the run of seed {run.record.seed} did not learn: {100 * run.record.accuracy:.2f} % on the test set is "
                      f"{answer.sentence}")
     for i in outlying(values):
-        others = statistics.median([value for j, value in enumerate(values) if j != i])
+        others = stats.median([value for j, value in enumerate(values) if j != i])
         found.append(f"the run of seed {runs[i].record.seed} lies apart: {100 * values[i]:.2f} %, where the median of the other "
                      f"{len(values) - 1} is {100 * others:.2f} %; mean and interval are of all {len(values)}")
     return tuple(found)

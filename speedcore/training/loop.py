@@ -200,8 +200,8 @@ def fit(state: TrainState, batches, train_split: Split | Part, validation: Split
         peeks: Peeks | None = None) -> tuple[StepBudget, History]:
     """Step until the budget of steps is spent. The network leaves holding the weights to be tested, in eval mode.
 
-    train_split: the images as they are, for `precise_norms`. ahead: seconds that a validation, and everything after the last
-    step, take away from the limit. peeks: looks at the test set that may end training, for recipes that ask for them.
+    train_split: the images as they are, for `bn_recalibration_images`. ahead: seconds that a validation, and everything after
+    the last step, take away from the limit. peeks: looks at the test set that may end training, for recipes that ask for them.
     """
     recipe, network = state.recipe, state.network
     knots, shape = recipe.schedule.knots, recipe.schedule.shape

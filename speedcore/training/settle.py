@@ -32,7 +32,7 @@ class Settled:
 def settle(recipe: Recipe, dataset: Dataset, device: torch.device) -> Settled:
     """`recipe` in the arithmetic that is quickest on `device`; one that names its own keeps it.
 
-    In fp32, convolutions in a way that only bf16 has become the quickest that fp32 has.
+    In fp32, a backend of convolutions that only bf16 has become the quickest that fp32 has.
 
     The race trains the recipe's own network on a few images of noise, two seconds at most; its answer is kept per machine.
     """
@@ -41,7 +41,7 @@ def settle(recipe: Recipe, dataset: Dataset, device: torch.device) -> Settled:
         return Settled(recipe, decision.sentence(device, recipe.precision))
     changes = {"precision": decision.precision}
     if decision.precision == "fp32" and recipe.convolutions in ("amx", "winograd8"):
-        changes["convolutions"] = "auto"  # what the recipe wants is speed, and these are ways of bf16 only
+        changes["convolutions"] = "auto"  # what the recipe wants is speed, and these are backends of bf16 only
     return Settled(recipe.changed(**changes), decision.sentence(device))
 
 
@@ -68,7 +68,7 @@ class _Laps:
 
     def __call__(self, name: str) -> float:
         if name not in self._states:
-            # Direct convolutions: quicker ways would be compiled only to find out whether they are wanted.
+            # Direct convolutions: quicker backends would be compiled only to find out whether they are wanted.
             recipe = self._recipe.changed(precision=name, convolutions="torch", norm_precision="fp32")
             state = self._states[name] = TrainState(self._dataset, recipe, 0, self._device)
             state.network.train()

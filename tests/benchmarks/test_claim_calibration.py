@@ -32,7 +32,7 @@ def test_rows_count_verdicts() -> None:
 
 def test_a_procedure_without_correction_would_be_seen(monkeypatch) -> None:
     """Three tests at 5 % each, uncorrected, err in about 11 % of experiments with this correlation: more than 5 %."""
-    monkeypatch.setattr(claims.statistics, "holm", list)
+    monkeypatch.setattr(claims.tests, "holm", list)
     found = calibration.judged(calibration.experiments(1000, 3, 10, 0.0, 0.05), 0.05)
     row = calibration.row("", "", 3, "", [any(map(calibration.shown, e)) for e in found])
     assert row["95 % from"] > 5

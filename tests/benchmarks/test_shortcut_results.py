@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import shortcuts, stored
-from speedcore.stats import statistics
+from speedcore import stats
 from tests.reports.making import shortcut_study
 
 
@@ -24,7 +24,7 @@ def test_a_study_becomes_a_result_file(monkeypatch, tmp_path: Path) -> None:
     assert (corner["shortcut"], corner["layer"], corner["networks"], corner["verdict"]) == ("corner", "middle", 6, "tracks")
     # Reliance rises with the seed by 1/500 and mass by 1/100, within each correlation and between them.
     assert corner["rank correlation"] == pytest.approx(1) and corner["reliance, most"] == pytest.approx(0.802)
-    known = statistics.rank_correlation((0, 0.002, 0.2, 0.202, 0.9, 0.902), (0.3, 0.31, 0.1, 0.11, 0.2, 0.21))
+    known = stats.rank_correlation((0, 0.002, 0.2, 0.202, 0.9, 0.902), (0.3, 0.31, 0.1, 0.11, 0.2, 0.21))
     assert hue["rank correlation"] == pytest.approx(known) and hue["verdict"] == "cannot tell"
     # A control whose mass never changes has no rank to follow.
     assert corner["null: untrained"] is None

@@ -11,7 +11,7 @@ from explain.claim.preregistration import preregistration
 from reports import findings
 from reports.inputs import Inputs
 from reports.results import load
-from speedcore.stats import statistics
+from speedcore import stats
 from speedcore.store.runs import RunStore
 from tests.reports import making
 
@@ -81,7 +81,7 @@ def test_two_sets_of_six_pairs_cannot_be_tested_together(tmp_path) -> None:
     ([8, 8, 8, 8], 8), ([0, 10, 3], 10), ([10, 6], 10), ([10, 7], 7),
 ])
 def test_claims_are_tested_from_so_many_pairs(pairs: list[int], fewest: float) -> None:
-    assert statistics.testable_from(pairs) == fewest
+    assert stats.testable_from(pairs) == fewest
 
 
 def test_attention_needs_masks_and_says_so(whole) -> None:

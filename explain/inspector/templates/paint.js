@@ -14,7 +14,7 @@ function painter(data, arrays) {
     return arrays[`${view.method.name}/${view.layer.name}/${run}`].subarray(start, start + cells);
   }
 
-  // A map drawn out to the pixels: rows · map · columns.
+  // A map upsampled to the pixels: rows · map · columns.
   function heat(view, row, run) {
     const levels = levelsOf(view, row, run);
     const tables = view.layer.tables[run];

@@ -6,7 +6,7 @@ from reports.figures.shares import Share, shares
 from reports.model import Cell, Column, FigureSpec, Prose, Section, Table
 from reports.renderers import formats as f
 from reports.sections.studies.overview import command, name_of, said
-from speedcore.stats import statistics
+from speedcore import stats
 from speedcore.studies.compute_bound import DATASET, NAME, RECIPES, SOURCE, THE_SOURCES, Bound, BoundRecord, amount, readings
 
 _BARS = 16
@@ -59,7 +59,7 @@ def _table(name: str, record: BoundRecord) -> Table:
     rows = tuple((
         Cell(bound.recipe), Cell(bound.dataset), Cell(f.number(bound.epochs)), Cell(f.count(bound.parameters)),
         Cell(amount(bound.step).replace(" ", f.NBSP)), Cell(amount(bound.operations).replace(" ", f.NBSP)),
-        Cell(f.seconds(bound.bound(record.peaks))), Cell(f.seconds(statistics.mean(bound.seconds))),
+        Cell(f.seconds(bound.bound(record.peaks))), Cell(f.seconds(stats.mean(bound.seconds))),
         Cell(f.percent(bound.share(record.peaks), 1)), Cell("timed" if bound.timed else str(len(bound.runs))))
         for bound in record.bounds)
     return Table(name + "-table", f"Bound and measured time by recipe; recipes were timed {record.scaled.text}", columns, rows,

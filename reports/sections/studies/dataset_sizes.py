@@ -8,7 +8,7 @@ from reports.figures.curves import Curve, Plot, plots
 from reports.model import Cell, Column, FigureSpec, Section, Table
 from reports.renderers import formats as f
 from reports.sections.studies.overview import command, name_of, of_what, recipe_option, said, strong, titled
-from speedcore.stats import statistics
+from speedcore import stats
 from speedcore.studies.lr_by_dataset_size import (
     DATASET,
     FACTORS,
@@ -44,7 +44,7 @@ def _means(record: SizeRecord, images: int, part: str) -> list[tuple[float, floa
     for factor in record.factors:
         values = [getattr(p, part) for p in record.at(images, factor)]
         if values:
-            mean = statistics.mean(values) if all(map(math.isfinite, values)) else math.inf
+            mean = stats.mean(values) if all(map(math.isfinite, values)) else math.inf
             found.append((factor, mean))
     return found
 

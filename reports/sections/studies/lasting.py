@@ -9,8 +9,8 @@ from reports.labels import title_of
 from reports.model import Cell, Column, FigureSpec, Prose, Section, Table
 from reports.renderers import formats as f
 from reports.sections.studies.overview import command, first_record, name_of, said, titled
+from speedcore import stats
 from speedcore.ladders.climbing import LadderResult
-from speedcore.stats import statistics
 from speedcore.store.runs import Run
 from speedcore.studies import convergence
 from speedcore.studies.convergence import BASELINE, DATASET, FINAL, LENGTHS, NAME, findings, lengths, plain, viewed
@@ -49,7 +49,7 @@ def _figure(name: str, climbed: LadderResult) -> FigureSpec:
             if points:
                 x, groups = zip(*points, strict=True)
                 low, high = ((), ()) if dashed else _bars(groups)
-                curves.append(Curve(label, x, tuple(statistics.mean(group) for group in groups), style, low, high, dashed=dashed))
+                curves.append(Curve(label, x, tuple(stats.mean(group) for group in groups), style, low, high, dashed=dashed))
     alt = f"Test accuracy against epochs of training, {climbed.scale.text}. " + " ".join(
         f"{curve.label}: " + ", ".join(f"{y:.2f} % after {x:g}" for x, y in zip(curve.x, curve.y, strict=True)) + "."
         for curve in curves)
@@ -63,7 +63,7 @@ def _figure(name: str, climbed: LadderResult) -> FigureSpec:
 
 def _bars(groups: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean ∓ standard deviation."""
-    around = [(statistics.mean(group), statistics.sd(group) or 0.0) for group in groups]
+    around = [(stats.mean(group), stats.sd(group) or 0.0) for group in groups]
     return tuple(mean - sd for mean, sd in around), tuple(mean + sd for mean, sd in around)
 
 
@@ -86,5 +86,5 @@ def _table(name: str, climbed: LadderResult) -> Table:
 def _cells(climbed: LadderResult, runs: tuple[Run, ...]) -> tuple[Cell, Cell, Cell]:
     if not runs:
         return (Cell(f.NONE),) * 3
-    spreads = (Cell(f.spread(statistics.mean(values), statistics.sd(values))) for values in (viewed(runs), plain(runs)))
+    spreads = (Cell(f.spread(stats.mean(values), stats.sd(values))) for values in (viewed(runs), plain(runs)))
     return (*spreads, Cell(f.seconds(convergence.seconds(climbed, runs))))

@@ -6,7 +6,7 @@ from reports.figures.curves import Curve, Plot, plots
 from reports.model import Cell, Column, FigureSpec, Section, Table
 from reports.renderers import formats as f
 from reports.sections.studies.overview import command, name_of, of_what, recipe_option, said, strong, titled
-from speedcore.stats import statistics
+from speedcore import stats
 from speedcore.studies.batch_norm_scales import DATASET, NAME, RECIPE, SOURCE, ScalesRecord, findings, readings, rows
 
 _WORDS = {"scales": "Scales of batch-norm in training", "biases": "Biases of batch-norm in training"}
@@ -32,7 +32,7 @@ def _figure(name: str, record: ScalesRecord, kind: str) -> FigureSpec:
     epochs = record.watched[0].epochs[:shortest]
     contents, data = [], {}
     for layer in record.layers:
-        low, median, high = (tuple(statistics.mean([getattr(getattr(w, kind)[layer], part)[i] for w in record.watched])
+        low, median, high = (tuple(stats.mean([getattr(getattr(w, kind)[layer], part)[i] for w in record.watched])
                                    for i in range(shortest)) for part in ("low", "median", "high"))
         curves = [Curve("median of the channels, with 10 to 90 %", epochs, median, 0, low, high, band=True, marks=False)]
         if kind == "scales":

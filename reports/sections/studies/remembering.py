@@ -6,7 +6,7 @@ from reports.figures.curves import Curve, Plot, plots
 from reports.model import Cell, Column, FigureSpec, Section, Table
 from reports.renderers import formats as f
 from reports.sections.studies.overview import command, name_of, of_what, recipe_option, said, strong, titled
-from speedcore.stats import statistics
+from speedcore import stats
 from speedcore.studies.forgetting import (
     ALL,
     ALL_LOW,
@@ -47,12 +47,12 @@ def _figure(name: str, record: ForgettingRecord) -> FigureSpec:
             continue
         epochs = range(min(len(t.curve) for t in seeds))
         training.append(Curve(_LABELS[arm], tuple(float(e + 1) for e in epochs),
-                              tuple(statistics.mean([t.curve[e] for t in seeds]) for e in epochs), style, marks=False))
+                              tuple(stats.mean([t.curve[e] for t in seeds]) for e in epochs), style, marks=False))
         data[f"training loss, {arm}"] = list(training[-1].y)
         for attribute, label in (("again", _LABELS[arm]), ("then", "the same batches when they were trained")):
             binned = by_age(seeds, attribute) if getattr(seeds[0], attribute) else []
             if binned:
-                means = tuple(statistics.mean(values) for _, values in binned)
+                means = tuple(stats.mean(values) for _, values in binned)
                 ages.append(Curve(label, tuple(-age for age, _ in binned), means, style,
                                   tuple(min(v) for _, v in binned) if attribute == "again" else (),
                                   tuple(max(v) for _, v in binned) if attribute == "again" else (), band=True,

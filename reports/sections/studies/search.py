@@ -6,8 +6,8 @@ from reports.figures.searches import Reach, search
 from reports.labels import slug, title_of
 from reports.model import Bullets, Cell, Code, Column, FigureSpec, Prose, Section, Table
 from reports.renderers import formats as f
+from speedcore import stats
 from speedcore.ladders.climbing import LadderResult
-from speedcore.stats import statistics
 from speedcore.studies.architecture_search import LONG, NAME, SHORT, Line, lines
 
 __all__ = ["NAME", "headline", "section"]
@@ -34,10 +34,10 @@ def headline(climbed: LadderResult) -> str:
     if not found:
         return f"**Architecture search**, {climbed.scale.text}: no network has been trained for both lengths yet."
     best = found[0]
-    gain = statistics.mean([line.gain for line in found])
+    gain = stats.mean([line.gain for line in found])
     short, long = _epochs(climbed)
     return (f"**Architecture search**, {climbed.scale.text}: of {f.plural(len(found), 'network')}, {best.network} is the best "
-            f"after {short} epochs, {f.percent(statistics.mean(best.short))} in {f.seconds(best.short_seconds)} "
+            f"after {short} epochs, {f.percent(stats.mean(best.short))} in {f.seconds(best.short_seconds)} "
             f"(n{f.NBSP}={f.NBSP}{len(best.short)}); going on to {long} epochs changes the networks by {f.points(gain)} points "
             f"on average.")
 
@@ -56,8 +56,8 @@ def _of_what(climbed: LadderResult) -> str:
 
 
 def _figure(name: str, climbed: LadderResult, found: tuple[Line, ...]) -> FigureSpec:
-    reaches = [Reach(line.network, (line.short_seconds, 100 * statistics.mean(line.short)),
-                     (line.long_seconds, 100 * statistics.mean(line.long))) for line in found]
+    reaches = [Reach(line.network, (line.short_seconds, 100 * stats.mean(line.short)),
+                     (line.long_seconds, 100 * stats.mean(line.long))) for line in found]
     short, long = _epochs(climbed)
     alt = f"Accuracy against time of {f.plural(len(found), 'network')}, {climbed.scale.text}. " + "; ".join(
         f"{reach.network}: {reach.short[1]:.2f} % in {f.seconds(reach.short[0])}, then {reach.long[1]:.2f} % in "
@@ -71,8 +71,8 @@ def _figure(name: str, climbed: LadderResult, found: tuple[Line, ...]) -> Figure
 def _table(name: str, climbed: LadderResult, found: tuple[Line, ...]) -> Table:
     short, long = _epochs(climbed)
     rows = tuple((
-        Cell(line.network), Cell(f.spread(statistics.mean(line.short), statistics.sd(line.short))),
-        Cell(f.seconds(line.short_seconds)), Cell(f.spread(statistics.mean(line.long), statistics.sd(line.long))),
+        Cell(line.network), Cell(f.spread(stats.mean(line.short), stats.sd(line.short))),
+        Cell(f.seconds(line.short_seconds)), Cell(f.spread(stats.mean(line.long), stats.sd(line.long))),
         Cell(f.seconds(line.long_seconds)), Cell(f.points(line.gain)), Cell(str(len(line.short)))) for line in found)
     columns = (Column("Network"), Column(f"{short} epochs", True), Column("Time", True), Column(f"{long} epochs", True),
                Column("Time, longer", True), Column("Points for the longer training", True), Column("n", True))

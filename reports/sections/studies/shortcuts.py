@@ -9,7 +9,7 @@ from reports.figures.reliance import Network, scatter
 from reports.model import Bullets, Cell, Code, Column, FigureSpec, Group, Prose, Section, Table
 from reports.renderers import formats as f
 from reports.sections.context import ARM_LABELS, Context
-from speedcore.stats import statistics
+from speedcore import stats
 
 TITLES = {"corner": "patch in the corner", "hue": "hue of the background"}
 _SAID = {"tracks": "the maps show what the networks rely on", "contradicts": "the maps show the opposite of what the networks "
@@ -65,7 +65,7 @@ def _figure(study: StudyRecord, kinds: Sequence[str], number: int) -> FigureSpec
     for kind in kinds:
         known = [s.score for m in study.models if m.shortcut == kind
                  and (s := m.layers[layer].controls.get("untrained")) and s.score is not None]
-        nulls[TITLES[kind]] = statistics.mean(known) if known else None
+        nulls[TITLES[kind]] = stats.mean(known) if known else None
     alt = f"Mass of heatmaps on a planted shortcut against measured reliance on it, {layer} layer. " + " ".join(
         f"{name}: " + "; ".join(f"{ARM_LABELS[n.arm]}, correlation {n.correlation:g}: reliance {n.reliance:.1f} points, mass "
                                 f"{n.mass:.2f}" for n in networks) + "." for name, networks in panels.items())
@@ -86,12 +86,12 @@ def _table(study: StudyRecord, number: int) -> Table:
         controls = [_mean([one.controls[kind].score for one in layer]) for kind in ("untrained", "wrong_class")]
         rows.append((
             Cell(shortcut), Cell(f"{correlation:g}"), Cell(arm, mark=arm), Cell(str(len(models))),
-            *(Cell(f.percent(statistics.mean([value(m) for m in models]), 1)) for value in
+            *(Cell(f.percent(stats.mean([value(m) for m in models]), 1)) for value in
               (lambda m: m.accuracy_right, lambda m: m.accuracy_swapped)),
-            Cell(f.points(statistics.mean([m.reliance for m in models]), 1)),
+            Cell(f.points(stats.mean([m.reliance for m in models]), 1)),
             *(Cell(_mean([m.mass(name) for m in models])) for name in LAYERS), *(Cell(text) for text in controls),
             Cell(_mean([one.object.score for one in layer])),
-            Cell(f.percent(statistics.mean([s.dead / (s.n + s.dead) for one in layer if (s := one.shortcut).n + s.dead]), 1)
+            Cell(f.percent(stats.mean([s.dead / (s.n + s.dead) for one in layer if (s := one.shortcut).n + s.dead]), 1)
                  if any(one.shortcut.n + one.shortcut.dead for one in layer) else f.NONE)))
     columns = (Column("Shortcut"), Column("Share", True), Column("Augmentation"), Column("n", True),
                Column("Right", True), Column("Swapped", True), Column("Reliance", True),
@@ -104,11 +104,11 @@ def _table(study: StudyRecord, number: int) -> Table:
                       f"{f.listing([name.title() for name in LAYERS])} layer: normalised mass of {study.method} maps of the true "
                       f"class on the shortcut, {study.images_per_class} test images a class, all shortcuts right. "
                       f"{LAYERS[0].title()} layer too: null controls on the same pixels (untrained networks, maps of a wrong "
-                      f"class), the mass on the object, and the share of maps that are dead, which are never scored.")
+                      f"class), the mass on the object, and the share of maps that are empty, which are never scored.")
 
 
 def _mean(values: Sequence[float | None]) -> str:
-    return f.decimal(statistics.known_mean(values))
+    return f.decimal(stats.known_mean(values))
 
 
 def _command(study: StudyRecord) -> str:

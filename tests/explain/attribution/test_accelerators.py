@@ -66,7 +66,7 @@ def test_a_metric_takes_maps_that_lie_on_the_device(name: str, kind: str) -> Non
         found = measured(kind)
         assert gpu.woken <= {0}
     if name == "parameter_randomisation":
-        assert found["stages.0"].shape == expected["stages.0"].shape  # weights are drawn anew on the device
+        assert found["stages.0"].shape == expected["stages.0"].shape  # weights are re-initialised on the device
     elif name != "max_sensitivity":  # its noise is drawn there
         assert found == pytest.approx(expected, rel=1e-3, abs=1e-4, nan_ok=True)
 

@@ -1,4 +1,4 @@
-"""Where cells lie, and maps drawn out to pixels, against arithmetic and torch's own interpolation."""
+"""Where cells lie, and maps upsampled to pixels, against arithmetic and torch's own interpolation."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def test_null_controls_stand_beside_the_outcomes(done, shapes_as_registered) -> 
 def test_matched_checkpoints_differ_by_less_than_was_registered(done) -> None:
     store, record, _ = done
     one = record.datasets["shapes"]
-    accuracy = [store.find(one.runs[arm][0]).record.metrics.test_accuracy for arm in ("none", "with")]
+    accuracy = [store.find(one.runs[arm][0]).record.plain_accuracy for arm in ("none", "with")]
     ((without, augmented),) = one.values["mass, accuracy matched"]["with"]
     found = [run.record for run in store if run.record.arm.endswith("-matched")]
     if abs(accuracy[0] - accuracy[1]) <= PLAN.pairs.accuracy_match:
@@ -133,7 +133,7 @@ def test_matched_checkpoints_differ_by_less_than_was_registered(done) -> None:
     else:
         better = "with" if accuracy[1] > accuracy[0] else "none"
         assert {r.arm for r in found} == {f"{better}-matched"} and 1 <= len(found) <= 4
-        hits = [r for r in found if abs(r.metrics.test_accuracy - min(accuracy)) <= PLAN.pairs.accuracy_match]
+        hits = [r for r in found if abs(r.plain_accuracy - min(accuracy)) <= PLAN.pairs.accuracy_match]
         assert (None in (without, augmented)) == (not hits)
         assert max(r.recipe.epochs for r in found) < one.recipe.epochs
 
@@ -247,14 +247,14 @@ class Told:
         self.order: list[tuple] = []
         self.monkeypatch = monkeypatch
         monkeypatch.setattr(execute, "whole_run", self._run)
-        monkeypatch.setattr(registered, "value", lambda run, *_: run.record.metrics.test_accuracy)
+        monkeypatch.setattr(registered, "value", lambda run, *_: run.record.plain_accuracy)
         monkeypatch.setattr(registered, "nulls", lambda run, *_: {})
         self.accuracy = accuracy
 
     def _run(self, dataset, recipe, arm, seed, *_):
         self.order.append((dataset.name, arm, seed))
         record = SimpleNamespace(key=f"{dataset.name}-{arm}-{seed}", seed=seed, ledger={"train": 10.0, "load": 500.0},
-                                 metrics=SimpleNamespace(test_accuracy=self.accuracy(arm, seed)))
+                                 plain_accuracy=self.accuracy(arm, seed))
         return SimpleNamespace(record=record)
 
 

@@ -12,15 +12,15 @@ from explain import explain_runs
 from explain.claim.outcomes import both_right, normalised_mass
 from explain.claim.preregistration import PATH, WITH_MASKS, Outcome, preregistration, read
 from explain.models import ExplainError
+from speedcore import stats
 from speedcore.recipe import Augment
-from speedcore.stats import statistics
 
 TEXT = PATH.read_text()
 
 
 def test_what_is_registered_is_what_was_asked_for() -> None:
     plan = preregistration()
-    assert plan.pairs.planned >= 10 and plan.alpha == statistics.ALPHA
+    assert plan.pairs.planned >= 10 and plan.alpha == stats.ALPHA
     primary = plan.claims["logical"].primary
     assert (primary.measure, primary.method, primary.layer, primary.target, primary.subset) == (
         "normalised_mass", "grad-cam", "middle", "true", "all")

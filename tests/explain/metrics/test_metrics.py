@@ -61,7 +61,7 @@ class Linear(nn.Module):
         return torch.stack([total, -total], 1)
 
 
-# --- dead maps and empty masks ---------------------------------------------------------------------------------------
+# --- empty maps and empty masks ---------------------------------------------------------------------------------------
 
 def test_dead_is_what_has_no_positive_value_or_any_that_is_not_finite():
     assert metrics.is_empty(DEAD).tolist() == [False, True, True, True, True, True]
@@ -283,7 +283,7 @@ def test_max_sensitivity_of_real_maps_is_repeatable_and_costs_what_the_table_say
     assert (first.nan_to_num() >= 0).all()
 
 
-# --- weights drawn anew --------------------------------------------------------------------------------------------------
+# --- weights re-initialised --------------------------------------------------------------------------------------------------
 
 class Small(nn.Module):
     def __init__(self):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reports.compose import compose
-from reports.model import Bullets, Code, FigureSpec, Pictures, Prose, Table, Verdict
+from reports.model import Bullets, ClaimBlock, Code, FigureSpec, Pictures, Prose, Table
 from reports.renderers import stamp
 from reports.results import load
 from reports.sections import claim
@@ -31,16 +31,16 @@ def test_verdicts_come_first_and_the_evidence_follows(whole, chapter) -> None:
     order = [section.id for section in whole.model.sections]
     assert order.index("claim") + 1 == order.index("shortcuts") == order.index("heatmaps") - 1
     kinds = [type(block) for block in chapter.blocks]
-    assert kinds == [Prose, Bullets, Verdict, Verdict, FigureSpec, FigureSpec, Table, Table, Code]
+    assert kinds == [Prose, Bullets, ClaimBlock, ClaimBlock, FigureSpec, FigureSpec, Table, Table, Code]
     assert "rank correlation" in chapter.blocks[1].items[0] and len(chapter.blocks[1].items) == 2
     summary = next(section for section in whole.model.sections if section.id == "summary")
-    said = [block for block in summary.blocks if isinstance(block, Verdict)]
+    said = [block for block in summary.blocks if isinstance(block, ClaimBlock)]
     assert [block.id for block in said] == ["claim-accuracy", "summary-1-logical", "summary-1-stability"]
     assert [o.sentence for o in said[1].outcomes] == [o.sentence for o in chapter.blocks[2].outcomes]
 
 
 def test_sentences_say_what_was_seen_and_what_follows(chapter) -> None:
-    logical, stability = (block for block in chapter.blocks if isinstance(block, Verdict))
+    logical, stability = (block for block in chapter.blocks if isinstance(block, ClaimBlock))
     shapes, mnist = (plain(o.sentence) for o in logical.outcomes)
     # Differences .1 + i / 2000 for i = 0 .. 9: mean .10225; all ten agree, 2 / 1024, doubled for two data sets: .004.
     assert shapes.startswith("On Shapes, the maps’ normalised mass on the object was 0.102 higher with augmentation (mean of 10")
@@ -90,7 +90,7 @@ def test_fewer_pairs_are_exploratory_and_several_studies_stand_apart(whole) -> N
     section = next(s for s in model.sections if s.id == "claim")
     few, many = section.blocks
     assert few.title == "Study 1: MNIST" and many.title == "Study 2: Shapes"
-    verdict = next(block for block in few.blocks if isinstance(block, Verdict))
+    verdict = next(block for block in few.blocks if isinstance(block, ClaimBlock))
     assert verdict.outcomes[0].verdict == "not testable" and "too few pairs" in verdict.outcomes[0].sentence
     assert "so these verdicts are exploratory" in verdict.note
     assert claim.command(studies[0]).endswith("--datasets mnist --recipe tiny --epochs 2 --seeds 3")
@@ -103,7 +103,7 @@ def test_without_studies_one_sentence_names_the_commands(whole) -> None:
     assert len(said) == 1
     assert "`python -m explain.studies shortcuts`" in said[0] and "`python -m explain.studies claim`" in said[0]
     assert not [b for b in flat(whole.model) if isinstance(b, Prose) and "Not run beside these runs" in b.text]
-    kinds = [block.id for block in model.sections[0].blocks if isinstance(block, Verdict)]
+    kinds = [block.id for block in model.sections[0].blocks if isinstance(block, ClaimBlock)]
     assert kinds == ["claim-accuracy", "claim-attention"]
 
 
@@ -137,4 +137,4 @@ def test_mean_maps_are_means_over_runs_and_the_cascade_is_shown(whole) -> None:
     row = {c.label: plain(cell.text) for c, cell in zip(table.columns, table.rows[0], strict=True)}
     last = [r.similarity["middle"][-1] for r in records["without"] if r.similarity["middle"][-1] is not None]
     assert (row["Layer"], row["n"]) == ("middle", "6")
-    assert float(row["Weights anew"]) == pytest.approx(sum(last) / len(last), abs=6e-3)
+    assert float(row["Re-initialised"]) == pytest.approx(sum(last) / len(last), abs=6e-3)

@@ -1,4 +1,4 @@
-"""Runs that did not learn, lie apart, or diverged are named wherever results are shown; so is what a constant answer scores."""
+"""Runs that did not learn, lie apart, or diverged are named wherever results are shown, and what a constant prediction scores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reports.inputs import Inputs
 from speedcore.errors import DivergedError
 from speedcore.planning import plan
 from speedcore.planning.plan import Plan, PlannedRuns
-from speedcore.stats.statistics import Interval
+from speedcore.stats import Interval
 from speedcore.store.runs import RunStore
 from speedcore.training import loop
 from tests.reports import making
@@ -37,10 +37,10 @@ def page(tmp_path: Path) -> tuple[str, dict]:
 
 def test_a_run_that_did_not_learn_is_named_on_the_page(page) -> None:
     text, content = page
-    for said in ("the run of seed 2 did not learn: 33.33 % on the test set is no better than a constant answer",
+    for said in ("the run of seed 2 did not learn: 33.33 % on the test set is no better than a constant prediction",
                  "the run of seed 2 lies apart: 33.33 %, where the median of the other 2 is 95.00 %"):
         assert text.count(said) == 2  # in the summary and beside the table
-    assert "Constant answer" in text
+    assert "Constant prediction" in text
     flags = {(run["arm"], run["seed"]): run["no_better_than_constant"] for run in content["runs"]}
     assert flags == {(arm, seed): (arm, seed) == ("without", 2) for arm in ("with", "without") for seed in range(3)}
     assert {run["constant_answer"] for run in content["runs"]} == {10 / 30}

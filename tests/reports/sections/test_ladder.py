@@ -67,7 +67,7 @@ def test_the_chapter_says_what_the_runs_say(climbed) -> None:
     assert (second["Rung"], second["Against"], second["Time ratio, reported"]) == ("short", "stops", "–")
     assert {row["Accuracy"] for row in cells(changes)} <= {"helps", "hurts", "cannot tell"}
     bullets, *remarked = (block for block in section.blocks if isinstance(block, Bullets))
-    # Runs of a few steps on toys: those that are no better than a constant answer are called that.
+    # Runs of a few steps on toys: those that are no better than a constant prediction are called that.
     assert tuple(one for block in remarked for one in block.items) == remarks(climbed[0])
     assert [item.replace("\xa0", " ") for item in bullets.items] == [finding.sentence for finding in findings(climbed[0])]
 

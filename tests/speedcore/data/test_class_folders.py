@@ -218,5 +218,5 @@ def test_two_archives_are_not_guessed_between(tmp_path: Path) -> None:
 
 def test_a_longer_number_is_another_set(tmp_path: Path) -> None:
     tar(tmp_path / "cifar100.tar", class_folders())
-    with pytest.raises(DataError, match="cannot be had"):
+    with pytest.raises(DataError, match="is not available"):
         load("cifar10", tmp_path, offline=True)

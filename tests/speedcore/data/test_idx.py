@@ -85,7 +85,7 @@ def test_the_other_set_is_told_by_its_checksums(tmp_path: Path, monkeypatch: pyt
     publish_idx(monkeypatch, "fashion-mnist", files)
     write(tmp_path, files)
     assert load("fashion-mnist", tmp_path, offline=True).provenance.official
-    with pytest.raises(DataError, match="cannot be had"):
+    with pytest.raises(DataError, match="is not available"):
         load("mnist", tmp_path, offline=True)
 
 

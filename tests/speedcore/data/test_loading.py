@@ -111,7 +111,7 @@ def test_every_place_is_named_with_its_reason(tmp_path: Path, cache: Path, monke
     with pytest.raises(DataError) as caught:
         load("mnist", tmp_path / "given")
     message = str(caught.value)
-    for part in ("data set 'mnist' cannot be had", f"{tmp_path / 'given'} holds neither", f"the user cache: {cache}",
+    for part in ("data set 'mnist' is not available", f"{tmp_path / 'given'} holds neither", f"the user cache: {cache}",
                  "source 0: the door is shut", "source 1: the shop is empty", "What to do: put train-images-idx3-ubyte"):
         assert part in message
     with pytest.raises(DataError, match="--data and SPEEDCORE_DATA: not given"):
@@ -188,7 +188,7 @@ def test_listing(tmp_path: Path, cache: Path) -> None:
     assert (row.size, row.train, row.test, row.path) == ((1, 28, 28), 20, 10, tmp_path / "mnist")
     assert (row.mean, row.std, row.fingerprint) == (dataset.mean, dataset.std, dataset.fingerprint)
     missing = describe("cifar10", tmp_path, offline=True)
-    assert not missing.found and "cannot be had" in missing.reason and missing.train == 0
+    assert not missing.found and "is not available" in missing.reason and missing.train == 0
     rows = {row.name: row for row in available(tmp_path)}
     assert tuple(rows) == NAMES == loading.NAMES
     assert [name for name, row in rows.items() if row.found] == ["mnist", "shapes"]

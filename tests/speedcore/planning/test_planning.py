@@ -19,7 +19,7 @@ from speedcore.planning.costs import Request, Throughput, duration
 from speedcore.planning.plan import make_plan
 from speedcore.planning.planned_runs import MOST_SEEDS, Plan, PlannedRuns
 from speedcore.recipe import RecordNetConfig
-from speedcore.stats.statistics import pairs_needed
+from speedcore.stats import pairs_needed
 from speedcore.store import records
 from speedcore.store.runs import RunStore
 from tests.speedcore import toys

@@ -178,13 +178,13 @@ def test_methods_are_those_that_ran() -> None:
         return {name for name, method in methods().items() if method.used_by(recipe.as_run(provenance), run)}
 
     assert {"bf16", "amx"} <= used(FAST, arithmetic="bf16", convolutions="amx")
-    assert not {"winograd", "winograd8", "pace"} & used(FAST, arithmetic="bf16", convolutions="amx")
+    assert not {"winograd", "winograd8", "step-budget"} & used(FAST, arithmetic="bf16", convolutions="amx")
     assert {"winograd"} == {"winograd", "winograd8", "amx"} & used(FAST, convolutions="winograd")
     assert not {"winograd", "winograd8", "amx", "bf16", "norm-precision"} & used(FAST, arithmetic="fp32")
     assert not {"winograd", "winograd8", "amx"} & used(FAST)  # which it was is not on record
-    assert "pace" in used(FAST, budget=60.0)
-    assert {"power-average", "ema"} & used(toys.recipe(average={"power": 0.0})) == {"power-average"}
-    assert {"power-average", "ema"} & used(toys.recipe(average={})) == {"ema"}
+    assert "step-budget" in used(FAST, budget=60.0)
+    assert {"polynomial-decay-averaging", "ema"} & used(toys.recipe(average={"power": 0.0})) == {"polynomial-decay-averaging"}
+    assert {"polynomial-decay-averaging", "ema"} & used(toys.recipe(average={})) == {"ema"}
     cosine = {"shape": "cosine", "knots": ((0, 1), (1, 0))}
     assert "one-cycle" not in used(toys.recipe(schedule=cosine))
     assert "one-cycle" in used(toys.recipe(schedule={**cosine, "knots": ((0, 0.1), (0.3, 1), (1, 0))}))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speedcore.stats import statistics
+from speedcore import stats
 from speedcore.stats.claims import judge, pairs_needed
 
 values = st.floats(-1, 1).map(lambda v: round(v, 3))
@@ -17,14 +17,14 @@ values = st.floats(-1, 1).map(lambda v: round(v, 3))
 
 def test_equivalence_by_hand() -> None:
     # Bound 1: shifted to 1.5, .75, 1.25 and .5, 1.25, .75: of eight ways to sign either, only all-plus reaches the sum.
-    assert statistics.equivalence_p([0.5, -0.25, 0.25], 1.0) == 1 / 8
+    assert stats.equivalence_p([0.5, -0.25, 0.25], 1.0) == 1 / 8
     # Shifted to 3, 1, −.5 (sum 3.5) and −1, 1, 2.5 (sum 2.5). Sizes 3, 1, .5: +++ 4.5, ++− 3.5 reach 3.5: 2/8. Sizes
     # 1, 1, 2.5: +++ 4.5, −++ 2.5, +−+ 2.5 reach 2.5: 3/8.
-    assert statistics.equivalence_p([2.0, 0.0, -1.5], 1.0) == 3 / 8
+    assert stats.equivalence_p([2.0, 0.0, -1.5], 1.0) == 3 / 8
     # At the bound itself nothing speaks for one side: shifted differences of zero are reached by every way.
-    assert statistics.equivalence_p([1.0] * 6, 1.0) == 1
+    assert stats.equivalence_p([1.0] * 6, 1.0) == 1
     with pytest.raises(ValueError, match="above 0"):
-        statistics.equivalence_p([0.1], 0.0)
+        stats.equivalence_p([0.1], 0.0)
 
 
 @given(st.lists(values, min_size=1, max_size=9), st.floats(0.05, 1))
@@ -35,47 +35,47 @@ def test_equivalence_counts_all_assignments(differences: list[float], bound: flo
         hits = sum(math.fsum(s * d for s, d in zip(signs, side, strict=True)) >= total - 1e-9
                    for signs in itertools.product((1, -1), repeat=len(side)))
         ps.append(hits / 2**len(side))
-    assert statistics.equivalence_p(differences, bound) == pytest.approx(max(ps))
-    assert statistics.equivalence_p([-d for d in differences], bound) == statistics.equivalence_p(differences, bound)
+    assert stats.equivalence_p(differences, bound) == pytest.approx(max(ps))
+    assert stats.equivalence_p([-d for d in differences], bound) == stats.equivalence_p(differences, bound)
 
 
 def test_equivalence_of_many_pairs_is_sampled_and_never_zero() -> None:
-    assert 0 < statistics.equivalence_p([0.01, -0.01] * 20, 1.0) < 1e-4
-    assert statistics.equivalence_p([2.0, 2.1] * 20, 1.0) > 0.99
+    assert 0 < stats.equivalence_p([0.01, -0.01] * 20, 1.0) < 1e-4
+    assert stats.equivalence_p([2.0, 2.1] * 20, 1.0) > 0.99
 
 
 def test_superiority() -> None:
-    assert statistics.superiority([1, 2, -1, 0]) == (1 + 1 + 0 + 0.5) / 4
+    assert stats.superiority([1, 2, -1, 0]) == (1 + 1 + 0 + 0.5) / 4
 
 
 def test_exact_interval_of_a_share() -> None:
     # None of ten: high solves (1 − p)^10 = .025. Five of ten: tabled as .187 to .813.
-    assert statistics.share_interval(0, 10).high == pytest.approx(1 - 0.025**0.1)
-    assert statistics.share_interval(10, 10).low == pytest.approx(0.025**0.1)
-    assert (statistics.share_interval(0, 10).low, statistics.share_interval(10, 10).high) == (0, 1)
-    middle = statistics.share_interval(5, 10)
+    assert stats.share_interval(0, 10).high == pytest.approx(1 - 0.025**0.1)
+    assert stats.share_interval(10, 10).low == pytest.approx(0.025**0.1)
+    assert (stats.share_interval(0, 10).low, stats.share_interval(10, 10).high) == (0, 1)
+    middle = stats.share_interval(5, 10)
     assert (middle.low, middle.high) == (pytest.approx(0.1871, abs=1e-4), pytest.approx(0.8129, abs=1e-4))
 
 
 def test_rank_correlation_by_hand() -> None:
     # Differences of ranks 1, −1, 0, 0: 1 − 6 · 2 / (4 · 15) = .8.
-    assert statistics.rank_correlation([10, 20, 30, 40], [2, 1, 3, 4]) == pytest.approx(0.8)
+    assert stats.rank_correlation([10, 20, 30, 40], [2, 1, 3, 4]) == pytest.approx(0.8)
     # Ties share: ranks 1.5, 1.5, 3 against 1, 2, 3: 1.5 / √(1.5 · 2).
-    assert statistics.rank_correlation([5, 5, 9], [1, 2, 3]) == pytest.approx(1.5 / math.sqrt(3))
-    assert statistics.rank_correlation([1, 2], [2, 1]) == -1
-    assert statistics.rank_correlation([1, 1, 1], [1, 2, 3]) is None and statistics.rank_correlation([1], [1]) is None
+    assert stats.rank_correlation([5, 5, 9], [1, 2, 3]) == pytest.approx(1.5 / math.sqrt(3))
+    assert stats.rank_correlation([1, 2], [2, 1]) == pytest.approx(-1)
+    assert stats.rank_correlation([1, 1, 1], [1, 2, 3]) is None and stats.rank_correlation([1], [1]) is None
 
 
 def test_interval_of_a_rank_correlation() -> None:
     # r = .5, n = 28: z .549306, variance 1.125 / 25: ± 1.96 · .212132.
-    interval = statistics.rank_interval(0.5, 28)
+    interval = stats.rank_interval(0.5, 28)
     assert (interval.low, interval.high) == (pytest.approx(math.tanh(0.549306 - 0.415773), abs=1e-5),
                                              pytest.approx(math.tanh(0.549306 + 0.415773), abs=1e-5))
     # A perfect one of five counts as .9 (two neighbours changed places) at its lower end.
-    perfect = statistics.rank_interval(1.0, 5)
+    perfect = stats.rank_interval(1.0, 5)
     reach = 1.959964 * math.sqrt((1 + 0.81 / 2) / 2)
     assert (perfect.low, perfect.high) == (pytest.approx(math.tanh(math.atanh(0.9) - reach), abs=1e-6), 1.0)
-    assert statistics.rank_interval(1.0, 4) is None and statistics.rank_interval(None, 9) is None
+    assert stats.rank_interval(1.0, 4) is None and stats.rank_interval(None, 9) is None
 
 
 def test_supported_not_supported_and_the_opposite() -> None:

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
+from speedcore import stats
 from speedcore.cli.console import run_app
 from speedcore.recipes.page_architecture import NETWORKS
-from speedcore.stats import statistics
 from speedcore.studies.architecture_search import ladder, lines
 
 
@@ -44,7 +44,7 @@ def test_a_search_end_to_end(monkeypatch, capsys, tmp_path) -> None:
     (climbed,) = load_all(RunStore(tmp_path))
     found = {line.network: line for line in lines(climbed)}
     assert set(found) == {"backbone", "residual:L1+L3", "extra:L2"}
-    best = [statistics.mean(line.short) for line in lines(climbed)]
+    best = [stats.mean(line.short) for line in lines(climbed)]
     assert best == sorted(best, reverse=True)
     run = climbed.runs["extra:L2 22"][0].record
     line = found["extra:L2"]

@@ -1,4 +1,4 @@
-"""What is no number stops a run; what is no better than a constant answer, or lies apart from its like, is called that."""
+"""What is no number stops a run; what is no better than a constant prediction, or lies apart from its like, is called that."""
 
 from __future__ import annotations
 
@@ -212,12 +212,12 @@ def test_the_console_names_what_is_lost_and_calls_a_constant_answer_that(store: 
     good, bad, lost = out.file.getvalue().strip().splitlines()
     assert "96.67 % on the test set, " in good
     # 10 of 30 images are of each of three classes; 11 right are no better than that, as far as 30 images can tell.
-    assert "36.67 % on the test set (no better than a constant answer: always answering “zero” scores 33.33 %)" in bad
+    assert "36.67 % on the test set (no better than a constant prediction: always predicting “zero” scores 33.33 %)" in bad
     assert lost == "left out: toy, seed 2: there is no pair"
     assert callback.done == 4
 
 
-# --- constant answers and runs that lie apart ------------------------------------------------------------------------
+# --- constant predictions and runs that lie apart ------------------------------------------------------------------------
 
 def uneven(store: RunStore, right: int) -> executors.Run:
     """20 of 30 test images of class 0; the run answers the first `right` correctly."""
@@ -231,7 +231,7 @@ def test_a_constant_answer_scores_the_share_of_the_largest_class(store: RunStore
     run = uneven(store, 29)
     answer = health.constant_prediction(run)
     assert (answer.share, answer.label, answer.uneven, answer.no_better) == (20 / 30, "zero", True, False)
-    assert answer.sentence == "" and console.beside(run) == " (a constant answer: 66.67 %)"
+    assert answer.sentence == "" and console.beside(run) == " (a constant prediction: 66.67 %)"
 
 
 @pytest.mark.parametrize(("right", "no_better"), [(20, True), (25, True), (26, False), (27, False), (10, True)])
@@ -255,7 +255,7 @@ def test_remarks_name_seed_and_figures(store: RunStore) -> None:
     runs = making.pairs(store, making.dataset(), (29, 28, 10), ())
     said = health.remarks(runs, [run.record.accuracy for run in runs])
     assert said == (
-        "the run of seed 2 did not learn: 33.33 % on the test set is no better than a constant answer: always answering “zero” "
-        "scores 33.33 %",
+        "the run of seed 2 did not learn: 33.33 % on the test set is no better than a constant prediction: always predicting "
+        "“zero” scores 33.33 %",
         "the run of seed 2 lies apart: 33.33 %, where the median of the other 2 is 95.00 %; mean and interval are of all 3")
     assert health.remarks(runs[:2], [0.97, 0.93]) == ()

@@ -10,9 +10,9 @@ from reports.compose import compose
 from reports.inputs import Inputs
 from reports.model import Code, FigureSpec, Table
 from reports.results import load
+from speedcore import stats
 from speedcore.ladders.climbing import LadderResult, climb
 from speedcore.ladders.scale import Scale
-from speedcore.stats import statistics
 from speedcore.store.runs import RunStore
 from speedcore.studies.architecture_search import ladder, rungs_of
 from tests.speedcore import toys
@@ -34,7 +34,7 @@ def test_the_chapter_says_what_the_runs_say(searched) -> None:
     assert set(rows) == {"backbone", "residual:L1+L3"}
     assert [column.label for column in table.columns][1:4:2] == ["2 epochs", "2.2 epochs"]
     for network, cells in rows.items():
-        short, long = (statistics.mean([run.record.accuracy for run in searched.runs[f"{network} {epochs}"]])
+        short, long = (stats.mean([run.record.accuracy for run in searched.runs[f"{network} {epochs}"]])
                        for epochs in (20, 22))
         assert cells[0].startswith(f"{100 * short:.2f} ±") and cells[2].startswith(f"{100 * long:.2f} ±")
         assert float(cells[4]) == pytest.approx(100 * (long - short), abs=0.006) and cells[5] == "2"

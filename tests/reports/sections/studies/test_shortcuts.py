@@ -45,7 +45,7 @@ def test_its_table_and_figure_hold_the_means(whole) -> None:
     table, figure = blocks[Table], blocks[FigureSpec]
     rows = [{c.label: cell.text.replace("\xa0", " ") for c, cell in zip(table.columns, row, strict=True)} for row in table.rows]
     row = next(r for r in rows if r["Shortcut"] == "corner" and r["Share"] == "1")
-    # Reliance .8 and .802; mass .70 and .71; two of thirty maps are dead.
+    # Reliance .8 and .802; mass .70 and .71; two of thirty maps are empty.
     assert (row["n"], row["Right"], row["Swapped"], row["Reliance"]) == ("2", "95.0 %", "14.9 %", "+80.1")
     assert (row["Middle"], row["Last"], row["Untrained"], row["Object"]) == ("0.70", "–", "0.05", "0.40")
     assert row["Dead"] == "6.7 %"

@@ -1,26 +1,22 @@
-"""Statistics over a handful of training seeds: intervals, exact sign-flip tests of difference and equivalence, Holm's correction.
-
-The unit is always the seed. Images of one run are no independent witnesses of how training goes.
-"""
+"""95 % intervals over a handful of training seeds: of means, medians, ratios, shares and rank correlations."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-ALPHA = 0.05
-# An exact two-sided sign-flip test of n pairs cannot go below 2 / 2^n: with five pairs that is .0625.
-FEWEST_PAIRS = 6
+from speedcore.stats.descriptive import mean, sd, skewness
+from speedcore.stats.tests import ALPHA, FEWEST_PAIRS
+
 # Two values have no interval of their mean that is any use: Student's would be 13 times as wide as they lie apart, and for
 # skewed ones too narrow still.
 FEWEST_VALUES = 3
-# Up to here all sign assignments are counted; beyond, they are sampled. Bounds count all subsets up to fewer values.
-_EXACT_PAIRS, _ENUMERATED = 30, 16
-_RESAMPLES = 9_999
+# Bounds of the sign-flip test count all subsets up to so many values; beyond, they are sampled.
+_ENUMERATED, _RESAMPLES = 16, 9_999
 # Below six values Student's t is taken at 98 %, and on the longer tail's side some of its reach is added, times the skewness:
 # what it takes for 94 % of intervals to hold the mean of exponential values at n = 3 to 30, and of log-normal ones (σ = 1) from
 # n = 8 on (`benchmarks/claim_calibration.py`).
@@ -46,49 +42,6 @@ class Interval:
     low: float
     high: float
     kind: str
-
-
-def mean(values: Sequence[float]) -> float:
-    """Arithmetic mean."""
-    return math.fsum(values) / len(values)
-
-
-def known_mean(values: Sequence[float | None]) -> float | None:
-    """Mean of those that are not None; None where all are."""
-    known = [v for v in values if v is not None]
-    return mean(known) if known else None
-
-
-def median(values: Sequence[float]) -> float:
-    """The value in the middle, or the mean of the two in the middle."""
-    return float(np.median(values))
-
-
-def sd(values: Sequence[float]) -> float | None:
-    """Standard deviation of a sample (n − 1 in the denominator); None for fewer than two values."""
-    if len(values) < 2:
-        return None
-    centre = mean(values)
-    return math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (len(values) - 1))
-
-
-def skewness(values: Sequence[float]) -> float:
-    """Third moment about the mean over the second to the power 3/2: 0 where symmetric, above 0 where the upper tail is longer.
-
-    Values must not all be the same. (`scipy.stats.skew` is the same and takes a second to import.)
-    """
-    centre = mean(values)
-    second, third = (math.fsum((v - centre) ** power for v in values) / len(values) for power in (2, 3))
-    return third / second**1.5
-
-
-def pooled_sd(groups: Iterable[Sequence[float]]) -> float | None:
-    """Standard deviation within groups that share one, each around its own mean; None where no group has two values."""
-    groups = [group for group in groups if len(group) > 1]
-    if not groups:
-        return None
-    squares = math.fsum((value - mean(group)) ** 2 for group in groups for value in group)
-    return math.sqrt(squares / sum(len(group) - 1 for group in groups))
 
 
 def mean_interval(values: Sequence[float], within: tuple[float, float] = (-math.inf, math.inf)) -> Interval | None:
@@ -190,95 +143,6 @@ def ratio_interval(ours: Sequence[float], theirs: Sequence[float]) -> Interval |
     return Interval(float(low), float(high), "paired bootstrap")
 
 
-def smallest_p(pairs: int) -> float:
-    """The least two-sided p that a sign-flip test of so many pairs can give: 2 / 2^n."""
-    return min(1.0, 2.0 / 2.0**pairs)
-
-
-def pairs_needed(claims: int = 1) -> int:
-    """Pairs with which the sign-flip test can reach p < 0.05 although Holm corrects for so many claims: 6, 7, 7, 8, ..."""
-    return next(n for n in range(FEWEST_PAIRS, 64) if claims * smallest_p(n) < ALPHA)
-
-
-def testable_from(pairs: Sequence[int]) -> float:
-    """The number of pairs from which claims are tested, given how many pairs each of a family has; inf if none can be.
-
-    The smallest number such that all claims with at least so many have what Holm's correction for so many claims asks
-    for. It depends on numbers of pairs alone, never on what they show.
-    """
-    fitting = [n for n in set(pairs) if n >= pairs_needed(sum(m >= n for m in pairs))]
-    return min(fitting, default=math.inf)
-
-
-def sign_flip_p(differences: Sequence[float]) -> float:
-    """Two-sided p of the sign-flip test that paired differences are symmetric about zero.
-
-    The share of all 2^n ways to sign the differences whose sum is at least as far from zero as the one seen; exact up
-    to 30 pairs, from 109,989 sampled ways (the seen one counted in) beyond.
-    """
-    return _share_of_flips(differences, abs(math.fsum(differences)), both=True)
-
-
-def equivalence_p(differences: Sequence[float], bound: float) -> float:
-    """p of two one-sided tests (TOST) that paired differences lie about a centre within ±`bound`, both by sign flips.
-
-    The larger of two p: that the differences are symmetric about −bound or something lower, and about +bound or something
-    higher. Exact as `sign_flip_p` is, with no word on their distribution but its symmetry; of n pairs at least 1 / 2^n.
-    """
-    if not bound > 0:
-        raise ValueError(f"the bound of an equivalence must be above 0, found {bound}")
-    sides = [[bound + d for d in differences], [bound - d for d in differences]]
-    return max(_share_of_flips(side, math.fsum(side), both=False) for side in sides)
-
-
-def _share_of_flips(values: Sequence[float], total: float, both: bool) -> float:
-    """Share of all ways to sign the values whose sum reaches `total`; both: or goes as far below zero."""
-    sizes = np.abs(np.asarray(values, dtype=np.float64))
-    # Sums that differ by rounding alone are ties, and ties count.
-    threshold = total - 1e-9 * max(float(sizes.sum()), 1e-300)
-    n = len(sizes)
-    if n > _EXACT_PAIRS:
-        rng, hits = np.random.default_rng(0), 0
-        for _ in range(11):
-            sums = (rng.integers(0, 2, (9_999, n)) * 2 - 1) @ sizes
-            hits += int(((np.abs(sums) if both else sums) >= threshold).sum())
-        return (hits + 1) / (9_999 * 11 + 1)
-    # Sums of the two halves, one sorted: 2 · 2^(n/2) numbers stand for all 2^n assignments.
-    left, right = _signed_sums(sizes[:n // 2]), np.sort(_signed_sums(sizes[n // 2:]))
-    hits = (len(right) - np.searchsorted(right, threshold - left, side="left")).sum()
-    if both:
-        hits += np.searchsorted(right, -threshold - left, side="right").sum()
-    return min(1.0, float(hits) / 2.0**n)
-
-
-def _signed_sums(values: np.ndarray) -> np.ndarray:
-    sums = np.zeros(1)
-    for value in values:
-        sums = np.concatenate([sums + value, sums - value])
-    return sums
-
-
-def holm(ps: Sequence[float]) -> list[float]:
-    """Holm's adjusted p of each of several tests, in the order given."""
-    order = sorted(range(len(ps)), key=lambda i: ps[i])
-    adjusted, highest = [0.0] * len(ps), 0.0
-    for rank, i in enumerate(order):
-        highest = max(highest, min(1.0, (len(ps) - rank) * ps[i]))
-        adjusted[i] = highest
-    return adjusted
-
-
-def effect_size(differences: Sequence[float]) -> float | None:
-    """d_z: mean of the paired differences over their standard deviation; None where that is undefined."""
-    spread = sd(differences)
-    return mean(differences) / spread if spread else None
-
-
-def superiority(differences: Sequence[float]) -> float:
-    """Probability of superiority: the share of pairs with a positive difference, ties counted half."""
-    return mean([1.0 if d > 0 else 0.5 if d == 0 else 0.0 for d in differences])
-
-
 def share_interval(hits: int, of: int) -> Interval:
     """Clopper and Pearson's exact interval of a probability, from `hits` in `of` independent trials."""
     from scipy.special import betaincinv
@@ -286,17 +150,6 @@ def share_interval(hits: int, of: int) -> Interval:
     low = float(betaincinv(hits, of - hits + 1, ALPHA / 2)) if hits else 0.0
     high = float(betaincinv(hits + 1, of - hits, 1 - ALPHA / 2)) if hits < of else 1.0
     return Interval(low, high, "Clopper-Pearson")
-
-
-def rank_correlation(xs: Sequence[float], ys: Sequence[float]) -> float | None:
-    """Spearman's, ties sharing their mean rank; None where either is constant or there are fewer than two values."""
-    from scipy.stats import rankdata
-
-    if len(xs) < 2:
-        return None
-    ranks = [rankdata(values) - (len(values) + 1) / 2 for values in (xs, ys)]
-    scale = math.sqrt(math.prod(float(rank @ rank) for rank in ranks))
-    return max(-1.0, min(1.0, float(ranks[0] @ ranks[1]) / scale)) if scale else None
 
 
 def rank_interval(correlation: float | None, n: int) -> Interval | None:
