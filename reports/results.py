@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from explain.claim.verdicts import ClaimRecord
     from explain.studies.shortcuts import StudyRecord
     from speedcore.data.dataset import Dataset
-    from speedcore.ladders.climbing import LadderResult
+    from speedcore.ladders.result import LadderResult
     from speedcore.planning.plan import PlannedRuns
     from speedcore.studies.records import StudyRecord as Studied
 

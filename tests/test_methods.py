@@ -11,7 +11,7 @@ from benchmarks import ladders as saving
 from benchmarks import methods, record
 from speedcore.errors import UserError
 from speedcore.ladders import Ladder, Rung
-from speedcore.ladders.climbing import climb, kept
+from speedcore.ladders.run import load_all, run_ladder
 from speedcore.ladders.scale import Scale
 from speedcore.recipes import from_toml, record_ladder
 from speedcore.store.runs import RunStore
@@ -134,8 +134,8 @@ def small(**base) -> Ladder:
 
 def test_a_climb_becomes_a_result_file_and_a_row_of_a_card(results: Path, tmp_path: Path, monkeypatch) -> None:
     ladder, store = small(), RunStore(tmp_path / "runs")
-    climb(ladder, toys.dataset(), store, "cpu", seeds=2)
-    path = saving.write(saving.choose(kept(store, "small"), "small", None, None, None))
+    run_ladder(ladder, toys.dataset(), store, "cpu", seeds=2)
+    path = saving.write(saving.choose(load_all(store, "small"), "small", None, None, None))
     content = json.loads(path.read_text())
     assert path == results / "ladder-small.json" and "ladder-small" in (results.parent / "RESULTS.md").read_text()
     assert (content["ladder"], content["dataset"], content["as set"]) == ("small", "toy (not the official files)", "1")
@@ -145,7 +145,7 @@ def test_a_climb_becomes_a_result_file_and_a_row_of_a_card(results: Path, tmp_pa
     before, after = ([run["accuracy %"] for run in content["per_seed"][name]] for name in ("base", "plain"))
     assert base["accuracy % mean"] == pytest.approx(sum(before) / 2) and base["points"] is None
     assert plain["points"] == pytest.approx(sum(after) / 2 - sum(before) / 2)
-    ledger = store.find(next(kept(store, "small")).runs["plain"][0].record.key).record.ledger
+    ledger = store.find(next(load_all(store, "small")).runs["plain"][0].record.key).record.ledger
     assert content["per_seed"]["plain"][0]["seconds"] == pytest.approx(ledger.get("prepare", 0) + ledger["train"])
 
     # Figures in the file are shown as they stand there; intervals with them.
@@ -164,12 +164,12 @@ def test_a_climb_becomes_a_result_file_and_a_row_of_a_card(results: Path, tmp_pa
 def test_a_climb_that_is_not_there_or_not_the_only_one_is_an_error(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     with pytest.raises(UserError, match="climb it with python -m speedcore ladder small"):
-        saving.choose(kept(store, "small"), "small", None, None, None)
+        saving.choose(load_all(store, "small"), "small", None, None, None)
     for scale in (Scale(), Scale(epochs=0.5)):
-        climb(small(), toys.dataset(), store, "cpu", scale, seeds=1)
+        run_ladder(small(), toys.dataset(), store, "cpu", scale, seeds=1)
     with pytest.raises(UserError, match=r"in 2 ways; say which:\n  --dataset toy --scale (1|data=1,epochs=0.5,width=1) --device"):
-        saving.choose(kept(store, "small"), "small", None, None, None)
-    assert saving.choose(kept(store, "small"), "small", None, Scale(epochs=0.5), None).scale == Scale(epochs=0.5)
+        saving.choose(load_all(store, "small"), "small", None, None, None)
+    assert saving.choose(load_all(store, "small"), "small", None, Scale(epochs=0.5), None).scale == Scale(epochs=0.5)
 
 
 def test_a_rung_that_is_not_measured_says_how_and_what_its_source_reports() -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -29,7 +30,6 @@ from speedcore.data.dataset import Dataset
 from speedcore.ladders.printing import spread
 from speedcore.ladders.scale import Scale
 from speedcore.machine.device import resolve
-from speedcore.planning.execute import Callback
 from speedcore.planning.rounds import Training, check_steps, in_rounds
 from speedcore.recipe import Frozen, Recipe
 from speedcore.stats import statistics
@@ -40,6 +40,7 @@ from speedcore.studies.constant_rate import at_constant_rate
 from speedcore.studies.findings import RULE, Finding, Question, answer
 from speedcore.studies.records import StudyRecord
 from speedcore.training import evaluate
+from speedcore.training.callback import Callback
 from speedcore.training.loop import hold_out
 from speedcore.training.state import TrainState
 
@@ -95,9 +96,9 @@ class ForgettingRecord(StudyRecord):
     def runs(self) -> tuple[str, ...]:
         return tuple(t.run for t in self.trained)
 
-    @property
+    @cached_property
     def findings(self) -> tuple[Finding, ...]:
-        return findings(self)
+        return _findings(self)
 
     def of(self, arm: str) -> dict[int, Trained]:
         """By seed."""
@@ -170,7 +171,7 @@ def study(dataset: Dataset, recipe: Recipe, store: RunStore, device: str, scale:
     whole, half = scale.dataset(dataset), Scale(data=scale.data / 2).dataset(dataset)
     high, low = (scale.recipe(at_constant_rate(recipe, factor)) for factor in (HIGH, LOW))
     check_steps(NAME, half, high)
-    words = {"store": store, "device": device, "watcher": callback}
+    words = {"store": store, "device": device, "callback": callback}
     tasks = {HALF: Remembering(Training(half, high.without_augmentation(), arm="without", **words), HALF, HIGH),
              ALL: Remembering(Training(whole, high, **words), ALL, HIGH),
              ALL_LOW: Remembering(Training(whole, low, **words), ALL_LOW, LOW)}
@@ -188,7 +189,7 @@ def study(dataset: Dataset, recipe: Recipe, store: RunStore, device: str, scale:
     return records.read(path, ForgettingRecord), path / "result.json"
 
 
-def findings(record: ForgettingRecord) -> tuple[Finding, ...]:
+def _findings(record: ForgettingRecord) -> tuple[Finding, ...]:
     """The source's three findings, seed by seed."""
     half, whole, low = (record.of(arm) for arm in (HALF, ALL, ALL_LOW))
     ends = _finite(whole[seed].end - half[seed].end for seed in sorted(whole.keys() & half.keys()))
@@ -233,7 +234,7 @@ def show(record: ForgettingRecord, out) -> None:
         table.add_row(*row)
     out.print(f"Trained at constant rates, {record.caption}; losses in nats.", markup=False, soft_wrap=True)
     out.print(table)
-    for sentence in (*(finding.sentence for finding in findings(record)), f"{RULE}.", *record.left_out):
+    for sentence in (*(finding.sentence for finding in record.findings), f"{RULE}.", *record.left_out):
         out.print(sentence, markup=False, soft_wrap=True)
 
 

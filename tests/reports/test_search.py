@@ -9,7 +9,8 @@ import pytest
 from reports.compose import compose
 from reports.model import Code, FigureSpec, Table
 from reports.results import Inputs, load
-from speedcore.ladders.climbing import LadderResult, climb
+from speedcore.ladders.result import LadderResult
+from speedcore.ladders.run import run_ladder
 from speedcore.ladders.scale import Scale
 from speedcore.stats import statistics
 from speedcore.store.runs import RunStore
@@ -20,7 +21,7 @@ from tests.speedcore import toys
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory) -> LadderResult:
     store = RunStore(tmp_path_factory.mktemp("search"))
-    return climb(ladder(), toys.dataset(train=700, test=40, channels=3), store, "cpu", Scale(1, 0.1, 0.02),
+    return run_ladder(ladder(), toys.dataset(train=700, test=40, channels=3), store, "cpu", Scale(1, 0.1, 0.02),
                  rungs_of("backbone,residual:L1+L3"), seeds=2)
 
 

@@ -18,12 +18,13 @@ from reports.figures.shares import Share, shares
 from reports.model import Bullets, Code, FigureSpec, Section, Table
 from reports.renderers import formats
 from reports.results import Inputs, load
-from speedcore.ladders.climbing import LadderResult, climb
+from speedcore.ladders.result import LadderResult
+from speedcore.ladders.run import run_ladder
 from speedcore.ladders.scale import Scale
 from speedcore.recipe import PageNetConfig, SGDConfig
 from speedcore.store.runs import RunStore
 from speedcore.studies import batch_norm_scales, compute_bound, convergence, forgetting, lr_by_dataset_size, lr_finder
-from speedcore.studies.kept import kept
+from speedcore.studies.load import load_all
 from speedcore.studies.records import StudyRecord
 from tests.speedcore import toys
 
@@ -43,8 +44,9 @@ def made(tmp_path_factory) -> tuple[dict[str, StudyRecord], LadderResult]:
         compute_bound.study(data, [recipe], store, "cpu", Scale())
         lr_finder.save(lr_finder.range_test(data, recipe, steps=12), data, recipe, store)
         colour = toys.dataset(train=1100, channels=3, name="colour")
-        climbed = climb(convergence.ladder(), colour, store, "cpu", Scale(1, 0.05, 0.02), convergence.rungs_of("24,40"), seeds=2)
-    return {record.study: record for record in kept(store)}, climbed
+        climbed = run_ladder(convergence.ladder(), colour, store, "cpu", Scale(1, 0.05, 0.02), convergence.rungs_of("24,40"),
+                             seeds=2)
+    return {record.study: record for record in load_all(store)}, climbed
 
 
 def chapter(found: StudyRecord | LadderResult) -> Section:
@@ -152,7 +154,7 @@ def test_convergence(made) -> None:
         assert row[1].startswith(f"{50 * sum(run.record.accuracy for run in length.baseline):.2f}")
     assert list(figure.data) == [f"{network}, {views}" for network in ("baseline", "final")
                                  for views in ("with the mirror image", "plain")]
-    assert convergence.headline(climbed) in plain(str(section))
+    assert convergence.headline(convergence.findings(climbed)) in plain(str(section))
     assert "study convergence --dataset colour --epochs 24,40 --seeds 2" in command(section)
 
 

@@ -25,8 +25,8 @@ def test_fifteen_networks_for_twenty_and_twenty_two_epochs() -> None:
 
 def test_a_search_end_to_end(monkeypatch, capsys, tmp_path) -> None:
     """Three of the networks, on the made images, at next to no width."""
-    from speedcore.__main__ import app
-    from speedcore.ladders.climbing import kept
+    from speedcore.cli.app import app
+    from speedcore.ladders.run import load_all
     from speedcore.store.runs import RunStore
 
     words = ("study", "architecture-search", "--dataset", "shapes:train=700,test=40", "--scale",
@@ -41,7 +41,7 @@ def test_a_search_end_to_end(monkeypatch, capsys, tmp_path) -> None:
     status, out, err = call()
     assert status == 0, err
     assert "20 and 22 epochs are 2 and 2.2" in out and err.count("[6/6]") == 1
-    (climbed,) = kept(RunStore(tmp_path))
+    (climbed,) = load_all(RunStore(tmp_path))
     found = {line.network: line for line in lines(climbed)}
     assert set(found) == {"backbone", "residual:L1+L3", "extra:L2"}
     best = [statistics.mean(line.short) for line in lines(climbed)]
@@ -56,7 +56,7 @@ def test_a_search_end_to_end(monkeypatch, capsys, tmp_path) -> None:
 
 
 def test_an_unknown_network_is_one_message(monkeypatch, capsys, tmp_path) -> None:
-    from speedcore.__main__ import app
+    from speedcore.cli.app import app
 
     monkeypatch.setattr(sys, "argv", ["speedcore", "study", "architecture-search", "--networks", "wide"])
     assert run_app(app) == 2

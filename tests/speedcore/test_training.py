@@ -200,7 +200,7 @@ def by_hand(monkeypatch) -> toys.FakeClock:
 def test_a_tight_limit_is_kept_and_the_rate_lands(store: RunStore, by_hand, stretch: bool) -> None:
     """A hundred seconds for some hundred steps, where a thousand times as many were planned, or half."""
     recipe = toys.recipe(schedule=Schedule(knots=((0, 0), (0.2, 1), (1, 0.05))), validation=16)
-    job = toys.job(recipe, 50 if stretch else 100_000, limit=100.0, wanted=100_000, stretch=stretch)
+    job = toys.job(recipe, 50 if stretch else 100_000, limit=100.0, full_steps=100_000, stretch=stretch)
     record = train(toys.dataset(), job, store).record
     assert 90 <= record.clocks["article"] <= 100
     assert record.ledger["validate"] >= 8 * 1.6
@@ -273,14 +273,15 @@ def test_only_training_is_charged_to_training(monkeypatch: pytest.MonkeyPatch) -
     step, logits = trainee.step, trainee.logits
     monkeypatch.setattr(trainee, "step", lambda *a: (clock.go(1.0), step(*a))[1])
     monkeypatch.setattr(trainee, "logits", lambda *a: (clock.go(10.0), logits(*a))[1])
-    ledger, moments = Ledger(clock=clock), []
+    ledger, listener = Ledger(clock=clock), toys.Listener()
     split, validation = hold_out(data.train, 16)
     batches = Batches(split, recipe.augment, 40, 0, trainee.normalise)
-    pace, history = loop.fit(trainee, batches, split, validation, toys.job(recipe, 60, limit=40.0), ledger, moments.append)
+    pace, history = loop.fit(trainee, batches, split, validation, toys.job(recipe, 60, limit=40.0), ledger, listener)
     assert ledger.seconds() == {"train": pace.done, "validate": 10 * len(history.looks)}
     assert 36 <= pace.done <= 40 and pace.progress == 1.0
-    assert [m.seconds for m in moments] == list(range(1, pace.done + 1))
-    assert moments[-1].step == moments[-1].steps == pace.done and moments[0].limit == 40
+    events = listener.events
+    assert [event.seconds for event in events] == list(range(1, pace.done + 1))
+    assert events[-1].step == events[-1].steps == pace.done and events[0].limit == 40
     assert not trainee.network.training
 
 

@@ -6,7 +6,7 @@ from reports.figures.searches import Reach, search
 from reports.model import Bullets, Cell, Code, Column, FigureSpec, Prose, Section, Table
 from reports.renderers import formats as f
 from reports.results import slug, title_of
-from speedcore.ladders.climbing import LadderResult
+from speedcore.ladders.result import LadderResult
 from speedcore.stats import statistics
 from speedcore.studies.architecture_search import LONG, NAME, SHORT, Line, lines
 

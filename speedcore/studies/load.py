@@ -1,4 +1,4 @@
-"""The studies beside the runs that are not climbed like a ladder, read back."""
+"""The studies beside the runs that are no ladders, read back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KINDS: dict[str, type[StudyRecord]] = {
     compute_bound.NAME: compute_bound.BoundRecord}
 
 
-def kept(store: RunStore) -> Iterator[StudyRecord]:
+def load_all(store: RunStore) -> Iterator[StudyRecord]:
     """All of them, study by study."""
     for name, kind in KINDS.items():
         yield from stored(store, name, kind)
