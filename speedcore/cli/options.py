@@ -43,8 +43,8 @@ ArmName = Annotated[str, typer.Option("--arm", help="with or without augmentatio
 DataMode = Annotated[str | None, typer.Option("--data-mode", help="device: augment while training. precomputed: stream stored "
                                                                   "epochs, as the article does.")]
 ScaleText = Annotated[str, typer.Option("--scale", help="Share of data, epochs and width: 0.5, or data=0.2,width=0.5.")]
-EpochsText = Annotated[str | None, typer.Option("--epochs", help="Other than the recipe's: a number, or DATASET=NUMBER with "
-                                                                 "commas where a command takes several data sets.")]
+EpochsText = Annotated[str | None, typer.Option("--epochs", help="How many epochs: a number; with commas, or as DATASET=NUMBER, "
+                                                                 "where a command takes several.")]
 
 # --- how much and how long ---------------------------------------------------------------------------------------------
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="What weights, order and augmentation are drawn from.")]

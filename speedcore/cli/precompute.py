@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
+from speedcore.checks import numbers_of
 from speedcore.cli.console import console
-from speedcore.cli.options import DataDir, DatasetName, Offline, OutPath, RecipeName, Seed
+from speedcore.cli.options import DataDir, DatasetName, EpochsText, Offline, OutPath, RecipeName, Seed
 from speedcore.errors import UserError
+
+MOST_EPOCHS = 10_000
 
 
 def precompute(dataset: DatasetName = "mnist", recipe: RecipeName = "article",
-               epochs: Annotated[float, typer.Option(help="How many epochs to store.")] = 1.0, seed: Seed = 0,
-               out: OutPath = Path("precomputed"), data: DataDir = None, offline: Offline = False) -> None:
+               epochs: EpochsText = "1", seed: Seed = 0, out: OutPath = Path("precomputed"), data: DataDir = None,
+               offline: Offline = False) -> None:
     """Write augmented epochs to disk, stream them back, and say how fast both went."""
     from speedcore import recipes
     from speedcore.clock import Stopwatch
@@ -24,12 +24,13 @@ def precompute(dataset: DatasetName = "mnist", recipe: RecipeName = "article",
     from speedcore.techniques.augment import Normalise
     from speedcore.training.loop import hold_out
 
-    if not 0 < epochs <= 10_000:
-        raise UserError(f"--epochs {epochs:g}: write a number above 0.")
+    count, *others = numbers_of(epochs, "--epochs")
+    if others or count > MOST_EPOCHS:
+        raise UserError(f"--epochs '{epochs}': write one number above 0, {MOST_EPOCHS:,} at most.")
     source, chosen = load(dataset, data, offline), recipes.get(recipe, dataset)
     split, _ = hold_out(source.train, chosen.validation)
     batches = Batches(split, chosen.augment, chosen.batch_size, seed, Normalise.of(source))
-    steps, watch = max(1, round(epochs * batches.steps_per_epoch)), Stopwatch()
+    steps, watch = max(1, round(count * batches.steps_per_epoch)), Stopwatch()
     stored = PrecomputedEpochs(batches, steps, out)
     written = watch.seconds()
     watch, images = Stopwatch(), steps * chosen.batch_size

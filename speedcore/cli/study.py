@@ -14,6 +14,7 @@ from speedcore.cli.options import (
     DataDir,
     DatasetName,
     DeviceName,
+    EpochsText,
     Listing,
     Offline,
     RecipeName,
@@ -75,10 +76,13 @@ def architecture_search(
 
 @app.command("convergence")
 def convergence(
-        epochs: Annotated[str | None, typer.Option(help="Comma-separated lengths, of 24, 40, 60, 80, 100.")] = None,
-        dataset: DatasetName = "cifar10", seeds: SeedsText = "auto", scale: ScaleText = "1", within: WithinText = "none",
-        data: DataDir = None, runs: RunsDir = None, device: DeviceName = "auto", offline: Offline = False) -> None:
-    """24 to 100 epochs: do the gains in speed of page-tricks become gains in final accuracy?"""
+        epochs: EpochsText = None, dataset: DatasetName = "cifar10", seeds: SeedsText = "auto", scale: ScaleText = "1",
+        within: WithinText = "none", data: DataDir = None, runs: RunsDir = None, device: DeviceName = "auto",
+        offline: Offline = False) -> None:
+    """24 to 100 epochs: do the gains in speed of page-tricks become gains in final accuracy?
+
+    --epochs takes some of 24, 40, 60, 80, 100, with commas; all where not given.
+    """
     from speedcore.studies import convergence as asked
 
     rungs = None if epochs is None else asked.rungs_of(epochs)

@@ -15,6 +15,7 @@ from speedcore.planning.request import Request
 from speedcore.store.runs import RunStore
 from speedcore.training import loop
 from speedcore.training.callback import Callback
+from speedcore.training.job import Job
 from tests.speedcore import toys
 
 

@@ -1,4 +1,4 @@
-"""Ladders: rungs stand on each other, mistakes name their line, verdicts follow the stated rule, and a climb is resumable."""
+"""Ladders: rungs stand on each other, mistakes name their line, verdicts follow the stated rule, and a ladder is resumable."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from speedcore.recipe import (
     Peek,
     RecordNetConfig,
 )
+from speedcore.store.runs import RunStore
 from speedcore.training import loop
 from tests.speedcore import toys
 
@@ -199,7 +200,7 @@ def test_every_network_can_be_narrowed() -> None:
     assert all(callable(getattr(part, "narrowed", None)) for part in Network.__origin__.__args__)
 
 
-# --- climbing --------------------------------------------------------------------------------------------------------
+# --- running a ladder --------------------------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
 def climbed(tmp_path_factory) -> tuple[LadderResult, RunStore]:
