@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks import record
 from speedcore.data import NAMES, load
 from speedcore.errors import DataError
-from speedcore.planning import execute
+from speedcore.planning.run import run
 from speedcore.store.runs import RunStore
 
 
@@ -32,7 +32,7 @@ def main() -> None:
                 print(f"{name}: left out. {error}")
                 continue
             for seconds in map(float, chosen.budgets.split(",")):
-                r = execute.run(dataset, chosen.recipe, seconds, store=RunStore(folder)).record
+                r = run(dataset, chosen.recipe, seconds, store=RunStore(folder)).record
                 used = r.clocks["article"]
                 full = r.recipe.epochs * r.steps_per_epoch
                 rows.append({"data set": name, "budget s": seconds, "used s": used, "share %": 100 * used / seconds,

@@ -1,6 +1,6 @@
 """What runs of the preregistered claim found, kept beside the other results.
 
-    python -m explain.studies claim --datasets shapes,mnist --epochs shapes=3,mnist=1 --parts none --no-match
+    python -m explain.studies claim --dataset shapes,mnist --epochs shapes=3,mnist=1 --parts none --no-match
     python -m benchmarks.claim [--runs DIR]
 
 Writes results/claim-DATASETS.json for each study beside the runs: a row a registered test, with what its null controls came to,

@@ -18,8 +18,8 @@ from speedcore import stats
 from speedcore.cli.console import run_app
 from speedcore.errors import UserError
 from speedcore.ladders.changes import RULE, Change
-from speedcore.ladders.climbing import LadderResult, load_all
-from speedcore.ladders.findings import RungFinding, clocks_of, findings
+from speedcore.ladders.result import LadderResult, RungFinding
+from speedcore.ladders.run import load_all
 from speedcore.ladders.scale import Scale
 from speedcore.store.runs import Run, RunStore
 
@@ -59,10 +59,10 @@ def write(climb: LadderResult) -> Path:
         parts.append(first.device)
     origins = [run.record.provenance for run in runs]
     recipes = ladder.recipes
-    clock = clocks_of(climb)[ladder.clock]
+    clock = climb.clocks[ladder.clock]
     return record.write(
         "-".join(parts), f"Ladder {ladder.name} ({ladder.description or 'rung by rung'}), {climb.scale.text}: what does each "
-        f"change do? Seconds of the clock {ladder.clock}.", [_row(finding) for finding in findings(climb)],
+        f"change do? Seconds of the clock {ladder.clock}.", [_row(finding) for finding in climb.findings],
         made=max(origins, key=lambda origin: str(origin.get("finished", ""))),
         ladder=ladder.name, dataset=first.data.name + ("" if first.data.official else " (not the official files)"),
         scale=climb.scale.text, clock=ladder.clock, verdicts=RULE,

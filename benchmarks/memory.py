@@ -29,7 +29,8 @@ from speedcore.machine.memory import PeakMemory
 from speedcore.recipe import Recipe
 from speedcore.store.runs import RunStore
 from speedcore.techniques.augment import Normalise
-from speedcore.training.loop import Job, hold_out, train
+from speedcore.training.job import Job
+from speedcore.training.loop import hold_out, train
 from speedcore.training.settle import settled
 from speedcore.training.state import TrainState
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from benchmarks import stored
 from speedcore import ladders
 from speedcore.ladders.changes import RULE, Change, of_accuracy, of_time
-from speedcore.ladders.files import from_toml
 from speedcore.ladders.printing import accuracy_change, reported_accuracy, seconds, time_change
+from speedcore.ladders.toml import from_toml
 from speedcore.recipe.ladder import Ladder, Reported
 from speedcore.recipes import record_ladder
 from speedcore.stats import Interval

@@ -23,7 +23,7 @@ from speedcore.cli.console import device_of, run_app
 from speedcore.data import Dataset, load
 from speedcore.errors import DataError
 from speedcore.machine import processor, provenance
-from speedcore.planning import execute
+from speedcore.planning.run import run as trained
 from speedcore.planning.time_to_accuracy import made_it
 from speedcore.recipe import Recipe
 from speedcore.recipes import targets
@@ -68,8 +68,8 @@ def contenders(race: Race) -> dict[str, Recipe]:
 
 def train(side: str, recipe: Recipe, dataset: Dataset, seed: int, budget: float, device: str, store: RunStore) -> dict:
     """One run as plain data. Ours keeps to the budget; a peer cut short would be no peer, so it has none."""
-    r = execute.run(dataset, recipe, budget if side == "ours" else float("inf"), seed, store=store, device=device,
-                      policy=CLOCK).record
+    r = trained(dataset, recipe, budget if side == "ours" else float("inf"), seed, store=store, device=device,
+                clock=CLOCK).record
     views = r.metrics.tta_accuracy
     return {"recipe": r.recipe.name, "recipe_hash": r.recipe_hash, "accuracy %": 100 * r.accuracy,
             "plain %": 100 * r.metrics.test_accuracy, "views %": None if views is None else 100 * views,

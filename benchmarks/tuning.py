@@ -25,7 +25,8 @@ from speedcore.data import Dataset, load
 from speedcore.errors import UserError
 from speedcore.recipe import Recipe, TTAConfig, merged, validated
 from speedcore.store.runs import RunStore
-from speedcore.training.loop import Job, full_steps, train
+from speedcore.training.job import Job
+from speedcore.training.loop import full_steps, train
 
 _HELD_OUT = 5000
 # The same images for every change, seed and call.

@@ -9,8 +9,20 @@ Names are loaded on first use, so that importing this package costs nothing.
 
 from __future__ import annotations
 
-import importlib
+from typing import TYPE_CHECKING
 
+from speedcore.lazy import loader as _loader
+
+if TYPE_CHECKING:
+    from explain.artefact import Explanation
+    from explain.attribution.explaining import explain_run, explain_runs
+    from explain.attribution.layers import candidate_layers
+    from explain.attribution.methods import METHODS, heatmaps
+    from explain.inspector.inspection import Inspection
+    from explain.inspector.inspector import compare, inspect
+
+__all__ = ["Explanation", "Inspection", "METHODS", "candidate_layers", "compare", "explain_run", "explain_runs", "heatmaps",
+           "inspect"]
 _HOMES = {
     "heatmaps": "explain.attribution.methods", "METHODS": "explain.attribution.methods",
     "candidate_layers": "explain.attribution.layers",
@@ -19,14 +31,6 @@ _HOMES = {
     "inspect": "explain.inspector.inspector", "compare": "explain.inspector.inspector",
     "Inspection": "explain.inspector.inspection",
 }
-__all__ = sorted(_HOMES)
 
-
-def __getattr__(name: str):
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'explain' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+if not TYPE_CHECKING:  # an editor that saw a __getattr__ would take every name for right
+    __getattr__, __dir__ = _loader(__name__, _HOMES)

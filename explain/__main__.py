@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from speedcore.cli.console import console, device_of, run_app
+from speedcore.cli.options import SETTINGS, DataDir, DeviceName, OutPath, Version
 
 if TYPE_CHECKING:
     from explain.attribution.explaining import Observer
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(context_settings=SETTINGS)
 def explain(
     run: Annotated[str, typer.Argument(help="A run's folder, or its name in the folder of runs.")],
     other: Annotated[str | None, typer.Argument(help="A second run of the same data set, shown beside it.")] = None,
-    out: Annotated[Path, typer.Option(help="File to write: .html, .png or .svg.")] = Path("heatmaps.html"),
+    out: OutPath = Path("heatmaps.html"),
     method: Annotated[list[str] | None, typer.Option(help="grad-cam, hirescam, guided-grad-cam; or, of the image instead of "
                                                           "a layer: saliency, smoothgrad, integrated-gradients, occlusion. "
                                                           "May be given several times; the first is shown first. "
@@ -34,10 +35,9 @@ def explain(
     mistakes: Annotated[int, typer.Option(help="Further images, at most, that a run (of two, it alone) gets wrong.")] = 20,
     cls: Annotated[str | None, typer.Option("--class", help="Show this class only.")] = None,
     wrong: Annotated[bool, typer.Option("--wrong", help="Show only images that a run gets wrong.")] = False,
-    data: Annotated[str | None, typer.Option(help="Folder or archive to look for the data set in first.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
+    data: DataDir = None, device: DeviceName = "auto", version: Version = False,
 ) -> None:
-    """Show where trained networks look: maps of test images, beside the images and the predictions."""
+    """Show where trained networks look: maps of test images, beside the images and the answers, as .html, .png or .svg."""
     from explain.attribution.methods import method_of
     from explain.inspector.inspector import DEFAULT_METHODS, compare, inspect
 
@@ -66,11 +66,11 @@ def _progress() -> Iterator[Observer]:
                   TimeRemainingColumn(), console=out, transient=True, disable=not out.is_terminal) as bars:
         tasks: dict = {}
 
-        def tell(moment) -> None:
-            key = (moment.run, moment.method)
+        def tell(event) -> None:
+            key = (event.run, event.method)
             if key not in tasks:
-                tasks[key] = bars.add_task(f"{moment.run}, {moment.method}")
-            bars.update(tasks[key], completed=moment.done, total=moment.total)
+                tasks[key] = bars.add_task(f"{event.run}, {event.method}")
+            bars.update(tasks[key], completed=event.done, total=event.total)
 
         yield tell
 

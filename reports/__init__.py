@@ -8,21 +8,21 @@ Names are loaded on first use, so that `python -m reports.build --help` need not
 
 from __future__ import annotations
 
-import importlib
+from typing import TYPE_CHECKING
 
+from speedcore.lazy import loader as _loader
+
+if TYPE_CHECKING:
+    from reports.inputs import Inputs, Missing
+    from reports.renderers.pdf import PdfFailed, PdfUnavailable
+    from reports.renderers.rendering import OutputError, render
+
+__all__ = ["Inputs", "Missing", "OutputError", "PdfFailed", "PdfUnavailable", "render"]
 _HOMES = {
     "render": "reports.renderers.rendering", "OutputError": "reports.renderers.rendering",
     "Inputs": "reports.inputs", "Missing": "reports.inputs", "PdfUnavailable": "reports.renderers.pdf",
     "PdfFailed": "reports.renderers.pdf",
 }
-__all__ = sorted(_HOMES)
 
-
-def __getattr__(name: str):
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'reports' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+if not TYPE_CHECKING:  # an editor that saw a __getattr__ would take every name for right
+    __getattr__, __dir__ = _loader(__name__, _HOMES)

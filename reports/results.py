@@ -16,7 +16,7 @@ from speedcore.store.runs import DataRecord, Run
 if TYPE_CHECKING:
     from explain.artefact import Explanation
     from speedcore.data.dataset import Dataset
-    from speedcore.ladders.climbing import LadderResult
+    from speedcore.ladders.result import LadderResult
     from speedcore.studies.records import StudyRecord as Studied
 
 ARMS = ("without", "with")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,13 @@ from speedcore.errors import BudgetError, DataError, UserError
 if TYPE_CHECKING:
     from explain.artefact import Explanation
     from speedcore.data.dataset import Dataset
-    from speedcore.planning.execute import Callback, Outcome
-    from speedcore.planning.plan import Plan, Request
+    from speedcore.ladders.result import LadderResult
+    from speedcore.planning.execute import Outcome
+    from speedcore.planning.planned_runs import Plan
+    from speedcore.planning.request import Request
     from speedcore.store.runs import Run, RunStore
+    from speedcore.studies.records import StudyRecord
+    from speedcore.training.callback import Callback
 
 
 def load(names: Iterable[str], data: Path | None, offline: bool, faults: Faults,
@@ -48,16 +52,16 @@ def _missing(name: str, message: str) -> Missing:
 
 
 def plan(datasets: dict[str, Dataset], request: Request, store: RunStore, spent: float, faults: Faults, say: Callable,
-         anew: bool) -> Plan:
+         again: bool) -> Plan:
     """One plan for all data sets that can be planned; those that cannot leave `datasets`."""
     from speedcore.planning import plan as planning
 
     made, wrong = without_culprits(list(datasets), lambda names: planning.make_plan(
-        [datasets[name] for name in names], request, store, spent, say, anew))
+        [datasets[name] for name in names], request, store, spent, say, again))
     for name, error in wrong.items():
         del datasets[name]
         faults.add(name, error)
-    for name in sorted(datasets.keys() - {planned.dataset for planned in made.courses}):
+    for name in sorted(datasets.keys() - {planned.dataset for planned in made.planned}):
         # The plan's notes say so too; but it is the set that is missing.
         del datasets[name]
         faults.add(name, BudgetError("every batch is larger than its training split; choose a recipe with a smaller batch_size."))
@@ -98,7 +102,67 @@ def explain(runs: Iterable[Run], datasets: Mapping[str, Dataset], store: RunStor
     return tuple(found)
 
 
-def load_all(read: Callable[[RunStore], Iterable], store: RunStore, what: str, say: Callable) -> tuple:
+def lost(outcome: Outcome) -> list[Missing]:
+    """Data sets of which every run diverged."""
+    trained = {run.record.data.name for run in outcome.runs}
+    return [Missing(name, " ".join(whys), "Choose another --recipe, or a recipe file with a lower rate.")
+            for name, whys in outcome.diverged.items() if name not in trained]
+
+
+def left_out(plan: Plan) -> list[Missing]:
+    """Data sets that the plan has no time for: a planner's words as a reason and what to do about it, a sentence each."""
+    def sentence(words: str, end: str = "") -> str:
+        return f"{words[:1].upper()}{words[1:]}{end}"
+
+    told = {name: why.rpartition("; ") for name, why in plan.left_out.items()}
+    return [Missing(name, sentence(reason, "."), sentence(remedy)) for name, (reason, _, remedy) in told.items()]
+
+
+def status(plan: Plan, outcome: Outcome, missing: Collection[Missing]) -> str:
+    """"smoke" where runs are shorter than their recipe's least, "partial" where something is missing, else "complete"."""
+    if any(planned.epochs < planned.recipe.min_epochs for planned in plan.planned):
+        return "smoke"
+    return "partial" if outcome.left_out or outcome.diverged or missing else "complete"
+
+
+def chapters(names: str | None, store: RunStore) -> tuple[tuple[LadderResult, ...], tuple[StudyRecord, ...]]:
+    """(ladders, other studies) that are to be chapters, as they are kept beside the runs; none where `names` is None.
+
+    names: comma-separated, or "all". Raises UserError for one that is not there.
+    """
+    from reports.sections.chapters import name as name_of
+    from speedcore.ladders.run import load_all as load_ladders
+    from speedcore.studies import STUDIES
+    from speedcore.studies.stored import load_all as load_studies
+
+    if names is None:
+        return (), ()
+    ladders, studies = [result for result in load_ladders(store) if result.rungs], list(load_studies(store))
+    asked = [name.strip() for name in names.split(",") if name.strip()]
+    known = list(dict.fromkeys(name_of(found) for found in (*ladders, *studies)))
+    if asked == ["all"]:
+        asked = known
+    if not asked:
+        raise UserError(f"--chapters '{names}': no ladder and no study has been run yet; do so first, for example "
+                        f"python -m speedcore ladder mnist-fast")
+    for name in asked:
+        if name not in known:
+            kind = "study" if name in STUDIES else "ladder"
+            raise UserError(f"--chapters: the {kind} '{name}' has not been run yet (there are: {', '.join(known) or 'none'}); "
+                            f"do so first: python -m speedcore {kind} {name}")
+    return tuple(tuple(one for name in asked for one in found if name_of(one) == name) for found in (ladders, studies))
+
+
+def studies_of_maps(store: RunStore, say: Callable) -> dict[str, tuple]:
+    """Studies of shortcuts and of the preregistered claim beside the runs, by the fields of `Inputs` that they are."""
+    from explain.claim import verdicts
+    from explain.studies import shortcuts
+
+    return {"shortcuts": readable(shortcuts.load_all, store, "studies of shortcuts", say),
+            "registered": readable(verdicts.load_all, store, "studies of the claim", say)}
+
+
+def readable(read: Callable[[RunStore], Iterable], store: RunStore, what: str, say: Callable) -> tuple:
     """Results of studies beside the runs; where one cannot be read, none, and why is told."""
     try:
         return tuple(read(store))

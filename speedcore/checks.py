@@ -62,6 +62,21 @@ def count_of(value: str | int, name: str) -> int | None:
     return count
 
 
+def numbers_of(text: str, name: str) -> tuple[float, ...]:
+    """"0.5,1,2" or "1/8,1,16" as numbers above 0. Raises UserError."""
+    def number(part: str) -> float:
+        above, _, below = part.partition("/")
+        return float(above) / float(below or 1)
+
+    try:
+        found = tuple(number(part) for part in text.split(",") if part.strip())
+    except (ValueError, ZeroDivisionError):
+        found = ()
+    if not found or not all(0 < value < math.inf for value in found):
+        raise UserError(f"{name} {_shown(text)}: write numbers above 0 with commas between them, as 1/8,1,16.")
+    return found
+
+
 def seed_of(value: int) -> int:
     """A seed. Raises UserError."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 0 <= value <= MOST_SEED:

@@ -14,7 +14,8 @@ from speedcore.clock import Budget
 from speedcore.data import make_shapes
 from speedcore.recipe import Augment, Recipe, RecordNetConfig, SGDConfig
 from speedcore.store.runs import RunStore
-from speedcore.training.loop import Job, train
+from speedcore.training.job import Job
+from speedcore.training.loop import train
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 

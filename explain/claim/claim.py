@@ -26,11 +26,11 @@ from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset
 from speedcore.machine import provenance
 from speedcore.machine.device import resolve
-from speedcore.planning import execute
-from speedcore.planning.execute import Callback
+from speedcore.planning.run import whole_key, whole_run
 from speedcore.recipe import Recipe, TTAConfig
 from speedcore.store.runs import Run, RunStore
 from speedcore.studies import records
+from speedcore.training.callback import Callback
 
 T = TypeVar("T")
 
@@ -215,7 +215,7 @@ class _Work:
         return run
 
     def _trained(self, name: str, recipe: Recipe, seed: int) -> Run:
-        return execute.whole_run(self.dataset, recipe, name, seed, self.store, self.device, self.callback)
+        return whole_run(self.dataset, recipe, name, seed, self.store, self.device, self.callback)
 
     def _name(self, arm: str) -> str:
         """Of arms with one recipe the first gives its name to the runs."""
@@ -245,7 +245,7 @@ class _Work:
     def _stands(self, what: str, seed: int) -> bool:
         """Whether its runs need no training; what is then left to do takes seconds. Of a match nobody knows beforehand."""
         wanted = {WITH: (NONE, WITH), MATCHED: ()}.get(what, (what,))
-        keys = [execute.whole_key(self.dataset, self.arms[arm], self._name(arm), seed, self.device) for arm in wanted]
+        keys = [whole_key(self.dataset, self.arms[arm], self._name(arm), seed, self.device) for arm in wanted]
         return what != MATCHED and all(self.store.path_of(key).exists() for key in keys)
 
     def _estimate(self, what: str) -> float:

@@ -5,58 +5,72 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from speedcore.checks import seconds_of
-from speedcore.cli.console import console, device_of, live, run_app
+from speedcore.checks import count_of, seconds_of
+from speedcore.cli.console import console, device_of, run_app
+from speedcore.cli.options import (
+    SETTINGS,
+    ArmName,
+    DataDir,
+    DatasetNames,
+    DeviceName,
+    EpochsText,
+    ImagesPerClass,
+    Offline,
+    RecipeName,
+    RunsDir,
+    SeedsText,
+    Version,
+    WithinText,
+)
+from speedcore.cli.progress import live
 from speedcore.errors import UserError
 from speedcore.stats.numbers import signed
 
-app = typer.Typer(help="Experiments that train networks in order to question their heatmaps.", add_completion=False,
-                  no_args_is_help=True, pretty_exceptions_enable=False)
+NETWORKS = 2  # of each shortcut, correlation and arm, where --seeds is auto
+
+app = typer.Typer(help="Experiments that train networks in order to question their heatmaps.", context_settings=SETTINGS,
+                  add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 @app.callback()
-def studies() -> None:
+def studies(version: Version = False) -> None:
     """Experiments that train networks in order to question their heatmaps."""
 
 
 @app.command()
 def shortcuts(
-    recipe: Annotated[str, typer.Option(help="A built-in name, or a TOML file.")] = "sprint",
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Networks of each shortcut, correlation and arm.")] = 2,
+    recipe: RecipeName = "sprint", seeds: SeedsText = "auto",
     shortcut: Annotated[str, typer.Option(help="corner, hue or both, with a comma.")] = "corner,hue",
     correlations: Annotated[str, typer.Option(help="Shares of the training images that it betrays.")] = "0,0.5,0.9,1",
-    arms: Annotated[str, typer.Option(help="without, with or both: augmentation in training.")] = "without,with",
-    epochs: Annotated[float | None, typer.Option(min=0.01, help="Other than the recipe's.")] = None,
+    arm: ArmName = "without,with", epochs: EpochsText = None,
     train: Annotated[int | None, typer.Option(min=100, help="Training images; 10,000 without it.")] = None,
     test: Annotated[int | None, typer.Option(min=10, help="Test images; 2,000 without it.")] = None,
-    images_per_class: Annotated[int, typer.Option(min=1, help="Test images of each class whose maps are measured.")] = 100,
-    within: Annotated[str, typer.Option(help="Time for the whole study (20m, 1h, 90s), or none.")] = "none",
-    runs: Annotated[Path | None, typer.Option(help="Where runs are kept (else SPEEDCORE_RUNS, else runs/).")] = None,
-    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
+    images_per_class: ImagesPerClass = 100, within: WithinText = "none", runs: RunsDir = None, device: DeviceName = "auto",
 ) -> None:
     """Plant a shortcut, measure how far networks rely on it, and see whether their heatmaps show that much.
 
-    Finished networks are reused; after Ctrl-C, or when the time ran out, the same command continues.
+    Seeds auto: two networks of each shortcut, correlation and arm. Finished networks are reused; after Ctrl-C, or when the time
+    ran out, the same command continues.
     """
-    left = _clock(within)
+    left, count = _time_left(within), count_of(seeds, "--seeds") or NETWORKS
 
     from explain.studies import shortcuts as planted
     from speedcore import recipes
     from speedcore.data.shapes import TEST, TRAIN
     from speedcore.store.runs import RunStore
 
-    chosen = recipes.get(recipe, "shapes")
-    if epochs is not None:
-        chosen = chosen.changed(epochs=epochs, min_epochs=min(epochs, chosen.min_epochs))
-    kinds, sides, shares = _names(shortcut), _names(arms), _shares(correlations)
-    with live("shortcuts", len(kinds) * len(set(shares)) * len(sides) * seeds, console()) as watcher:
-        found = planted.study(chosen, RunStore(runs), device_of(device), kinds, shares, seeds, sides, train or TRAIN,
-                              test or TEST, images_per_class, watcher, left)
+    chosen, other = recipes.get(recipe, "shapes"), _epochs(epochs, ("shapes",))
+    if other is not None:
+        length = other if isinstance(other, float) else other["shapes"]
+        chosen = chosen.changed(epochs=length, min_epochs=min(length, chosen.min_epochs))
+    kinds, arms, shares = _names(shortcut), _names(arm), _shares(correlations)
+    with live("shortcuts", len(kinds) * len(set(shares)) * len(arms) * count, console()) as callback:
+        found = planted.study(chosen, RunStore(runs), device_of(device), kinds, shares, count, arms, train or TRAIN,
+                              test or TEST, images_per_class, callback, left)
     out = console(stderr=False)
     _show(found.record, out)
     _end(found, out)
@@ -64,26 +78,20 @@ def shortcuts(
 
 @app.command()
 def claim(
-    datasets: Annotated[str, typer.Option(help="Registered data sets, with commas; of each seed they are done in this "
-                                               "order.")] = "shapes,mnist",
-    recipe: Annotated[str, typer.Option(help="A built-in name or a TOML file, or DATASET=RECIPE with commas.")] = "sprint",
-    seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="Pairs; as many as are registered without it.")] = None,
-    epochs: Annotated[str | None, typer.Option(help="Other than the recipe's: a number, or DATASET=NUMBER with commas.")] = None,
+    dataset: DatasetNames = "shapes,mnist", recipe: RecipeName = "sprint", seeds: SeedsText = "auto", epochs: EpochsText = None,
     parts: Annotated[str, typer.Option(help="Parts of the augmentation by themselves, done last: all, none, or names with "
                                             "commas.")] = "all",
     match: Annotated[bool, typer.Option("--match/--no-match", help="Also checkpoints of equal accuracy.")] = True,
-    within: Annotated[str, typer.Option(help="Time for the whole study (20m, 1h, 90s), or none.")] = "none",
-    images_per_class: Annotated[int, typer.Option(min=1, help="Test images of each class whose maps are measured.")] = 100,
-    data: Annotated[Path | None, typer.Option(help="Where to look for data first (else SPEEDCORE_DATA).")] = None,
-    runs: Annotated[Path | None, typer.Option(help="Where runs are kept (else SPEEDCORE_RUNS, else runs/).")] = None,
-    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
+    within: WithinText = "none", images_per_class: ImagesPerClass = 100, data: DataDir = None, runs: RunsDir = None,
+    device: DeviceName = "auto", offline: Offline = False,
 ) -> None:
     """Run the preregistered claim: arms paired by seed, every registered outcome, and the verdicts.
 
-    First the pairs that decide it, a seed of every data set before the next seed; then checkpoints of equal accuracy; then the
-    parts of the augmentation. Finished runs are reused; after Ctrl-C, or when the time ran out, the same command continues.
+    First the pairs that decide it, a seed of every data set before the next seed (as many as are registered, where --seeds is
+    auto); then checkpoints of equal accuracy; then the parts of the augmentation. --recipe may also be DATASET=RECIPE with
+    commas. Finished runs are reused; after Ctrl-C, or when the time ran out, the same command continues.
     """
-    left = _clock(within)
+    left = _time_left(within)
 
     from explain.claim import claim as registered
     from explain.claim.preregistration import preregistration
@@ -91,19 +99,19 @@ def claim(
     from speedcore.data import load
     from speedcore.store.runs import RunStore
 
-    plan, names = preregistration(), _names(datasets)
+    plan, names = preregistration(), _names(dataset)
     if wrong := [name for name in names if name not in plan.datasets]:
-        raise UserError(f"--datasets: {', '.join(wrong)} is not in the preregistration, which has {', '.join(plan.datasets)}.")
+        raise UserError(f"--dataset: {', '.join(wrong)} is not in the preregistration, which has {', '.join(plan.datasets)}.")
     chosen = {"all": True, "none": False}.get(parts) if parts in ("all", "none") else _names(parts)
     wanted = {"recipe": _by_dataset(recipe, names, "--recipe"), "epochs": _epochs(epochs, names), "parts": chosen}
-    loaded = [load(name, data) for name in names]
-    count = seeds or plan.pairs.planned
+    count = count_of(seeds, "--seeds") or plan.pairs.planned
+    loaded = [load(name, data, offline) for name in names]
     bases = registered.bases(plan, loaded, wanted["recipe"], wanted["epochs"])
     arms = sum(len(registered.arms(plan, name, base, chosen)) for name, base in bases.items())
     most = count * (arms + (registered.TRIALS * len(names) if match else 0))
-    with live("claim", most, console()) as watcher:
+    with live("claim", most, console()) as callback:
         found = registered.study(plan, loaded, RunStore(runs), **wanted, seeds=count, match=match, device=device_of(device),
-                                 images_per_class=images_per_class, callback=watcher, seconds_left=left)
+                                 images_per_class=images_per_class, callback=callback, seconds_left=left)
     out = console(stderr=False)
     _show_claim(verdicts(found.record), found.record.planned, plan.pairs.planned, out)
     _end(found, out)
@@ -116,7 +124,7 @@ def _end(found, out) -> None:
     typer.echo(found.path)
 
 
-def _clock(within: str) -> Callable[[], float]:
+def _time_left(within: str) -> Callable[[], float]:
     """Seconds left of the time given, from now on."""
     from speedcore.clock import Stopwatch
 

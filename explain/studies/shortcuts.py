@@ -32,8 +32,7 @@ from speedcore.data.dataset import Dataset
 from speedcore.data.shapes import SHORTCUTS, TEST, TRAIN, Spec, make_shapes, shortcut_split, swap_shortcut
 from speedcore.machine import provenance
 from speedcore.machine.device import resolve
-from speedcore.planning import execute
-from speedcore.planning.execute import Callback
+from speedcore.planning.run import whole_key, whole_run
 from speedcore.recipe import Frozen, Recipe
 from speedcore.stats import Interval, Verdict, by_interval
 from speedcore.store.fields import Name, Seed, Share
@@ -41,6 +40,7 @@ from speedcore.store.runs import Run, RunStore
 from speedcore.studies import records
 from speedcore.techniques.augment import Normalise
 from speedcore.training import evaluate
+from speedcore.training.callback import Callback
 
 VERSION: Literal[1] = 1
 CORRELATIONS = (0.0, 0.5, 0.9, 1.0)
@@ -166,12 +166,12 @@ def study(recipe: Recipe, store: RunStore, device: str = "auto", shortcuts: Sequ
             datasets[shortcut, correlation] = data
             for arm in arms:
                 chosen = recipe if arm == "with" else recipe.without_augmentation()
-                fresh = store.find(execute.whole_key(data, chosen, arm, seed, device)) is None
+                fresh = store.find(whole_key(data, chosen, arm, seed, device)) is None
                 if fresh and last and seconds_left() < last:
                     missing += 1
                     continue
                 watch = Stopwatch()
-                run = execute.whole_run(data, chosen, arm, seed, store, device, callback)
+                run = whole_run(data, chosen, arm, seed, store, device, callback)
                 models[seed, shortcut, correlation, arm] = measured(run, data, store, device, images_per_class, method)
                 last = watch.seconds() if fresh else last
         record = StudyRecord(recipe=recipe, train_images=train, test_images=test, images_per_class=images_per_class,

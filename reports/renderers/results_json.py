@@ -11,8 +11,7 @@ from explain.studies.shortcuts import LAYERS, ModelRecord, StudyRecord, Tracking
 from reports.findings import Claim, sentence
 from reports.sections.context import Context
 from speedcore.ladders.changes import Change
-from speedcore.ladders.climbing import LadderResult
-from speedcore.ladders.findings import RungFinding, findings
+from speedcore.ladders.result import LadderResult, RungFinding
 from speedcore.stats import Interval, effect_size, superiority
 from speedcore.store.runs import Run
 from speedcore.studies.records import StudyRecord as Studied
@@ -93,7 +92,7 @@ def _ladder(climbed: LadderResult) -> dict:
     data = next(run for runs in climbed.runs.values() for run in runs).record.data
     return {"name": climbed.ladder.name, "source": climbed.ladder.source, "dataset": data.name, "clock": climbed.ladder.clock,
             "scale": vars(climbed.scale), "left_out": list(climbed.left_out),
-            "rungs": [_rung(climbed, finding) for finding in findings(climbed)]}
+            "rungs": [_rung(climbed, finding) for finding in climbed.findings]}
 
 
 def _rung(climbed: LadderResult, finding: RungFinding) -> dict:

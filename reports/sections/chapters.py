@@ -7,7 +7,7 @@ from types import ModuleType
 
 from reports.sections import ladder
 from reports.sections.studies import compute, dataset_sizes, lasting, norm_scales, range_test, remembering, search
-from speedcore.ladders.climbing import LadderResult
+from speedcore.ladders.result import LadderResult
 from speedcore.studies.records import StudyRecord
 
 _STUDIES = {module.NAME: module for module in (search, lasting, dataset_sizes, remembering, norm_scales, compute, range_test)}

@@ -230,7 +230,7 @@ def command(study: ClaimRecord) -> str:
     recipes = {name: one.recipe.name for name, one in study.datasets.items()}
     epochs = {name: f"{one.recipe.epochs:g}" for name, one in study.datasets.items()}
     pairs = max(one.pairs(study.preregistration.of(name).primary) for name, one in study.datasets.items())
-    words = [COMMAND, f"--datasets {','.join(study.datasets)}", f"--recipe {_each(recipes)}", f"--epochs {_each(epochs)}"]
+    words = [COMMAND, f"--dataset {','.join(study.datasets)}", f"--recipe {_each(recipes)}", f"--epochs {_each(epochs)}"]
     if pairs != study.preregistration.pairs.planned:
         words.append(f"--seeds {pairs}")
     if study.images_per_class != 100:

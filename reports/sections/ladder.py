@@ -11,19 +11,18 @@ from reports.renderers import formats as f
 from reports.sections.studies.overview import unbroken
 from speedcore import stats
 from speedcore.ladders.changes import RULE, Change
-from speedcore.ladders.climbing import LadderResult
-from speedcore.ladders.findings import REPRODUCTION, RungFinding, clocks_of, findings, remarks
+from speedcore.ladders.result import REPRODUCTION, LadderResult, RungFinding
 
 _PEEK = " †"
 
 
 def section(climbed: LadderResult, number: int) -> Section:
     """The chapter; `number` tells several climbs of one ladder apart."""
-    ladder, found = climbed.ladder, findings(climbed)
+    ladder, found = climbed.ladder, climbed.findings
     name = slug(f"ladder-{ladder.name}") + (f"-{number}" if number else "")
     blocks = [Prose(_of_what(climbed)), _figure(name, climbed, found),
               Bullets(tuple(unbroken(finding.sentence) for finding in found))]
-    if said := remarks(climbed):
+    if said := climbed.remarks:
         blocks.append(Bullets(said))
     failed = [finding.rung.name for finding in found if finding.reproduced is False]
     if failed:
@@ -40,7 +39,7 @@ def section(climbed: LadderResult, number: int) -> Section:
 
 def headline(climbed: LadderResult) -> str:
     """From the lowest rung to the highest, in a sentence for the summary."""
-    found = findings(climbed)
+    found = climbed.findings
     first, last = found[0], found[-1]
     start = f"rung {first.rung.name} reaches {f.percent(first.mean)} in {f.seconds(stats.mean(first.seconds))}"
     end = f", rung {last.rung.name} {f.percent(last.mean)} in {f.seconds(stats.mean(last.seconds))}"
@@ -62,7 +61,7 @@ def _of_what(climbed: LadderResult) -> str:
     files = "" if data.official else ", not the official files"
     return (f"Trained on {title_of(data.name)} ({f.count(data.train_images)} training images{files}), on "
             f"{'a GPU' if device == 'cuda' else 'a CPU'}, {climbed.scale.text}.{source} Seconds are those of the clock "
-            f"“{climbed.ladder.clock}” unless said otherwise: {clocks_of(climbed)[climbed.ladder.clock].meaning}. Another "
+            f"“{climbed.ladder.clock}” unless said otherwise: {climbed.clocks[climbed.ladder.clock].meaning}. Another "
             "machine takes other seconds; what can be compared are the ratios from rung to rung.")
 
 
@@ -71,7 +70,7 @@ def _data(climbed: LadderResult):
 
 
 def _table(name: str, climbed: LadderResult, found: tuple[RungFinding, ...]) -> Table:
-    clocks, rows = clocks_of(climbed), []
+    clocks, rows = climbed.clocks, []
     compared = any(finding.reproduced is not None for finding in found)
     signs = _signs(found)
     marked = {rung: rung if rung == sign else f"{sign}{f.NBSP} {rung}" for rung, sign in signs.items()}

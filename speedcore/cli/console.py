@@ -1,9 +1,8 @@
-"""What the command lines share: errors as one message, durations, the display of progress."""
+"""What the command lines share: errors as one message, the console."""
 
 from __future__ import annotations
 
 import errno
-import math
 import sys
 import warnings
 from collections.abc import Callable
@@ -85,56 +84,3 @@ def beside(run) -> str:
     if constant.no_better:
         return f" ({constant.sentence})"
     return f" (a constant prediction: {100 * constant.share:.2f} %)" if constant.uneven else ""
-
-
-def live(overall: str, runs: int, out):
-    """A Watcher that shows one bar for the run with its budget counting down, and one for all runs."""
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    from speedcore.planning.execute import Callback
-
-    class Live(Callback):
-        """Two bars on a terminal; a line a run elsewhere."""
-
-        def __init__(self):
-            self.bars = Progress(TextColumn("{task.description}", justify="left", markup=False),
-                                 BarColumn(bar_width=30), TextColumn("{task.fields[state]}", markup=False),
-                                 console=out, transient=True)
-            self.all = self.bars.add_task(overall, total=runs, state=f"0 of {runs} runs")
-            self.done, self.task = 0, None
-
-        def __enter__(self):
-            if out.is_terminal:
-                self.bars.start()
-            return self
-
-        def __exit__(self, *_):
-            self.bars.stop()
-
-        def begins(self, job):
-            self.task = self.bars.add_task(job.key, total=max(1, job.steps), state="preparing")
-
-        def moment(self, m):
-            left = "" if math.isinf(m.limit) else f"{max(0, m.limit - m.seconds):6.1f} s left"
-            self.bars.update(self.task, total=m.steps, completed=m.step, state=f"{left}  loss {m.loss:.3f}")
-
-        def ends(self, run, reused):
-            if self.task is not None:
-                self.bars.remove_task(self.task)
-                self.task = None
-            self.done += 1
-            self.bars.update(self.all, completed=self.done, state=f"{self.done} of {runs} runs")
-            if not reused:
-                r = run.record
-                out.print(f"[{self.done}/{runs}] {run.name}: {100 * r.accuracy:.2f} % on the test set{beside(run)}, "
-                          f"{r.epochs:.3g} epochs in {r.clocks[r.budget_policy]:.1f} s", markup=False)
-
-        def fails(self, why, runs_lost):
-            if self.task is not None:
-                self.bars.remove_task(self.task)
-                self.task = None
-            self.done += runs_lost
-            self.bars.update(self.all, completed=self.done, state=f"{self.done} of {runs} runs")
-            out.print(f"left out: {why}", markup=False)
-
-    return Live()

@@ -1,6 +1,6 @@
 """Ladders: a base recipe and rungs that each change something, run and compared rung by rung.
 
-`python -m speedcore ladder NAME` climbs one of the built-in ladders, or one in a TOML file (docs/ladders.md).
+`python -m speedcore ladder NAME` runs one of the built-in ladders, or one in a TOML file (docs/ladders.md).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def get(name: str) -> Ladder:
     if not names_a_file(name):
         raise RecipeError(f"there is no ladder '{name}'; built-in ladders are {', '.join(known)}, or give the path of a "
                           f"TOML file (docs/ladders.md shows one).")
-    from speedcore.ladders.files import from_toml
+    from speedcore.ladders.toml import from_toml
 
     return from_toml(Path(name))
 

@@ -20,7 +20,7 @@ RULE = ("helps: the 95 % interval of the paired change lies wholly on the better
 
 @dataclass(frozen=True)
 class Change:
-    """One quantity against the rung below, over the seeds that both have. value: points of accuracy (as a share), or the
+    """One quantity against the rung it stands on, over the seeds that both have. value: points of accuracy (as a share), or the
     ratio of seconds; pairs: how many seeds."""
 
     value: float

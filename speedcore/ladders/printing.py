@@ -1,4 +1,4 @@
-"""A climbed ladder as a table and sentences on the console."""
+"""A ladder that was run as a table and sentences on the console."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from speedcore import stats
 from speedcore.ladders.changes import RULE, Change
-from speedcore.ladders.climbing import LadderResult
-from speedcore.ladders.findings import REPRODUCTION, RungFinding, clocks_of, findings, remarks
+from speedcore.ladders.result import REPRODUCTION, LadderResult, RungFinding
 from speedcore.recipe.ladder import Ladder, Reported
 from speedcore.stats.numbers import signed
 
@@ -56,19 +55,19 @@ def seconds(value: float | None, sd: float | None = None) -> str:
     return f"{value:.{digits}f}" + ("" if sd is None else f" ± {sd:.3g}")
 
 
-def caption(climb: LadderResult) -> str:
+def caption(result: LadderResult) -> str:
     """What the table is of: ladder, data, scale, device."""
-    record = next(run for runs in climb.runs.values() for run in runs).record
+    record = next(run for runs in result.runs.values() for run in runs).record
     official = "" if record.data.official else " (not the official files)"
-    return (f"Ladder {climb.ladder.name} on {record.data.name}{official}, {climb.scale.text}; {record.data.train_images:,} "
-            f"training images, {record.device}. Seconds of the clock “{climb.ladder.clock}” unless said otherwise.")
+    return (f"Ladder {result.ladder.name} on {record.data.name}{official}, {result.scale.text}; {record.data.train_images:,} "
+            f"training images, {record.device}. Seconds of the clock “{result.ladder.clock}” unless said otherwise.")
 
 
-def show(climb: LadderResult, out) -> None:
+def show(result: LadderResult, out) -> None:
     """Print the table, the rules, one sentence a rung, and what was left out."""
     from rich.table import Table
 
-    clocks = clocks_of(climb)
+    clocks = result.clocks
     table = Table(box=None, header_style="bold", pad_edge=False, show_lines=False)
     table.add_column("rung", no_wrap=True)
     table.add_column("what changed", min_width=16)
@@ -76,9 +75,9 @@ def show(climb: LadderResult, out) -> None:
         table.add_column(heading, justify="right", no_wrap=heading[:8] in ("reported", "measured"))
     changes = Table("rung", "against", "pairs", "accuracy, points [95 %]", "", "time [95 %]", "", box=None,
                     header_style="bold", pad_edge=False)
-    found = findings(climb)
+    found = result.findings
     for finding in found:
-        rung, own = finding.rung, climb.ladder.clock
+        rung, own = finding.rung, result.ladder.clock
         times = [seconds(mean, stats.sd(finding.seconds) if name == own else None)
                  for name, mean in finding.clocks.items()]
         what = rung.what + (f" ({rung.note})" if rung.note else "") + (" †" if finding.peeked else "")
@@ -87,7 +86,7 @@ def show(climb: LadderResult, out) -> None:
         if finding.accuracy and finding.time:
             changes.add_row(rung.name, finding.against, str(finding.accuracy.pairs), accuracy_change(finding.accuracy),
                             finding.accuracy.verdict, time_change(finding.time), finding.time.verdict)
-    out.print(caption(climb), markup=False, soft_wrap=True)
+    out.print(caption(result), markup=False, soft_wrap=True)
     out.print(table)
     if changes.row_count:
         out.print()
@@ -98,7 +97,7 @@ def show(climb: LadderResult, out) -> None:
                   markup=False, soft_wrap=True)
     for finding in found:
         out.print(f"- {finding.sentence}", markup=False, soft_wrap=True)
-    for sentence in (*remarks(climb), *climb.left_out):
+    for sentence in (*result.remarks, *result.left_out):
         out.print(sentence, markup=False, soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""The same ladder at a fraction of its size, for machines that cannot climb it whole: less data, fewer epochs, narrower.
+"""The same ladder at a fraction of its size, for machines that cannot train it whole: less data, fewer epochs, narrower.
 
 All rungs are cut alike, batches stay as they are, and whatever shows the result says so. What forgets by the step forgets
 over the same share of a run: an average of weights that looks back over a tenth of the training does so at every scale.

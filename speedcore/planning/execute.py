@@ -1,27 +1,25 @@
-"""Carrying a plan out: runs that stand are reused, the rest are trained, pair by pair, within the time there is."""
+"""Carrying a plan out: finished runs are reused, the rest are trained, pair by pair, within the time there is."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import torch
 
-from speedcore import checks
-from speedcore.clock import POLICIES, Budget, Stopwatch
+from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset
 from speedcore.errors import DivergedError
-from speedcore.machine.device import resolve
-from speedcore.planning import costs, planned_runs
 from speedcore.planning import plan as planning
-from speedcore.planning.costs import Request
+from speedcore.planning import planned_runs
 from speedcore.planning.planned_runs import Plan, PlannedRuns
-from speedcore.recipe import Recipe
+from speedcore.planning.request import Request
+from speedcore.planning.run import reuse
 from speedcore.store.runs import Run, RunStore
 from speedcore.training import loop
-from speedcore.training.settle import settle, settled
+from speedcore.training.callback import Callback
+from speedcore.training.job import Job
 
 # How many times the share of a build's time that a run was given the second arm of a pair may take for the first one's steps.
 _ROOM = 1.3
@@ -31,7 +29,7 @@ _ROOM = 1.3
 class Outcome:
     """The runs of a plan, in its order; how many were reused; and what had to be left out, in sentences.
 
-    plan: as it was carried out. notes: what was planned anew, in sentences.
+    plan: as it was carried out. notes: what was planned again, in sentences.
     diverged: pairs of which a run came to no finite number, in sentences, by data set. failed: what else ended a data set.
     """
 
@@ -44,32 +42,19 @@ class Outcome:
     failed: Mapping[str, Exception] = field(default_factory=dict)
 
 
-class Callback:
-    """What a progress display is told. The base class keeps silent."""
-
-    def begins(self, job: loop.Job) -> None: ...
-
-    def moment(self, moment: loop.ProgressEvent) -> None: ...
-
-    def ends(self, run: Run, reused: bool) -> None: ...
-
-    def fails(self, why: str, runs: int) -> None:
-        """A run diverged; `runs` of the plan will not come."""
-
-
 def execute(plan: Plan, request: Request, datasets: Mapping[str, Dataset], store: RunStore,
             callback: Callback | None = None, seconds_left: Callable[[], float] = lambda: float("inf")) -> Outcome:
     """Train what is missing of `plan`, seeds outermost, so that whatever time allows is balanced over the data sets.
 
     seconds_left: asked before each pair; a pair that no longer fits is left out, except a data set's first. Where a step of the
-    first pair took over 1.5 times more or less than planned, the rest is planned anew. A run that diverges costs its pair, a pair
-    that fails otherwise its data set; the others go on.
+    first pair took over 1.5 times more or less than planned, the rest is planned again. A run that diverges costs its pair, a
+    pair that fails otherwise its data set; the others go on.
     """
     callback, device = callback or Callback(), torch.device(request.device)
-    todo = {planned.dataset: planned for planned in plan.courses}
+    todo = {planned.dataset: planned for planned in plan.planned}
     runs: dict[str, list[tuple[Run, ...]]] = {name: [] for name in todo}
     reused, dropped, notes, diverged, failed = 0, dict.fromkeys(todo, 0), [], {name: [] for name in todo}, {}
-    seconds: dict[str, float] = {planned.dataset: 2 * planned.run_seconds for planned in plan.courses}
+    seconds: dict[str, float] = {planned.dataset: 2 * planned.run_seconds for planned in plan.planned}
     for seed in itertools.count():
         if all(seed >= planned.seeds for planned in todo.values()):
             break
@@ -133,13 +118,13 @@ def _pair(planned: PlannedRuns, seed: int, request: Request, dataset: Dataset, s
     except DivergedError as error:
         kept = "the arm with augmentation stands alone" if done else "neither arm stands"
         diverged = (f"{planned.dataset}, seed {seed}: there is no pair, {kept}. {error}",)
-        callback.fails(diverged[0], 2 - len(done))
+        callback.on_run_failed(diverged[0], 2 - len(done))
     reused = sum(was_there for _, was_there in done)
     return _Pair(tuple(run for run, _ in done), reused, watch.seconds() if len(done) == 2 and not reused else None, diverged)
 
 
 def _replanned(planned: PlannedRuns, first: _Pair, request: Request) -> PlannedRuns:
-    """The course as it would have been planned, had its first pair been known."""
+    """What would have been planned, had the first pair been known."""
     trained = [run.record for run in first.runs]
     step = sum(r.ledger["train"] for r in trained) / sum(r.steps for r in trained)
     return planned_runs.revised(planned, request, step, first.seconds + 2 * planned.explain_seconds)
@@ -152,65 +137,8 @@ def _off(before: PlannedRuns, after: PlannedRuns) -> str:
             f"{before.step_seconds:.3g}: {pairs}.")
 
 
-def _run(job: loop.Job, standing: Run | None, dataset: Dataset, store: RunStore, device: torch.device,
+def _run(job: Job, standing: Run | None, dataset: Dataset, store: RunStore, device: torch.device,
          callback: Callback) -> tuple[Run, bool]:
     if standing is None:
-        callback.begins(job)
-        run = loop.train(dataset, job, store, device, callback.moment)
-    else:
-        run = _under_name(standing, dataset)
-    callback.ends(run, standing is not None)
-    return run, standing is not None
-
-
-def _under_name(run: Run, dataset: Dataset) -> Run:
-    """The run with the names that its data set and classes have today: folders may be renamed, and content decides."""
-    data = run.record.data
-    if (data.name, data.classes) == (dataset.name, dataset.classes):
-        return run
-    data = data.model_copy(update={"name": dataset.name, "classes": dataset.classes})
-    return replace(run, record=run.record.model_copy(update={"data": data}))
-
-
-def whole_key(dataset: Dataset, recipe: Recipe, arm: str, seed: int, device: str = "auto") -> str:
-    """The name under which `whole_run` keeps its run."""
-    on, budget = resolve(device), Budget(float("inf"), POLICIES["article"])
-    recipe = settled(recipe, dataset, on)
-    return planned_runs.run_key(recipe, dataset.name, dataset.fingerprint, arm, seed, budget, budget.seconds, str(on))
-
-
-def whole_run(dataset: Dataset, recipe: Recipe, arm: str, seed: int, store: RunStore, device: str = "auto",
-              callback: Callback | None = None) -> Run:
-    """Train all the epochs of `recipe` as it stands, whatever time that takes, or find the run that did."""
-    on = resolve(device)
-    found = settle(recipe, dataset, on)
-    budget, steps = Budget(float("inf"), POLICIES["article"]), loop.full_steps(dataset, recipe)
-    key = whole_key(dataset, found.recipe, arm, seed, str(on))
-    job = loop.Job(key, found.recipe, arm, seed, budget, budget.seconds, steps, steps, arithmetic=found.why)
-    return _run(job, store.find(key), dataset, store, on, callback or Callback())[0]
-
-
-def run(dataset: str | Dataset, recipe: str | Recipe = "auto", budget: float | str | None = 1000.0, seed: int = 0,
-        arm: str = "with", store: RunStore | Path | str | None = None, device: str | torch.device = "auto",
-        callback: Callback | None = None, policy: str = "article", data_mode: str | None = None) -> Run:
-    """Train one run (or find it) and return it.
-
-    dataset: a name that `speedcore.load` knows, or a Dataset. recipe: a name, a TOML file, or a Recipe. budget: seconds
-    under the clock rule `policy`, also as "90s", "20m"; None for no limit. arm: "with" or "without" augmentation. store: the
-    folder of runs. device: "auto", "cuda", "cuda:1", "mps" or "cpu". data_mode: "device" or "precomputed" instead of the
-    recipe's own. Raises UserError for a value that is none of these, before any data is fetched.
-    """
-    from speedcore.data import load
-
-    checks.one_of("arm", arm, checks.ARMS)
-    checks.one_of("policy", policy, POLICIES)
-    checks.one_of("data_mode", "device" if data_mode is None else data_mode, checks.DATA_MODES)
-    seconds, seed = checks.seconds_of(budget, "budget") or float("inf"), checks.seed_of(seed)
-    store, on, named = checks.store_of(store), resolve(device), checks.dataset_of(dataset)
-    request = Request(recipe=checks.recipe_of(recipe), budget=seconds, policy=policy, within=None, seeds=1, device=str(on),
-                      data_mode=data_mode)
-    costs.candidates(request, named if isinstance(named, str) else named.name)  # a bad recipe fails here
-    data = load(named) if isinstance(named, str) else named
-    planned = planning.make_plan([data], request, store).courses[0]
-    job = planned_runs.job(planned, Budget(seconds, POLICIES[policy]), str(on), arm, seed)
-    return _run(job, store.find(job.key), data, store, on, callback or Callback())[0]
+        return loop.train(dataset, job, store, device, callback), False
+    return reuse(standing, dataset, callback), True

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 from speedcore.clock import Stopwatch
 from speedcore.data.dataset import Dataset
 from speedcore.errors import DivergedError, RecipeError
-from speedcore.planning import execute
-from speedcore.planning.execute import Callback
+from speedcore.planning.run import whole_key, whole_run
 from speedcore.recipe import Recipe
 from speedcore.store.runs import Run, RunStore
 from speedcore.training import loop
+from speedcore.training.callback import Callback
 
 SEEDS = 3
 MOST_SEEDS = 30
@@ -45,10 +45,10 @@ class Training:
     arm: str = "with"
 
     def stands(self, seed: int) -> bool:
-        return self.store.find(execute.whole_key(self.dataset, self.recipe, self.arm, seed, self.device)) is not None
+        return self.store.find(whole_key(self.dataset, self.recipe, self.arm, seed, self.device)) is not None
 
     def do(self, seed: int) -> Run:
-        return execute.whole_run(self.dataset, self.recipe, self.arm, seed, self.store, self.device, self.callback)
+        return whole_run(self.dataset, self.recipe, self.arm, seed, self.store, self.device, self.callback)
 
     def seconds(self, result: Run) -> float:
         """All but what loading took, which is done already."""

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from speedcore import recipes, stats
 from speedcore.data.dataset import Dataset
 from speedcore.errors import UserError
-from speedcore.planning import execute
+from speedcore.planning.run import run as train
 from speedcore.recipe import Recipe
 from speedcore.recipes import targets
 from speedcore.stats import Interval
 from speedcore.store.runs import Run, RunStore
 from speedcore.training import health
+from speedcore.training.callback import Callback
 
 # Seconds are this clock's, and the budget is kept under it.
 CLOCK = "dawnbench"
@@ -89,9 +90,9 @@ def choose(name: str, accuracy: float, recipe: str | None) -> tuple[Recipe, str]
 
 
 def reach(dataset: Dataset, accuracy: float, recipe: Recipe, seeds: int, budget: float, store: RunStore, device: str,
-          callback: execute.Callback | None = None) -> Answer:
+          callback: Callback | None = None) -> Answer:
     """Train `recipe` for seeds 0..seeds − 1, each within `budget` seconds; runs that stand are reused."""
-    runs = tuple(execute.run(dataset, recipe, budget, seed, store=store, device=device, callback=callback, policy=CLOCK)
+    runs = tuple(train(dataset, recipe, budget, seed, store=store, device=device, callback=callback, clock=CLOCK)
                  for seed in range(seeds))
     return Answer(dataset.name, accuracy, recipe, runs)
 

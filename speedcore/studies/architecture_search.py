@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 
 from speedcore import stats
 from speedcore.errors import RecipeError
-from speedcore.ladders.climbing import LadderResult
-from speedcore.ladders.findings import clocks_of
+from speedcore.ladders.result import LadderResult
 from speedcore.recipe.ladder import Ladder, Rung
 from speedcore.recipes import page_architecture
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    pass
 
 NAME, SHORT, LONG = "architecture-search", 20, 22
 
@@ -65,11 +64,11 @@ def rungs_of(networks: str) -> str:
     return ",".join(_rung(name, epochs) for name in wanted for epochs in (SHORT, LONG))
 
 
-def lines(climbed: LadderResult) -> tuple[Line, ...]:
+def lines(result: LadderResult) -> tuple[Line, ...]:
     """The networks that were trained for both, the best after 20 epochs first."""
-    own, found = clocks_of(climbed)[climbed.ladder.clock], []
+    own, found = result.clocks[result.ladder.clock], []
     for name in page_architecture.NETWORKS:
-        short, long = (climbed.runs.get(_rung(name, epochs), ()) for epochs in (SHORT, LONG))
+        short, long = (result.runs.get(_rung(name, epochs), ()) for epochs in (SHORT, LONG))
         if short and long:
             spent, longer = (stats.mean([own.seconds(run.record.ledger) for run in runs]) for runs in (short, long))
             found.append(Line(name, tuple(run.record.accuracy for run in short), tuple(run.record.accuracy for run in long),
@@ -77,7 +76,7 @@ def lines(climbed: LadderResult) -> tuple[Line, ...]:
     return tuple(sorted(found, key=lambda line: -stats.mean(line.short)))
 
 
-def show(climbed: LadderResult, out: Console) -> None:
+def show(result: LadderResult, out) -> None:
     """Print one row a network, and what was left out."""
     from rich.table import Table
 
@@ -87,17 +86,17 @@ def show(climbed: LadderResult, out: Console) -> None:
     table.add_column("network", no_wrap=True)
     for heading in (f"{SHORT} epochs %", "s", f"{LONG} epochs %", "s", "points for the longer training", "n"):
         table.add_column(heading, justify="right")
-    for line in lines(climbed):
+    for line in lines(result):
         cells = []
         for accuracies, spent in ((line.short, line.short_seconds), (line.long, line.long_seconds)):
             cells += [spread([100 * accuracy for accuracy in accuracies]), seconds(spent)]
         table.add_row(line.network, *cells, f"{100 * line.gain:+.2f}", str(len(line.short)))
-    out.print(caption(climbed), markup=False, soft_wrap=True)
-    if not climbed.scale.whole:
-        out.print(f"At this scale {SHORT} and {LONG} epochs are {SHORT * climbed.scale.epochs:g} and "
-                  f"{LONG * climbed.scale.epochs:g}.", markup=False, soft_wrap=True)
+    out.print(caption(result), markup=False, soft_wrap=True)
+    if not result.scale.whole:
+        out.print(f"At this scale {SHORT} and {LONG} epochs are {SHORT * result.scale.epochs:g} and "
+                  f"{LONG * result.scale.epochs:g}.", markup=False, soft_wrap=True)
     out.print(table)
-    for sentence in climbed.left_out:
+    for sentence in result.left_out:
         out.print(sentence, markup=False, soft_wrap=True)
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,8 @@ from speedcore.studies.findings import RULE, Finding, Question, answer
 from speedcore.studies.records import StudyRecord
 from speedcore.techniques.augment import Normalise
 from speedcore.training import loop
+from speedcore.training.callback import Callback, ProgressEvent
+from speedcore.training.job import Job
 from speedcore.training.settle import settled
 from speedcore.training.state import TrainState
 
@@ -53,7 +56,7 @@ SOURCE = "How to train your ResNet, part 8: bag of tricks"
 Say = Callable[[str], None]
 
 
-class PlannedRuns(Frozen):
+class Trajectory(Frozen):
     """A layer's values over the sampled steps: mean over its channels, and quantiles (10, 50 and 90 %), each (samples,)."""
 
     mean: tuple[float, ...]
@@ -72,8 +75,8 @@ class Watched(Frozen):
     steps: tuple[int, ...]
     epochs: tuple[float, ...]
     decay: tuple[float, ...]
-    scales: dict[str, PlannedRuns]
-    biases: dict[str, PlannedRuns]
+    scales: dict[str, Trajectory]
+    biases: dict[str, Trajectory]
     loss: float
     seconds: float
 
@@ -97,13 +100,13 @@ class ScalesRecord(StudyRecord):
     def layers(self) -> tuple[str, ...]:
         return tuple(self.watched[0].scales)
 
-    @property
+    @cached_property
     def findings(self) -> tuple[Finding, ...]:
-        return findings(self)
+        return _findings(self)
 
 
 class Samples:
-    """What an observer collects: scales and biases of the batch-norm layers of a network in training."""
+    """Scales and biases of the batch-norm layers of a network in training, collected on the way."""
 
     def __init__(self, network: nn.Module):
         self._layers = {name: module for name, module in network.named_modules()
@@ -122,9 +125,9 @@ class Samples:
                 reading = [values.mean().item(), *torch.quantile(values, torch.tensor(QUANTILES, device=values.device)).tolist()]
                 self._seen.setdefault(f"{kind} {name}", []).append(reading)
 
-    def courses(self, kind: str) -> dict[str, PlannedRuns]:
+    def trajectories(self, kind: str) -> dict[str, Trajectory]:
         """kind: "scale" or "bias"."""
-        return {name: PlannedRuns(**dict(zip(("mean", "low", "median", "high"), map(tuple, zip(*self._seen[f"{kind} {name}"],
+        return {name: Trajectory(**dict(zip(("mean", "low", "median", "high"), map(tuple, zip(*self._seen[f"{kind} {name}"],
                                                                                         strict=True)), strict=True)))
                 for name in self._layers}
 
@@ -152,21 +155,22 @@ def watch(dataset: Dataset, recipe: Recipe, seed: int, device: str, say: Say = l
     steps = loop.full_steps(dataset, recipe)
     every = max(1, steps // SAMPLES)
 
-    def look(moment: loop.ProgressEvent) -> None:
-        # On a GPU an observer is told of some steps only.
-        if moment.step >= samples.steps[-1] + every or moment.step == steps:
-            samples.take(moment.step)
-            say(f"seed {seed}: step {moment.step} of {steps}, loss {moment.loss:.3f}")
+    class Sampling(Callback):
+        def on_progress(self, event: ProgressEvent) -> None:
+            # On a GPU a callback is told of some steps only.
+            if event.step >= samples.steps[-1] + every or event.step == steps:
+                samples.take(event.step)
+                say(f"seed {seed}: step {event.step} of {steps}, loss {event.loss:.3f}")
 
     samples.take(0)
-    job = loop.Job(f"{NAME}-s{seed}", recipe, "with", seed, Budget(math.inf, POLICIES["article"]), math.inf, steps, steps)
-    _, history = loop.fit(state, batches, train, None, job, ledger, look)
+    job = Job(f"{NAME}-s{seed}", recipe, "with", seed, Budget(math.inf, POLICIES["article"]), math.inf, steps, steps)
+    _, history = loop.fit(state, batches, train, None, job, ledger, Sampling())
     alone = (1.0, *decay_alone(history.lr, spec))
     losses = history.steps(batches.steps_per_epoch)["loss"]
     last = losses[-max(1, len(losses) // 20):]
     return Watched(seed=seed, steps=tuple(samples.steps), epochs=tuple(step / batches.steps_per_epoch for step in samples.steps),
-                   decay=tuple(alone[step] for step in samples.steps), scales=samples.courses("scale"),
-                   biases=samples.courses("bias"), loss=stats.mean(last), seconds=sum(ledger.seconds().values()))
+                   decay=tuple(alone[step] for step in samples.steps), scales=samples.trajectories("scale"),
+                   biases=samples.trajectories("bias"), loss=stats.mean(last), seconds=sum(ledger.seconds().values()))
 
 
 def decay_alone(rates: Sequence[float], spec: SGDConfig) -> list[float]:
@@ -226,7 +230,7 @@ def study(dataset: Dataset, recipe: Recipe, store: RunStore, device: str, scale:
     return records.just_kept(path, ScalesRecord), path / "result.json"
 
 
-def findings(record: ScalesRecord) -> tuple[Finding, ...]:
+def _findings(record: ScalesRecord) -> tuple[Finding, ...]:
     """The source's findings that are a direction: what moves scales, and where the last layer's lie at the end."""
     *others, last = record.layers
     control = tuple(stats.mean([w.away(layer, alone=False) - w.away(layer, alone=True) for layer in record.layers])
@@ -265,7 +269,7 @@ def show(record: ScalesRecord, out: Console) -> None:
     out.print(f"Batch-norm’s scales and biases over {epochs:.3g} epochs of {record.recipe.name}, {record.caption}; means over "
               f"channels and {_seeds(record)}.", markup=False, soft_wrap=True)
     out.print(table)
-    for sentence in (*(finding.sentence for finding in findings(record)), *readings(record), f"{RULE}.", *record.left_out):
+    for sentence in (*(finding.sentence for finding in record.findings), *readings(record), f"{RULE}.", *record.left_out):
         out.print(sentence, markup=False, soft_wrap=True)
 
 

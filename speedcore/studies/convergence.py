@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from speedcore import stats
 from speedcore.errors import RecipeError
-from speedcore.ladders.climbing import LadderResult
-from speedcore.ladders.findings import clocks_of
+from speedcore.ladders.result import LadderResult
 from speedcore.recipe import Schedule, TTAConfig
 from speedcore.recipe.ladder import Ladder, Reported, Rung
 from speedcore.recipes import page_tricks
@@ -28,7 +27,7 @@ from speedcore.store.runs import Run
 from speedcore.studies.findings import RULE, Finding, Question, answer
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    pass
 
 NAME, DATASET = "convergence", "cifar10"
 LENGTHS = (24, 40, 60, 80, 100)
@@ -82,23 +81,22 @@ def rungs_of(epochs: str) -> str:
     return ",".join(_rung(network, int(part)) for part in wanted for network in (BASELINE, FINAL))
 
 
-def lengths(climbed: LadderResult) -> tuple[Length, ...]:
+def lengths(result: LadderResult) -> tuple[Length, ...]:
     """The lengths that either network was trained for, the shortest first."""
-    found = (Length(epochs, *(tuple(climbed.runs.get(_rung(network, epochs), ())) for network in (BASELINE, FINAL)))
+    found = (Length(epochs, *(tuple(result.runs.get(_rung(network, epochs), ())) for network in (BASELINE, FINAL)))
              for epochs in LENGTHS)
     return tuple(length for length in found if length.baseline or length.final)
 
 
-def findings(climbed: LadderResult) -> tuple[Finding, ...]:
+def findings(result: LadderResult) -> tuple[Finding, ...]:
     """Whether the final network is ahead at each length, over pairs of seeds."""
-    return answer([Question(f"after {length.epochs * climbed.scale.epochs:g} epochs the final network is ahead of the baseline",
+    return answer([Question(f"after {length.epochs * result.scale.epochs:g} epochs the final network is ahead of the baseline",
                             "final less baseline, points", tuple(100 * lead for lead in length.leads), digits=2)
-                   for length in lengths(climbed)])
+                   for length in lengths(result)])
 
 
-def headline(climbed: LadderResult) -> str:
-    """Whether the lead lasts, in a sentence."""
-    found = findings(climbed)
+def headline(found: Sequence[Finding]) -> str:
+    """Whether the lead lasts, in a sentence. found: what `findings` gave."""
     ahead = [finding for finding in found if finding.verdict == "seen"]
     behind = [finding for finding in found if finding.verdict == "contradicted"]
     if found and len(ahead) == len(found):
@@ -117,13 +115,13 @@ def viewed(runs: Sequence[Run]) -> tuple[float, ...]:
     return tuple(run.record.accuracy for run in runs)
 
 
-def seconds(climbed: LadderResult, runs: Sequence[Run]) -> float:
+def seconds(result: LadderResult, runs: Sequence[Run]) -> float:
     """Mean seconds of the ladder's clock."""
-    own = clocks_of(climbed)[climbed.ladder.clock]
+    own = result.clocks[result.ladder.clock]
     return stats.mean([own.seconds(run.record.ledger) for run in runs])
 
 
-def show(climbed: LadderResult, out: Console) -> None:
+def show(result: LadderResult, out) -> None:
     """Print one row a length and network, and what was found."""
     from rich.table import Table
 
@@ -132,15 +130,16 @@ def show(climbed: LadderResult, out: Console) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("epochs", "network", "with views %", "plain %", "s", "n"):
         table.add_column(heading, justify="left" if heading == "network" else "right", no_wrap=True)
-    for length in lengths(climbed):
+    for length in lengths(result):
         for network, runs in ((BASELINE, length.baseline), (FINAL, length.final)):
             if runs:
-                table.add_row(f"{length.epochs * climbed.scale.epochs:g}", network,
+                table.add_row(f"{length.epochs * result.scale.epochs:g}", network,
                               *(printing.spread([100 * a for a in of(runs)]) for of in (viewed, plain)),
-                              printing.seconds(seconds(climbed, runs)), str(len(runs)))
-    out.print(printing.caption(climbed).replace("Ladder", "Study"), markup=False, soft_wrap=True)
+                              printing.seconds(seconds(result, runs)), str(len(runs)))
+    out.print(printing.caption(result).replace("Ladder", "Study"), markup=False, soft_wrap=True)
     out.print(table)
-    for sentence in (headline(climbed), *(finding.sentence for finding in findings(climbed)), f"{RULE}.", *climbed.left_out):
+    found = findings(result)
+    for sentence in (headline(found), *(finding.sentence for finding in found), f"{RULE}.", *result.left_out):
         out.print(sentence, markup=False, soft_wrap=True)
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +32,6 @@ from speedcore.data.dataset import Dataset
 from speedcore.ladders.printing import spread
 from speedcore.ladders.scale import Scale
 from speedcore.machine.device import resolve
-from speedcore.planning.execute import Callback
 from speedcore.planning.rounds import Training, check_steps, in_rounds
 from speedcore.recipe import Frozen, Recipe
 from speedcore.store.fields import Count, Name, Seed, Share, Some
@@ -41,6 +41,7 @@ from speedcore.studies.constant_rate import at_constant_rate
 from speedcore.studies.findings import RULE, Finding, Question, answer
 from speedcore.studies.records import StudyRecord
 from speedcore.training import evaluate
+from speedcore.training.callback import Callback
 from speedcore.training.loop import hold_out
 from speedcore.training.state import TrainState
 
@@ -99,9 +100,9 @@ class ForgettingRecord(StudyRecord):
     def runs(self) -> tuple[str, ...]:
         return tuple(t.run for t in self.trained)
 
-    @property
+    @cached_property
     def findings(self) -> tuple[Finding, ...]:
-        return findings(self)
+        return _findings(self)
 
     def of(self, arm: str) -> dict[int, Trained]:
         """By seed."""
@@ -193,7 +194,7 @@ def study(dataset: Dataset, recipe: Recipe, store: RunStore, device: str, scale:
     return records.just_kept(path, ForgettingRecord), path / "result.json"
 
 
-def findings(record: ForgettingRecord) -> tuple[Finding, ...]:
+def _findings(record: ForgettingRecord) -> tuple[Finding, ...]:
     """The source's three findings, seed by seed."""
     half, whole, low = (record.of(arm) for arm in (HALF, ALL, ALL_LOW))
     ends = _finite(whole[seed].end - half[seed].end for seed in sorted(whole.keys() & half.keys()))
@@ -238,7 +239,7 @@ def show(record: ForgettingRecord, out: Console) -> None:
         table.add_row(*row)
     out.print(f"Trained at constant rates, {record.caption}; losses in nats.", markup=False, soft_wrap=True)
     out.print(table)
-    for sentence in (*(finding.sentence for finding in findings(record)), f"{RULE}.", *record.left_out):
+    for sentence in (*(finding.sentence for finding in record.findings), f"{RULE}.", *record.left_out):
         out.print(sentence, markup=False, soft_wrap=True)
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -28,7 +29,6 @@ from speedcore.data.dataset import Dataset
 from speedcore.errors import DivergedError
 from speedcore.ladders.scale import Scale
 from speedcore.machine.device import resolve
-from speedcore.planning.execute import Callback
 from speedcore.planning.rounds import Training, check_steps, in_rounds
 from speedcore.recipe import Frozen, Recipe
 from speedcore.store.fields import Count, Name, Seed, Share
@@ -37,6 +37,7 @@ from speedcore.studies import records
 from speedcore.studies.constant_rate import at_constant_rate
 from speedcore.studies.findings import RULE, Finding, Question, answer
 from speedcore.studies.records import StudyRecord
+from speedcore.training.callback import Callback
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,9 +83,9 @@ class SizeRecord(StudyRecord):
     def runs(self) -> tuple[str, ...]:
         return tuple(p.run for p in self.points if p.run)
 
-    @property
+    @cached_property
     def findings(self) -> tuple[Finding, ...]:
-        return findings(self)
+        return _findings(self)
 
     def at(self, images: int, factor: float) -> tuple[Point, ...]:
         """The points of all seeds."""
@@ -177,7 +178,7 @@ def least(factors: Sequence[float], losses: Sequence[float]) -> float:
     return x[i] - slope / (2 * curvature) if curvature > 1e-12 else x[i]
 
 
-def findings(record: SizeRecord) -> tuple[Finding, ...]:
+def _findings(record: SizeRecord) -> tuple[Finding, ...]:
     """Whether larger sets are best served by lower rates: the slope over sizes of each seed's best rate."""
     best = {images: record.best(images) for images in record.sizes}
     seeds = set.intersection(*(set(found) for found in best.values())) if len(best) > 1 else set()
@@ -223,5 +224,5 @@ def show(record: SizeRecord, out: Console) -> None:
     out.print(f"Test loss (nats) by training-set size and multiple of the rate {record.rate:g}, {record.caption}.", markup=False,
               soft_wrap=True)
     out.print(table)
-    for sentence in (*(finding.sentence for finding in findings(record)), *readings(record), f"{RULE}.", *record.left_out):
+    for sentence in (*(finding.sentence for finding in record.findings), *readings(record), f"{RULE}.", *record.left_out):
         out.print(sentence, markup=False, soft_wrap=True)

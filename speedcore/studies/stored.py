@@ -1,4 +1,4 @@
-"""The studies beside the runs that are not climbed like a ladder, read back."""
+"""The studies beside the runs that are no ladders, read back."""
 
 from __future__ import annotations
 

@@ -7,9 +7,8 @@ and the rate annealed to its end; validate on the way; test once; write the run.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -31,51 +30,15 @@ from speedcore.store.runs import DataRecord, Metrics, PeekRecord, ReplanRecord, 
 from speedcore.techniques import averaging
 from speedcore.techniques.augment import Normalise
 from speedcore.training import evaluate, health
+from speedcore.training.callback import Callback, ProgressEvent
 from speedcore.training.history import History
+from speedcore.training.job import Job
 from speedcore.training.schedule import Replan, StepBudget
 from speedcore.training.settle import settle
 from speedcore.training.state import TrainState, still_to_come, warm_up
 
 # The key of a run that is trained again.
 REPLAYED = "replayed"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run to train.
-
-    limit: seconds that training may take under the budget's rule; at most `budget.seconds`, less where a build
-    shares its time among many runs. steps: how many to take (None: all epochs). wanted: how many the recipe would
-    take given time. arithmetic: why the recipe's precision is what it is, in a sentence. replay: the re-plans of a
-    recorded run, to train its weights again exactly.
-    """
-
-    key: str
-    recipe: Recipe
-    arm: str
-    seed: int
-    budget: Budget
-    limit: float
-    steps: int
-    wanted: int
-    stretch: bool = False
-    arithmetic: str = ""
-    replay: tuple[Replan, ...] | None = None
-
-
-@dataclass(frozen=True)
-class ProgressEvent:
-    """What an observer is told, a few times a second."""
-
-    key: str
-    step: int
-    steps: int
-    seconds: float
-    limit: float
-    loss: float
-
-
-Observer = Callable[[ProgressEvent], None]
 
 
 def hold_out(split: Split, count: int) -> tuple[Split | Part, Split | None]:
@@ -99,8 +62,8 @@ def full_steps(dataset: Dataset, recipe: Recipe) -> int:
 
 
 def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | str = "auto",
-          observer: Observer | None = None, *, clock: Clock = WALL) -> Run:
-    """Train `job` on `dataset`, test it once and write the run. Returns the finished run.
+          callback: Callback | None = None, *, clock: Clock = WALL) -> Run:
+    """Train `job` on `dataset`, test it once and write the run. Returns the finished run, of which `callback` is told too.
 
     A recipe whose precision is "auto" is settled first; the run's record holds what it came to. clock: what the ledger reads, in
     seconds.
@@ -108,7 +71,7 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
     Raises BudgetError if the budget cannot hold one step, DivergedError if a loss or a logit is no finite number (nothing is
     written then), DataError or RunError if files cannot be read or written.
     """
-    device = resolve(device)
+    device, callback = resolve(device), callback or Callback()
     if job.recipe.precision == "auto":
         found = settle(job.recipe, dataset, device)
         job = replace(job, recipe=found.recipe, arithmetic=found.why)
@@ -116,6 +79,7 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
     if job.steps < 1:
         raise _too_small(job)
     store.check_names(job.key, job.arm, dataset.name)  # before anything is trained that could not be kept
+    callback.on_run_start(job)
     ledger = Ledger(synchroniser(device), carried=dataset.provenance.seconds, clock=clock)
     peak = PeakMemory(device)
     with ExitStack() as cleanup:
@@ -137,7 +101,7 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
             warm_up(state, batches)
             ahead = still_to_come(state, test, validation, strict=job.budget.policy.counts(Phase.TEST), clock=clock)
         peeks = None if recipe.peek is None else Peeks(lambda: _tested(state, test), recipe.peek, batches.steps_per_epoch)
-        step_budget, history = fit(state, batches, train_split, validation, job, ledger, observer, ahead, peeks)
+        step_budget, history = fit(state, batches, train_split, validation, job, ledger, callback, ahead, peeks)
         with ledger.phase(Phase.TEST):
             seen = peeks.after(step_budget.done) if peeks else None
             plain = state.logits(test.images) if seen is None else seen
@@ -179,7 +143,9 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
         peak_memory_bytes=peak_bytes, weights_sha256=digest(weights), device=device.type,
         provenance={**made_by, "convolutions": state.convolutions,
                     "arithmetic": recipe.precision, "arithmetic_reason": job.arithmetic})
-    return store.save(record, columns, epochs, weights, predictions)
+    run = store.save(record, columns, epochs, weights, predictions)
+    callback.on_run_end(run, reused=False)
+    return run
 
 
 def replay(recorded: Run, dataset: Dataset, store: RunStore, device: torch.device | str | None = None) -> Run:
@@ -196,7 +162,7 @@ def replay(recorded: Run, dataset: Dataset, store: RunStore, device: torch.devic
 
 
 def fit(state: TrainState, batches, train_split: Split | Part, validation: Split | None, job: Job, ledger: Ledger,
-        observer: Observer | None, ahead: tuple[float, float] = (0.0, 0.0),
+        callback: Callback | None, ahead: tuple[float, float] = (0.0, 0.0),
         peeks: Peeks | None = None) -> tuple[StepBudget, History]:
     """Step until the budget of steps is spent. The network leaves holding the weights to be tested, in eval mode.
 
@@ -209,7 +175,8 @@ def fit(state: TrainState, batches, train_split: Split | Part, validation: Split
     if used + validation_seconds + rest_seconds >= job.limit:
         raise _too_small(job)
     replaying = job.replay is not None
-    step_budget = StepBudget(job.steps, math.inf if replaying else job.limit, job.wanted, job.stretch and recipe.data == "device")
+    step_budget = StepBudget(job.steps, math.inf if replaying else job.limit, job.full_steps,
+                             job.stretch and recipe.data == "device")
     changes = {r.step: r for r in job.replay or ()}
     averages = averaging.make(network, recipe)
     history, stream = History(), iter(batches)
@@ -242,8 +209,8 @@ def fit(state: TrainState, batches, train_split: Split | Part, validation: Split
                     elapsed = now + validation_seconds * validations_left + rest_seconds
                     step_budget.update(elapsed, now - before, step_budget.done - seen)
                 before, seen = now, step_budget.done
-                if observer:
-                    observer(ProgressEvent(job.key, step_budget.done, step_budget.steps, now, job.limit, loss.item()))
+                if callback:
+                    callback.on_progress(ProgressEvent(job.key, step_budget.done, step_budget.steps, now, job.limit, loss.item()))
             history.seconds.append(round(before, 6))
             if validating:
                 points = [p for p in points if p - 1e-9 > progress]

@@ -12,7 +12,8 @@ from speedcore.data import make_shapes
 from speedcore.data.dataset import Dataset
 from speedcore.recipe import Augment, Recipe, RecordNetConfig, SGDConfig
 from speedcore.store.runs import Run, RunStore
-from speedcore.training.loop import Job, train
+from speedcore.training.job import Job
+from speedcore.training.loop import train
 
 RECIPE = Recipe(name="tiny", network=RecordNetConfig(widths=(8, 12, 16), activation="relu"), optimizer=SGDConfig(lr=0.1),
                 augment=Augment(crop=2, flip="random"), batch_size=100, epochs=2, val_images=0)

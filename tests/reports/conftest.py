@@ -14,7 +14,7 @@ from reports.compose import compose
 from reports.inputs import Inputs
 from reports.model import ReportModel
 from reports.results import load
-from speedcore.planning.plan import PlannedRuns
+from speedcore.planning.planned_runs import PlannedRuns
 from speedcore.store.runs import ReplanRecord, RunStore
 from tests.reports import making
 
@@ -57,7 +57,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
         for arm in explain_runs(*arms, data, store.root, images_per_class=3):
             explanations += arm
     planned = PlannedRuns(dataset="mnist", fingerprint=mnist.fingerprint, recipe=making.RECIPE, reason="asked for", seeds=6,
-                    steps=8, wanted=8, steps_per_epoch=4, step_seconds=5.0, limit=1000.0, run_seconds=46.0,
+                    steps=8, full_steps=8, steps_per_epoch=4, step_seconds=5.0, limit=1000.0, run_seconds=46.0,
                     explain_seconds=1.0)
     return Inputs(
         datasets={"mnist": mnist, folder.name: folder}, runs=tuple(runs), explanations=tuple(explanations),

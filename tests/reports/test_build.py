@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from explain.models import ExplainError
-from reports import build, faults, stages
+from reports import build, faults, regenerate, stages
 from reports.renderers import stamp
 from reports.sections import pictures
 from speedcore.cli.console import run_app
@@ -145,7 +145,7 @@ def test_the_command_in_the_report_makes_it_again(built: Path, place: Path, monk
     assert words[:3] == ["python", "-m", "reports.build"]
     said = dict(zip(words[3::2], words[4::2], strict=True))
     assert said["--recipe"] == "tiny.toml" and said["--seeds"] == "1"
-    assert said["--datasets"] == "folder:cats,folder:more pets"  # without the path: they lie elsewhere
+    assert said["--dataset"] == "folder:cats,folder:more pets"  # without the path: they lie elsewhere
     assert command in (built / "report.html").read_text().replace("&#39;", "'")
     # Called beside the folders it finds every run.
     beside = place.parent / f"{MARKER} sets"
@@ -162,13 +162,13 @@ def test_the_command_in_the_report_makes_it_again(built: Path, place: Path, monk
                                                                                       min_size=1)), unique_by=lambda o: o[0]))
 def test_commands_are_quoted_for_the_shell(given_options) -> None:
     given_options = [(name, value) for name, value in given_options if not Path(value).is_absolute()]
-    words = shlex.split(build._command(True, "folder:my cats;rm -r x,shapes", **dict(given_options)))
-    assert words == ["python", "-m", "reports.build", "--all", "--datasets", "folder:my cats;rm -r x,shapes",
+    words = shlex.split(regenerate.command(True, "folder:my cats;rm -r x,shapes", **dict(given_options)))
+    assert words == ["python", "-m", "reports.build", "--all", "--dataset", "folder:my cats;rm -r x,shapes",
                      *(word for name, value in given_options for word in (f"--{name}", value))]
 
 
 def test_all_and_named_sets_are_all_of_them() -> None:
-    from speedcore.__main__ import dataset_names
+    from speedcore.cli.datasets import dataset_names
     from speedcore.data import NAMES
 
     assert dataset_names(True, "folder:x,mnist") == [*NAMES, "folder:x"]
@@ -226,7 +226,7 @@ def test_a_set_that_cannot_be_planned_is_left_out(built: Path, place: Path, monk
     assert [m["reason"] for m in data["missing"]] == ["no step fits."] and "Folder “cats” is missing." in page
     def without_cats(datasets, *rest, **more):
         plan = real(datasets, *rest, **more)
-        return plan.model_copy(update={"courses": tuple(c for c in plan.courses if "cats" not in c.dataset)})
+        return plan.model_copy(update={"planned": tuple(c for c in plan.planned if "cats" not in c.dataset)})
 
     monkeypatch.setattr(planning, "make_plan", without_cats)  # as of a set that holds no batch
     assert call(monkeypatch, place, *options(place, "--formats", "html", out="plan")) == build.DATA_MISSING
@@ -315,5 +315,5 @@ def test_what_cannot_be_read_beside_the_runs_is_told() -> None:
         yield 1
         raise ExplainError("explanation.json cannot be read")
 
-    assert stages.load_all(broken, None, "studies", lambda line, **_: said.append(line)) == ()
+    assert stages.readable(broken, None, "studies", lambda line, **_: said.append(line)) == ()
     assert said == ["studies: left out. explanation.json cannot be read"]

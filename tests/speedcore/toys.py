@@ -13,7 +13,18 @@ import torch
 from speedcore.clock import POLICIES, Budget
 from speedcore.data.dataset import Dataset, Provenance, Split
 from speedcore.recipe import Augment, Recipe, RecordNetConfig, SGDConfig
-from speedcore.training.loop import Job
+from speedcore.training.callback import Callback, ProgressEvent
+from speedcore.training.job import Job
+
+
+class Listener(Callback):
+    """Remembers the events it was told."""
+
+    def __init__(self):
+        self.events: list[ProgressEvent] = []
+
+    def on_progress(self, event: ProgressEvent) -> None:
+        self.events.append(event)
 
 
 class FakeClock:
@@ -59,9 +70,9 @@ def recipe(**changes: Any) -> Recipe:
 
 
 def job(recipe: Recipe, steps: int, seed: int = 0, limit: float = math.inf, key: str | None = None, arm: str = "with",
-        policy: str = "article", wanted: int | None = None, stretch: bool = False) -> Job:
+        policy: str = "article", full_steps: int | None = None, stretch: bool = False) -> Job:
     return Job(key or f"toy-{arm}-s{seed}", recipe, arm, seed, Budget(limit, POLICIES[policy]), limit, steps,
-               wanted or steps, stretch)
+               full_steps or steps, stretch)
 
 
 def resealed(folder: Path, record: str = "run.json", **changes: Any) -> Path:

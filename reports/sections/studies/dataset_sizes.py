@@ -16,7 +16,6 @@ from speedcore.studies.lr_by_dataset_size import (
     RECIPE,
     SOURCE,
     SizeRecord,
-    findings,
     loss_text,
     readings,
 )
@@ -28,14 +27,14 @@ def section(record: SizeRecord, number: int) -> Section:
     factors = "" if record.factors == FACTORS else "--factors " + ",".join(f"{factor:g}" for factor in record.factors)
     more = " ".join(words for words in (recipe_option(record, RECIPE), factors) if words)
     blocks = (of_what(record, SOURCE), _figure(name, record), _table(name, record),
-              *said(findings(record), readings(record), record.left_out),
+              *said(record.findings, readings(record), record.left_out),
               command(NAME, record.dataset, DATASET, seeds, record.scaled, more))
     return Section(name, "", titled("Learning rate by training-set size", record.scaled),
                    "Does a larger training set ask for a lower rate?", blocks)
 
 
 def headline(record: SizeRecord) -> str:
-    return f"**Learning rate by training-set size**, {record.scaled.text}. " + strong(findings(record)[0])
+    return f"**Learning rate by training-set size**, {record.scaled.text}. " + strong(record.findings[0])
 
 
 def _means(record: SizeRecord, images: int, part: str) -> list[tuple[float, float]]:

@@ -10,10 +10,11 @@ from reports.model import Cell, Column, FigureSpec, Prose, Section, Table
 from reports.renderers import formats as f
 from reports.sections.studies.overview import command, first_record, name_of, said, titled
 from speedcore import stats
-from speedcore.ladders.climbing import LadderResult
+from speedcore.ladders.result import LadderResult
 from speedcore.store.runs import Run
 from speedcore.studies import convergence
 from speedcore.studies.convergence import BASELINE, DATASET, FINAL, LENGTHS, NAME, findings, lengths, plain, viewed
+from speedcore.studies.findings import Finding
 
 __all__ = ["NAME", "headline", "section"]
 
@@ -28,8 +29,9 @@ def section(climbed: LadderResult, number: int) -> Section:
     trained = [str(length.epochs) for length in found]
     more = "" if len(found) == len(LENGTHS) else "--epochs " + ",".join(trained)
     seeds = max(len(runs) for runs in climbed.runs.values())
-    blocks = (intro, _figure(name, climbed), _table(name, climbed), Prose(convergence.headline(climbed)),
-              *said(findings(climbed), left_out=climbed.left_out),
+    answers = findings(climbed)
+    blocks = (intro, _figure(name, climbed), _table(name, climbed, answers), Prose(convergence.headline(answers)),
+              *said(answers, left_out=climbed.left_out),
               command(NAME, record.data.name, DATASET, seeds, climbed.scale, more))
     return Section(name, "", titled("Training to convergence", climbed.scale),
                    "Do the gains in speed become gains in final accuracy?", blocks)
@@ -37,7 +39,7 @@ def section(climbed: LadderResult, number: int) -> Section:
 
 def headline(climbed: LadderResult) -> str:
     """Whether the lead lasts, for the summary."""
-    return f"**Training to convergence**, {climbed.scale.text}. {convergence.headline(climbed)}"
+    return f"**Training to convergence**, {climbed.scale.text}. {convergence.headline(findings(climbed))}"
 
 
 def _figure(name: str, climbed: LadderResult) -> FigureSpec:
@@ -67,9 +69,9 @@ def _bars(groups: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], tuple[f
     return tuple(mean - sd for mean, sd in around), tuple(mean + sd for mean, sd in around)
 
 
-def _table(name: str, climbed: LadderResult) -> Table:
+def _table(name: str, climbed: LadderResult, answers: Sequence[Finding]) -> Table:
     rows = []
-    for length, finding in zip(lengths(climbed), findings(climbed), strict=True):
+    for length, finding in zip(lengths(climbed), answers, strict=True):
         tested = finding.tested
         interval = f.bounds(tested.interval.low, tested.interval.high, sign=True) if tested.n and tested.interval else f.NONE
         rows.append((Cell(f.number(length.epochs * climbed.scale.epochs)), *_cells(climbed, length.baseline),

@@ -7,7 +7,7 @@ from reports.model import Cell, Column, FigureSpec, Section, Table
 from reports.renderers import formats as f
 from reports.sections.studies.overview import command, name_of, of_what, recipe_option, said, strong, titled
 from speedcore import stats
-from speedcore.studies.batch_norm_scales import DATASET, NAME, RECIPE, SOURCE, ScalesRecord, findings, readings, rows
+from speedcore.studies.batch_norm_scales import DATASET, NAME, RECIPE, SOURCE, ScalesRecord, readings, rows
 
 _WORDS = {"scales": "Scales of batch-norm in training", "biases": "Biases of batch-norm in training"}
 
@@ -16,14 +16,14 @@ def section(record: ScalesRecord, number: int) -> Section:
     """The chapter; `number` tells several results of this study apart."""
     name, seeds = name_of(NAME, number), 1 + max(w.seed for w in record.watched)
     blocks = (of_what(record, SOURCE), _figure(name, record, "scales"), _figure(name, record, "biases"), _table(name, record),
-              *said(findings(record), readings(record), record.left_out),
+              *said(record.findings, readings(record), record.left_out),
               command(NAME, record.dataset, DATASET, seeds, record.scaled, recipe_option(record, RECIPE)))
     return Section(name, "", titled("Batch-norm’s scales", record.scaled),
                    "What do the scales and biases of batch-norm do while a network trains?", blocks)
 
 
 def headline(record: ScalesRecord) -> str:
-    return f"**Batch-norm’s scales**, {record.scaled.text}. " + strong(findings(record)[0])
+    return f"**Batch-norm’s scales**, {record.scaled.text}. " + strong(record.findings[0])
 
 
 def _figure(name: str, record: ScalesRecord, kind: str) -> FigureSpec:

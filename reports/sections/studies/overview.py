@@ -5,7 +5,7 @@ from __future__ import annotations
 from reports.labels import slug, title_of
 from reports.model import Bullets, Code, Prose
 from reports.renderers import formats as f
-from speedcore.ladders.climbing import LadderResult
+from speedcore.ladders.result import LadderResult
 from speedcore.ladders.scale import Scale
 from speedcore.studies.findings import RULE, Finding
 from speedcore.studies.records import StudyRecord

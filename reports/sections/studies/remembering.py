@@ -18,7 +18,6 @@ from speedcore.studies.forgetting import (
     WINDOW,
     ForgettingRecord,
     by_age,
-    findings,
     rows,
 )
 
@@ -29,14 +28,14 @@ def section(record: ForgettingRecord, number: int) -> Section:
     """The chapter; `number` tells several results of this study apart."""
     name, seeds = name_of(NAME, number), 1 + max((t.seed for t in record.trained), default=0)
     blocks = (of_what(record, SOURCE), _figure(name, record), _table(name, record),
-              *said(findings(record), left_out=record.left_out),
+              *said(record.findings, left_out=record.left_out),
               command(NAME, record.dataset, DATASET, seeds, record.scaled, recipe_option(record, RECIPE)))
     return Section(name, "", titled("Forgetting", record.scaled),
                    "Does a network forget a batch while it trains on others, and sooner at a higher rate?", blocks)
 
 
 def headline(record: ForgettingRecord) -> str:
-    return f"**Forgetting**, {record.scaled.text}. " + " ".join(strong(finding) for finding in findings(record)[1:])
+    return f"**Forgetting**, {record.scaled.text}. " + " ".join(strong(finding) for finding in record.findings[1:])
 
 
 def _figure(name: str, record: ForgettingRecord) -> FigureSpec:

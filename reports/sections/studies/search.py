@@ -7,7 +7,7 @@ from reports.labels import slug, title_of
 from reports.model import Bullets, Cell, Code, Column, FigureSpec, Prose, Section, Table
 from reports.renderers import formats as f
 from speedcore import stats
-from speedcore.ladders.climbing import LadderResult
+from speedcore.ladders.result import LadderResult
 from speedcore.studies.architecture_search import LONG, NAME, SHORT, Line, lines
 
 __all__ = ["NAME", "headline", "section"]

@@ -20,7 +20,6 @@ from explain.studies.__main__ import app
 from explain.studies.measuring import value
 from speedcore.data import Split, make_shapes
 from speedcore.errors import Notice
-from speedcore.planning import execute
 from speedcore.recipe import Augment, TTAConfig
 from speedcore.store import records as sealed
 from speedcore.store.runs import RunStore
@@ -246,7 +245,7 @@ class Told:
     def __init__(self, monkeypatch, accuracy=lambda arm, seed: 0.9):
         self.order: list[tuple] = []
         self.monkeypatch = monkeypatch
-        monkeypatch.setattr(execute, "whole_run", self._run)
+        monkeypatch.setattr(registered, "whole_run", self._run)
         monkeypatch.setattr(registered, "value", lambda run, *_: run.record.plain_accuracy)
         monkeypatch.setattr(registered, "nulls", lambda run, *_: {})
         self.accuracy = accuracy

@@ -19,10 +19,10 @@ from explain.studies.shortcuts import LayerRecord, ModelRecord, load_all, measur
 from speedcore.data import make_shapes, swap_shortcut
 from speedcore.data.shapes import CORNER, PALETTE
 from speedcore.errors import Notice
-from speedcore.planning import execute
-from speedcore.planning.execute import Callback
+from speedcore.planning.run import whole_run
 from speedcore.store.runs import Run, RunStore
 from speedcore.techniques.augment import Normalise
+from speedcore.training.callback import Callback
 from tests.explain.conftest import RECIPE
 
 TINY = RECIPE.changed(epochs=1.0)
@@ -33,7 +33,7 @@ class Counting(Callback):
     def __init__(self):
         self.trained, self.reused = 0, 0
 
-    def ends(self, run, reused) -> None:
+    def on_run_end(self, run, reused) -> None:
         self.trained += not reused
         self.reused += reused
 
@@ -116,7 +116,7 @@ class Eye(nn.Module):
 
 def test_a_network_that_reads_the_shortcut_alone_relies_on_nothing_else(done, tmp_path, monkeypatch) -> None:
     dataset = make_shapes(200, 60, shortcut="corner", correlation=1.0, test_correlation=1.0)
-    run = execute.whole_run(dataset, TINY, "with", 0, done[0])
+    run = whole_run(dataset, TINY, "with", 0, done[0])
     monkeypatch.setattr(Run, "network", lambda self: Eye(dataset.mean, dataset.std).eval())
     m = measured(run, dataset, RunStore(tmp_path), "cpu", 2, "grad-cam")
     assert (m.accuracy_right, m.accuracy_swapped, m.reliance) == (1, 0, 1)

@@ -81,7 +81,7 @@ def test_tables_name_what_was_run(chapter) -> None:
     first = {c.label: plain(cell.text) for c, cell in zip(runs.columns, runs.rows[0], strict=True)}
     assert first["Epochs"] == "2" and first["Accuracy without"] == "90.00 ± 0.00 %" and first["Accuracy with"] == "91.45 ± 0.30 %"
     code = next(block for block in chapter.blocks if isinstance(block, Code))
-    assert code.text == "python -m explain.studies claim --datasets shapes,mnist,cifar10 --recipe tiny --epochs 2"
+    assert code.text == "python -m explain.studies claim --dataset shapes,mnist,cifar10 --recipe tiny --epochs 2"
 
 
 def test_fewer_pairs_are_exploratory_and_several_studies_stand_apart(whole) -> None:
@@ -93,7 +93,7 @@ def test_fewer_pairs_are_exploratory_and_several_studies_stand_apart(whole) -> N
     verdict = next(block for block in few.blocks if isinstance(block, ClaimBlock))
     assert verdict.outcomes[0].verdict == "not testable" and "too few pairs" in verdict.outcomes[0].sentence
     assert "so these verdicts are exploratory" in verdict.note
-    assert claim.command(studies[0]).endswith("--datasets mnist --recipe tiny --epochs 2 --seeds 3")
+    assert claim.command(studies[0]).endswith("--dataset mnist --recipe tiny --epochs 2 --seeds 3")
 
 
 def test_without_studies_one_sentence_names_the_commands(whole) -> None:

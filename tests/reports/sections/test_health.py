@@ -15,7 +15,7 @@ from reports.findings import Claim, sentence
 from reports.inputs import Inputs
 from speedcore.errors import DivergedError
 from speedcore.planning import plan
-from speedcore.planning.plan import Plan, PlannedRuns
+from speedcore.planning.planned_runs import Plan, PlannedRuns
 from speedcore.stats import Interval
 from speedcore.store.runs import RunStore
 from speedcore.training import loop
@@ -92,16 +92,16 @@ def build(tmp_path: Path, monkeypatch, capsys):
             return inner(dataset, job, *rest)
 
         def planned(*_, **__) -> Plan:
-            return Plan(request="toy", courses=tuple(
+            return Plan(request="toy", planned=tuple(
                 PlannedRuns(dataset=name, fingerprint=one.fingerprint, recipe=toys.recipe(), reason="", seeds=2, steps=4,
-                            wanted=12,
+                            full_steps=12,
                        steps_per_epoch=4, step_seconds=0.01, limit=None, run_seconds=1.0, explain_seconds=0.0)
                 for name, one in data.items()))
 
         monkeypatch.setattr(loop, "train", trained)
         monkeypatch.setattr(plan, "make_plan", planned)
-        monkeypatch.setattr(plan, "candidates", lambda *_: ())
-        monkeypatch.setattr("speedcore.__main__.dataset_names", lambda *_: list(names))
+        monkeypatch.setattr("speedcore.planning.request.recipes_for", lambda *_: ())
+        monkeypatch.setattr("reports.build.dataset_names", lambda *_: list(names))
         monkeypatch.setattr(stages, "load", lambda *_: (dict(data), []))
         monkeypatch.setattr(stages, "explain", lambda *_: ())
         monkeypatch.setattr(sys, "argv", ["build", "--datasets", ",".join(names), "--runs", str(tmp_path / "runs"), "--out",

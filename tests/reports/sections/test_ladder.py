@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 import reports
-from reports.build import _chapters
 from reports.compose import compose
 from reports.figures.climbs import Point
 from reports.figures.climbs import climb as climb_figure
 from reports.inputs import Inputs
 from reports.model import Bullets, FigureSpec, Prose, Table
 from reports.results import load
+from reports.stages import chapters
 from speedcore.errors import UserError
 from speedcore.ladders import Ladder, Reported, Rung
-from speedcore.ladders.climbing import LadderResult, climb
-from speedcore.ladders.findings import findings, remarks
+from speedcore.ladders.result import LadderResult
+from speedcore.ladders.run import run_ladder
 from speedcore.ladders.scale import Scale
 from speedcore.recipe import Peek
 from speedcore.store.runs import RunStore
@@ -38,7 +38,7 @@ def climbed(tmp_path_factory) -> tuple[LadderResult, RunStore]:
                     reported=Reported(at_least=0.01, seconds=4)),
                Rung(name="short", what="one epoch", change={"epochs": 1}, without=("peek",))))
     store = RunStore(tmp_path_factory.mktemp("ladder"))
-    return climb(ladder, toys.dataset(official=True), store, "cpu", seeds=2), store
+    return run_ladder(ladder, toys.dataset(official=True), store, "cpu", seeds=2), store
 
 
 def chapter(climbs: LadderResult):
@@ -68,8 +68,8 @@ def test_the_chapter_says_what_the_runs_say(climbed) -> None:
     assert {row["Accuracy"] for row in cells(changes)} <= {"helps", "hurts", "cannot tell"}
     bullets, *remarked = (block for block in section.blocks if isinstance(block, Bullets))
     # Runs of a few steps on toys: those that are no better than a constant prediction are called that.
-    assert tuple(one for block in remarked for one in block.items) == remarks(climbed[0])
-    assert [item.replace("\xa0", " ") for item in bullets.items] == [finding.sentence for finding in findings(climbed[0])]
+    assert tuple(one for block in remarked for one in block.items) == climbed[0].remarks
+    assert [item.replace("\xa0", " ") for item in bullets.items] == [finding.sentence for finding in climbed[0].findings]
 
 
 def test_the_appendix_names_what_the_rungs_use(climbed) -> None:
@@ -83,7 +83,7 @@ def test_a_rung_that_is_not_reproduced_is_named(climbed) -> None:
     _, section = chapter(climbed[0])
     (said,) = [block.text for block in section.blocks if isinstance(block, Prose) and "Not reproduced" in block.text]
     assert "rung start." in said
-    assert "NOT reproduced" in findings(climbed[0])[0].sentence
+    assert "NOT reproduced" in climbed[0].findings[0].sentence
 
 
 def test_the_figure_has_both_lines_and_a_scaled_one_keeps_them_apart(climbed) -> None:
@@ -120,19 +120,19 @@ def test_a_report_of_ladders_alone(climbed, tmp_path: Path, checkout: Path) -> N
 
 
 def test_chapters_are_the_climbs_beside_the_runs(climbed, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no ladder has been climbed"):
-        _chapters("all", RunStore(tmp_path))
+    with pytest.raises(UserError, match="no ladder and no study has been run"):
+        chapters("all", RunStore(tmp_path))
     found, store = climbed
-    assert _chapters(None, store) == ((), ())
-    assert _chapters("all", store) == _chapters("toy-steps", store) == ((found,), ())
-    with pytest.raises(UserError, match="'mnist-fast' has not been climbed.*there are: toy-steps.*speedcore ladder mnist-fast"):
-        _chapters("toy-steps,mnist-fast", store)
+    assert chapters(None, store) == ((), ())
+    assert chapters("all", store) == chapters("toy-steps", store) == ((found,), ())
+    with pytest.raises(UserError, match="'mnist-fast' has not been run.*there are: toy-steps.*speedcore ladder mnist-fast"):
+        chapters("toy-steps,mnist-fast", store)
 
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_a_study_that_was_never_run_is_said_to_be_a_study(climbed, study: str) -> None:
     with pytest.raises(UserError, match=f"the study '{study}' has not been run yet.*python -m speedcore study {study}$"):
-        _chapters(study, climbed[1])
+        chapters(study, climbed[1])
 
 
 def test_signs_stand_clear_of_each_other_however_close_the_points_are() -> None:

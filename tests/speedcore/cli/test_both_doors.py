@@ -15,10 +15,11 @@ import speedcore
 from explain.claim import claim
 from explain.studies import shortcuts
 from speedcore import UserError, recipes
-from speedcore.__main__ import app
+from speedcore.cli.app import app
 from speedcore.cli.console import run_app
-from speedcore.planning import costs, execute
-from speedcore.planning.costs import Request
+from speedcore.planning import costs
+from speedcore.planning.request import Request
+from speedcore.planning.run import whole_key, whole_run
 from speedcore.studies import lr_finder
 from speedcore.training import loop
 from tests.simulated import simulated
@@ -30,7 +31,7 @@ SHAPES = "shapes:train=200,test=40"
 WRONG = [
     ("arm", "bogus", ["arm 'bogus' is not one of with, without"]),
     ("arm", "", ["arm '' is not one of"]),
-    ("policy", "bogus", ["policy 'bogus' is not one of article, dawnbench, everything"]),
+    ("clock", "bogus", ["clock 'bogus' is not one of article, dawnbench, everything"]),
     ("data_mode", "bogus", ["'bogus' is not one of device, precomputed"]),
     ("data_mode", "", ["'' is not one of device, precomputed"]),
     ("budget", "long", ["budget 'long' is not a duration", "20m"]),
@@ -49,7 +50,7 @@ WRONG = [
 ]
 # What only Python can say.
 WRONG_IN_PYTHON = [
-    ("arm", None, "arm None"), ("policy", 3, "policy 3"), ("budget", math.nan, "budget nan"), ("budget", 0, "budget 0"),
+    ("arm", None, "arm None"), ("clock", 3, "clock 3"), ("budget", math.nan, "budget nan"), ("budget", 0, "budget 0"),
     ("budget", -math.inf, "budget -inf"), ("budget", True, "budget True"), ("budget", [1], r"budget \[1\]"),
     ("device", None, "device 'None'"), ("device", torch.device("meta"), "device 'meta'"), ("seed", 1.5, "seed 1.5"),
     ("seed", True, "seed True"), ("seed", "0", "seed '0'"), ("recipe", 3, "recipe 3"), ("recipe", None, "recipe None"),
@@ -66,7 +67,7 @@ def nothing_is_done(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     Path("taken").write_text("")
     monkeypatch.setattr(loop, "train", worked)
-    monkeypatch.setattr(costs, "options", worked)
+    monkeypatch.setattr(costs, "measure", worked)
 
 
 @pytest.mark.usefixtures("nothing_is_done")
@@ -98,7 +99,7 @@ def test_right_values_are_taken_in_each_form(monkeypatch, tmp_path) -> None:
     data, recipe = toys.dataset(), toys.recipe(epochs=1)
     first = speedcore.run(data, recipe, budget=60, store=str(tmp_path), device="cpu")
     for same in ({"budget": "1m"}, {"budget": "60s", "store": tmp_path}, {"budget": 60.0, "device": torch.device("cpu")},
-                 {"budget": "60", "data_mode": None, "arm": "with", "policy": "article", "seed": 0}):
+                 {"budget": "60", "data_mode": None, "arm": "with", "clock": "article", "seed": 0}):
         again = speedcore.run(data, recipe, **{"store": speedcore.RunStore(tmp_path), "device": "cpu", **same})
         assert again.path == first.path
     endless = speedcore.run(data, recipe, budget=None, store=tmp_path, device="cpu")
@@ -108,7 +109,7 @@ def test_right_values_are_taken_in_each_form(monkeypatch, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("function", [
-    speedcore.run, speedcore.train, execute.whole_run, execute.whole_key, explain.explain_run, explain.explain_runs,
+    speedcore.run, speedcore.train, whole_run, whole_key, explain.explain_run, explain.explain_runs,
     explain.inspect, explain.compare, claim.study, shortcuts.study, lr_finder.range_test, lr_finder.save, Request])
 def test_the_device_is_chosen_by_itself_unless_it_is_named(function) -> None:
     assert inspect.signature(function).parameters["device"].default == "auto"

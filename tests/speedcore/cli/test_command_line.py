@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from speedcore import recipes
-from speedcore.__main__ import app, dataset_names
 from speedcore.checks import count_of, seconds_of
+from speedcore.cli.app import app
 from speedcore.cli.console import console, device_of, run_app
+from speedcore.cli.datasets import dataset_names
 from speedcore.errors import UserError
 from speedcore.planning import costs
 from speedcore.planning import plan as planning
+from speedcore.planning.request import Request
 from speedcore.store.runs import RunStore
 from tests.speedcore import toys
 from tests.speedcore.data.making import class_folders, write
@@ -57,8 +59,8 @@ MISTAKES = [
     (("study", "nosuch"), ["nosuch"]),
     (("train", "--dataset", "mnits"), ["unknown data set 'mnits'", "mnist"]),
     (("plan", "--datasets", "shapes,mnits"), ["unknown data set 'mnits'"]),
-    (("plan", "--datasets", " , "), ["--datasets is empty"]),
-    (("plan",), ["--all", "--datasets"]),
+    (("plan", "--datasets", " , "), ["--dataset is empty"]),
+    (("plan",), ["--all", "--dataset"]),
     (("data", "--datasets", "nosuch"), ["unknown data set 'nosuch'", "shapes"]),
     (("train", "--dataset", SHAPES, "--recipe", "nosuch"), ["no recipe 'nosuch'", "article, ", "record, sprint"]),
     (("plan", "--datasets", SHAPES, "--recipe", "missing.toml"), ["missing.toml", "does not exist"]),
@@ -78,7 +80,7 @@ MISTAKES = [
     (("train", "--device", "tpu"), ["device 'tpu'", "cpu"]),
     (("train", "--device", "cpu:x"), ["device 'cpu:x'"]),
     (("train", "--device", "cuda:99"), ["device 'cuda:99'"]),
-    (("train", "--policy", "kind"), ["--policy 'kind'", "article, dawnbench, everything"]),
+    (("train", "--policy", "kind"), ["--clock 'kind'", "article, dawnbench, everything"]),
     (("train", "--arm", "left"), ["--arm 'left'", "with, without"]),
     (("train", "--data-mode", "cloud"), ["--data-mode 'cloud'", "precomputed"]),
     (("train", "--dataset", "folder:nowhere"), ["nowhere"]),
@@ -145,7 +147,7 @@ def test_an_interrupt_is_a_message_and_status_130(cli, toy_recipe, monkeypatch) 
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(planning, "make_plan", stop)
+    monkeypatch.setattr(costs, "measure", stop)
     status, _, err = cli("train", "--dataset", SHAPES, "--recipe", "toy")
     assert status == 130 and "continues from there" in err and "Traceback" not in err
 
@@ -154,7 +156,7 @@ def test_a_bug_is_not_dressed_up_as_a_users_mistake(cli, toy_recipe, monkeypatch
     def bug(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(planning, "make_plan", bug)
+    monkeypatch.setattr(costs, "measure", bug)
     with pytest.raises(ZeroDivisionError):
         cli("train", "--dataset", SHAPES, "--recipe", "toy")
 
@@ -270,13 +272,13 @@ def test_runs_that_are_found_under_another_name_bear_the_new_one(toy_recipe, pet
     from speedcore.planning import execute as executors
 
     monkeypatch.setattr(costs, "_PROBE_SECONDS", 0.01)
-    store, request = RunStore(tmp_path / "runs"), planning.Request("toy", within=None, seeds=1)
+    store, request = RunStore(tmp_path / "runs"), Request("toy", within=None, seeds=1)
     first = load(f"folder:{pets}")
     executors.execute(planning.make_plan([first], request, store), request, {first.name: first}, store)
     pets.rename(pets.parent / "animals")
     renamed = load(f"folder:{pets.parent / 'animals'}")
     plan = planning.make_plan([renamed], request, store)
-    assert [course.dataset for course in plan.courses] == ["folder:animals"] and "folder:pets" not in " ".join(plan.notes)
+    assert [course.dataset for course in plan.planned] == ["folder:animals"] and "folder:pets" not in " ".join(plan.notes)
     outcome = executors.execute(plan, request, {renamed.name: renamed}, store)
     assert outcome.reused == 2 and {run.record.data.name for run in outcome.runs} == {"folder:animals"}
 
@@ -319,9 +321,9 @@ def test_names_of_data_sets_may_hold_commas_of_their_own() -> None:
 @pytest.mark.parametrize("code", [
     "import speedcore",
     "import speedcore; dir(speedcore); speedcore.__version__",
-    "import sys; sys.argv = ['speedcore', '--help']\nfrom speedcore.__main__ import app\n"
+    "import sys; sys.argv = ['speedcore', '--help']\nfrom speedcore.cli.app import app\n"
     "from speedcore.cli.console import run_app\nrun_app(app)",
-    "import sys; sys.argv = ['speedcore', 'train', '--help']\nfrom speedcore.__main__ import app\n"
+    "import sys; sys.argv = ['speedcore', 'train', '--help']\nfrom speedcore.cli.app import app\n"
     "from speedcore.cli.console import run_app\nrun_app(app)",
 ])
 def test_nobody_waits_for_torch_who_does_not_need_it(checkout: Path, code: str) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.data.making import class_folders, image, tar, write
 
 from speedcore.data import load, pictures
 from speedcore.data.cache import Cache
 from speedcore.data.dataset import Split
 from speedcore.data.dataset_files import RawDataset
+from tests.speedcore.data.making import class_folders, image, tar, write
 
 
 def _decoded() -> RawDataset:

@@ -1,4 +1,4 @@
-"""Ladders: rungs stand on each other, mistakes name their line, verdicts follow the stated rule, and a climb is resumable."""
+"""Ladders: rungs stand on each other, mistakes name their line, verdicts follow the stated rule, and a ladder is resumable."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from speedcore import ladders, recipes
 from speedcore.cli.console import run_app
 from speedcore.data.shapes import make_shapes
 from speedcore.errors import RecipeError
-from speedcore.ladders import Ladder, Reported, Rung, climbing, printing
+from speedcore.ladders import Ladder, Reported, Rung, printing
 from speedcore.ladders.changes import of_accuracy, of_time
-from speedcore.ladders.climbing import LadderResult, climb, load_all
-from speedcore.ladders.files import from_toml
-from speedcore.ladders.findings import _reproduced, findings
+from speedcore.ladders.result import LadderResult, _reproduced
+from speedcore.ladders.run import load_all, run_ladder
 from speedcore.ladders.scale import Scale
+from speedcore.ladders.toml import from_toml
 from speedcore.planning import rounds
 from speedcore.recipe import (
     Augment,
@@ -30,6 +30,7 @@ from speedcore.recipe import (
     Peek,
     RecordNetConfig,
 )
+from speedcore.store.runs import RunStore
 from speedcore.training import loop
 from tests.speedcore import toys
 
@@ -181,10 +182,10 @@ def test_an_impossible_scale_is_an_error(text: str) -> None:
 
 def test_a_scale_that_leaves_nothing_names_the_rung(store) -> None:
     with pytest.raises(RecipeError, match="rung 'base'.*less than two steps.*larger --scale"):
-        climb(tiny(), toys.dataset(), store, "cpu", Scale(data=0.2))
+        run_ladder(tiny(), toys.dataset(), store, "cpu", Scale(data=0.2))
     wider = tiny(rungs=(Rung(name="wider", change={"network": {"widths": (9, 8, 8)}}),))
     with pytest.raises(RecipeError, match="'base' and 'wider' are the same there"):
-        climb(wider, toys.dataset(), store, "cpu", Scale(width=0.25))
+        run_ladder(wider, toys.dataset(), store, "cpu", Scale(width=0.25))
 
 
 @pytest.mark.parametrize(("network", "narrow"), [
@@ -199,12 +200,12 @@ def test_every_network_can_be_narrowed() -> None:
     assert all(callable(getattr(part, "narrowed", None)) for part in Network.__origin__.__args__)
 
 
-# --- climbing --------------------------------------------------------------------------------------------------------
+# --- running a ladder --------------------------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
-def climbed(tmp_path_factory) -> tuple[LadderResult, climbing.RunStore]:
-    store = climbing.RunStore(tmp_path_factory.mktemp("climbed"))
-    return climb(tiny(), toys.dataset(official=True), store, "cpu", seeds=2), store
+def climbed(tmp_path_factory) -> tuple[LadderResult, RunStore]:
+    store = RunStore(tmp_path_factory.mktemp("climbed"))
+    return run_ladder(tiny(), toys.dataset(official=True), store, "cpu", seeds=2), store
 
 
 def test_a_climb_trains_each_rung_with_each_seed(climbed) -> None:
@@ -220,18 +221,18 @@ def test_a_climb_trains_each_rung_with_each_seed(climbed) -> None:
 def test_runs_that_stand_are_not_trained_again_and_a_part_does_not_undo_the_whole(climbed, monkeypatch) -> None:
     found, store = climbed
     monkeypatch.setattr(loop, "train", lambda *_: pytest.fail("trained again"))
-    again = climb(tiny(), toys.dataset(official=True), store, "cpu", seeds=2)
+    again = run_ladder(tiny(), toys.dataset(official=True), store, "cpu", seeds=2)
     assert again == found
-    part = climb(tiny(), toys.dataset(official=True), store, "cpu", names="short", seeds=1)
+    part = run_ladder(tiny(), toys.dataset(official=True), store, "cpu", names="short", seeds=1)
     assert list(part.runs) == ["short"] and len(part.runs["short"]) == 1
     assert list(load_all(store)) == [found]
 
 
 def test_what_did_not_fit_is_said(store) -> None:
-    one = climb(tiny(), toys.dataset(), store, "cpu", within=1e-9)
+    one = run_ladder(tiny(), toys.dataset(), store, "cpu", within=1e-9)
     assert [len(runs) for runs in one.runs.values()] == [1, 0, 0]
     assert len(one.left_out) == 2 and "'plain'" in one.left_out[0] and "continues" in one.left_out[0]
-    asked = climb(tiny(), toys.dataset(), store, "cpu", seeds=rounds.MOST_SEEDS, within=0.01)
+    asked = run_ladder(tiny(), toys.dataset(), store, "cpu", seeds=rounds.MOST_SEEDS, within=0.01)
     assert "left out" in asked.left_out[0]
 
 
@@ -259,7 +260,7 @@ def test_verdicts_by_hand() -> None:
 
 def test_each_rung_is_compared_with_the_one_below_it(climbed) -> None:
     found, _ = climbed
-    base, plain, short = findings(found)
+    base, plain, short = found.findings
     runs = found.runs
     assert (base.against, plain.against, short.against) == (None, "base", "plain") and base.time is None
     by_hand = [b.record.accuracy - a.record.accuracy for a, b in zip(runs["plain"], runs["short"], strict=True)]
@@ -310,8 +311,8 @@ def test_nothing_is_compared_with_a_source_of_another_size_or_on_other_data(clim
 
 def test_a_rung_that_stops_by_the_test_set_is_marked(store, capsys) -> None:
     ladder = tiny(rungs=(Rung(name="stopping", what="stop early", change={"peek": Peek(stop_at=0.3).model_dump()}),))
-    found = climb(ladder, toys.dataset(), store, "cpu", seeds=1)
-    base, stopping = findings(found)
+    found = run_ladder(ladder, toys.dataset(), store, "cpu", seeds=1)
+    base, stopping = found.findings
     assert not base.peeked and stopping.peeked and "says nothing about unseen images" in stopping.sentence
     from speedcore.cli.console import console
 
@@ -326,7 +327,7 @@ def cli(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def call(*words: str) -> tuple[int, str, str]:
-        from speedcore.__main__ import app
+        from speedcore.cli.app import app
 
         monkeypatch.setattr(sys, "argv", ["speedcore", *map(str, words)])
         status = run_app(app)
@@ -348,7 +349,7 @@ def test_a_ladder_over_shapes_end_to_end(cli, tmp_path: Path) -> None:
     assert err.count("[4/4]") == 1
     status, again, err = cli(*words)
     assert status == 0 and again == out and "[" not in err  # found, not trained
-    (climbed,) = load_all(climbing.RunStore(tmp_path / "here"))
+    (climbed,) = load_all(RunStore(tmp_path / "here"))
     assert climbed.scale == Scale(0.9, 0.25, 0.25) and len(climbed.runs["half"]) == 2
 
 

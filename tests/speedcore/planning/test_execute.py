@@ -7,24 +7,23 @@ import shutil
 
 import pytest
 
-import speedcore
-from speedcore import recipes
 from speedcore.errors import RunError
-from speedcore.planning import costs
 from speedcore.planning import execute as executors
-from speedcore.planning.costs import Request
-from speedcore.planning.execute import Callback, execute
+from speedcore.planning.execute import execute
 from speedcore.planning.planned_runs import Plan, PlannedRuns
+from speedcore.planning.request import Request
 from speedcore.store.runs import RunStore
 from speedcore.training import loop
+from speedcore.training.callback import Callback
+from speedcore.training.job import Job
 from tests.speedcore import toys
 
 
 def plan(*names: str, seeds: int = 2, steps: int = 4, limit: float | None = None, **planned) -> Plan:
     """A plan for toy data sets of these names."""
-    return Plan(request="toy", courses=tuple(
+    return Plan(request="toy", planned=tuple(
         PlannedRuns(**{"dataset": name, "fingerprint": name, "recipe": toys.recipe(), "reason": "", "seeds": seeds,
-                  "steps": steps, "wanted": 12, "steps_per_epoch": 4, "step_seconds": 0.01, "limit": limit,
+                  "steps": steps, "full_steps": 12, "steps_per_epoch": 4, "step_seconds": 0.01, "limit": limit,
                   "run_seconds": 1.0, "explain_seconds": 0.0, **planned}) for name in names or ("toy",)))
 
 
@@ -34,7 +33,7 @@ REQUEST = Request(within=None)
 
 
 @pytest.fixture
-def trained(monkeypatch) -> list[loop.Job]:
+def trained(monkeypatch) -> list[Job]:
     """Jobs that were really trained."""
     jobs, train = [], loop.train
 
@@ -78,7 +77,7 @@ def test_more_seeds_keep_the_first_ones(store: RunStore, trained) -> None:
 
 def test_the_second_arm_takes_as_many_steps_as_the_first_landed_on(store: RunStore, trained) -> None:
     """Planned for far more than fits, so that the first arm lands early wherever the machine puts it."""
-    runs = execute(plan(seeds=1, steps=100_000, wanted=100_000, limit=0.4), REQUEST, DATA, store).runs
+    runs = execute(plan(seeds=1, steps=100_000, full_steps=100_000, limit=0.4), REQUEST, DATA, store).runs
     with_, without = (run.record for run in runs)
     assert with_.steps < 100_000 and with_.replans
     assert without.planned_steps == with_.steps
@@ -125,8 +124,8 @@ def test_the_estimate_is_replaced_by_what_pairs_really_took(store: RunStore) -> 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 def test_an_interrupt_in_mid_run_keeps_what_had_finished(store: RunStore, trained, error) -> None:
     class Impatient(Callback):
-        def moment(self, moment):
-            if "-without-" in moment.key and moment.step == 2:
+        def on_progress(self, event):
+            if "-without-" in event.key and event.step == 2:
                 raise error
 
     if error is KeyboardInterrupt:
@@ -143,7 +142,7 @@ def test_an_interrupt_in_mid_run_keeps_what_had_finished(store: RunStore, traine
 
 def test_a_set_that_fails_takes_no_other_along(store: RunStore, trained) -> None:
     class Failing(Callback):
-        def begins(self, job):
+        def on_run_start(self, job):
             if job.key.startswith("toy-") and job.seed == 1:
                 raise RunError("the loss is not finite")
 
@@ -154,23 +153,23 @@ def test_a_set_that_fails_takes_no_other_along(store: RunStore, trained) -> None
     assert execute(plan("toy", "other", seeds=3), REQUEST, DATA, store).reused == 8
 
 
-def test_a_watcher_hears_of_every_run(store: RunStore) -> None:
+def test_a_callback_is_told_of_every_run(store: RunStore) -> None:
     class Listening(Callback):
         def __init__(self):
             self.heard = []
 
-        def begins(self, job):
-            self.heard.append(("begins", job.key))
+        def on_run_start(self, job):
+            self.heard.append(("start", job.key))
 
-        def moment(self, moment):
-            self.heard.append(("moment", moment.key))
+        def on_progress(self, event):
+            self.heard.append(("progress", event.key))
 
-        def ends(self, run, reused):
-            self.heard.append(("reused" if reused else "ends", run.name))
+        def on_run_end(self, run, reused):
+            self.heard.append(("reused" if reused else "end", run.name))
 
     first, again = Listening(), Listening()
     runs = execute(plan(seeds=1), REQUEST, DATA, store, first).runs
-    expected = [(word, run.name) for run in runs for word in ("begins", *["moment"] * 4, "ends")]
+    expected = [(word, run.name) for run in runs for word in ("start", *["progress"] * 4, "end")]
     assert first.heard == expected
     execute(plan(seeds=1), REQUEST, DATA, store, again)
     assert again.heard == [("reused", run.name) for run in runs]
@@ -182,17 +181,6 @@ def test_a_run_of_another_version_is_named_not_overwritten(store: RunStore) -> N
     failed = execute(plan(seeds=1), REQUEST, DATA, store).failed
     assert isinstance(failed["toy"], RunError) and "schema 99" in str(failed["toy"])
     assert '"schema_version": 99' in record.read_text()
-
-
-def test_one_run_from_python(store: RunStore, monkeypatch, trained) -> None:
-    monkeypatch.setattr(recipes, "BUILT_IN", {"toy": {"*": toys.recipe()}})
-    monkeypatch.setattr(costs, "_PROBE_SECONDS", 0.01)
-    run = speedcore.run(DATA["toy"], recipe="toy", budget=100, seed=3, store=store)
-    assert (run.record.seed, run.record.arm, run.record.steps, run.record.budget_seconds) == (3, "with", 12, 100)
-    assert speedcore.run(DATA["toy"], recipe="toy", budget=100, seed=3, store=store).record == run.record
-    assert len(trained) == 1
-    other = speedcore.run(DATA["toy"], recipe="toy", budget=100, seed=3, arm="without", store=store)
-    assert other.record.arm == "without" and not other.record.recipe.augment.any
 
 
 def test_outcomes_are_frozen() -> None:

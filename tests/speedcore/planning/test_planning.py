@@ -15,9 +15,10 @@ from speedcore.clock import POLICIES, Budget
 from speedcore.errors import BudgetError, Notice, RecipeError
 from speedcore.planning import costs, planned_runs
 from speedcore.planning import plan as planning
-from speedcore.planning.costs import Request, Throughput, duration
+from speedcore.planning.costs import Throughput, duration
 from speedcore.planning.plan import make_plan
 from speedcore.planning.planned_runs import MOST_SEEDS, Plan, PlannedRuns
+from speedcore.planning.request import Request
 from speedcore.recipe import RecordNetConfig
 from speedcore.stats import pairs_needed
 from speedcore.store import records
@@ -34,7 +35,7 @@ SIX = pairs_needed(1)
 
 
 class Machine:
-    """Stands in for `pricing.measure`: seconds a step by recipe name (or by data set and recipe)."""
+    """Stands in for `costs.measure`: seconds a step by recipe name (or by data set and recipe)."""
 
     def __init__(self, forward: float = 0.0, **steps: float):
         self.steps, self.forward, self.calls = steps, forward, []
@@ -65,11 +66,11 @@ def planned(store: RunStore, *names: str, spent: float = 0.0, **request) -> plan
 
 def test_the_articles_recipe_is_taken_where_it_fits_and_all_its_epochs_are_run(on, store: RunStore) -> None:
     on(Machine(article=1.0))
-    course = planned(store, within=None).courses[0]
-    assert (course.recipe.name, course.steps, course.wanted, course.epochs) == ("article", 100, 100, 25)
-    assert (course.limit, course.cut_short, course.seeds) == (1000.0, False, SIX)
-    assert "'article' fits" in course.reason
-    assert course.run_seconds == pytest.approx(100 + AROUND)
+    runs = planned(store, within=None).planned[0]
+    assert (runs.recipe.name, runs.steps, runs.full_steps, runs.epochs) == ("article", 100, 100, 25)
+    assert (runs.limit, runs.cut_short, runs.seeds) == (1000.0, False, SIX)
+    assert "'article' fits" in runs.reason
+    assert runs.run_seconds == pytest.approx(100 + AROUND)
 
 
 @pytest.mark.parametrize(("step", "words"), [(9.7, "would need about 16.2 min"), (100.0, "would need about 2.78 h")])
@@ -77,29 +78,29 @@ def test_where_it_does_not_fit_the_reason_says_so(on, store: RunStore, step: flo
     """At 9.7 s a step the article's hundred steps take 970 s, more than the planned share of 1000."""
     on(Machine(article=step))
     plan = planned(store, within=None)
-    assert plan.courses[0].recipe.name == "record"
-    assert words in plan.courses[0].reason and "budget of 16.7 min" in plan.courses[0].reason
+    assert plan.planned[0].recipe.name == "record"
+    assert words in plan.planned[0].reason and "budget of 16.7 min" in plan.planned[0].reason
     assert any(words in note for note in plan.notes)
 
 
 def test_a_recipe_that_is_asked_for_is_taken_whatever_it_costs(on, store: RunStore) -> None:
     on(Machine(article=100.0))
-    course = planned(store, recipe="article", within=None).courses[0]
-    assert (course.recipe.name, course.reason, course.cut_short) == ("article", "asked for", True)
-    assert course.steps == math.floor(1000 * SHARE / 100) == 9
+    runs = planned(store, recipe="article", within=None).planned[0]
+    assert (runs.recipe.name, runs.reason, runs.cut_short) == ("article", "asked for", True)
+    assert runs.steps == math.floor(1000 * SHARE / 100) == 9
 
 
 def test_a_budget_below_the_least_of_a_recipe_goes_to_the_smallest_one(on, store: RunStore) -> None:
     """5 s: the record recipe's three epochs need 12.5 s, the sprint's one epoch 0.4 s."""
     on(Machine(article=100.0, record=1.0, sprint=0.1))
-    course = planned(store, budget=5.0, within=None).courses[0]
-    assert (course.recipe.name, course.steps, course.limit) == ("sprint", 16, 5.0)
+    runs = planned(store, budget=5.0, within=None).planned[0]
+    assert (runs.recipe.name, runs.steps, runs.limit) == ("sprint", 16, 5.0)
 
 
 def test_a_budget_below_every_least_is_filled_by_the_smallest_recipe(on, store: RunStore) -> None:
     on(Machine(article=100.0, record=10.0, sprint=6.0, **{"dash-augmented": 2.0}))
-    course = planned(store, budget=5.0, within=None).courses[0]
-    assert (course.recipe.name, course.steps, course.limit, course.seeds) == ("dash-augmented", 2, 5.0, SIX)
+    runs = planned(store, budget=5.0, within=None).planned[0]
+    assert (runs.recipe.name, runs.steps, runs.limit, runs.seeds) == ("dash-augmented", 2, 5.0, SIX)
 
 
 # --- how many, how long ----------------------------------------------------------------------------------------------
@@ -107,40 +108,40 @@ def test_a_budget_below_every_least_is_filled_by_the_smallest_recipe(on, store: 
 def test_cheap_runs_buy_ten_pairs(on, store: RunStore) -> None:
     """40 steps of 0.5 s and 0.8 s around them, twice ten times: 416 s of 900."""
     on(Machine(article=100.0, record=0.5))
-    course = planned(store).courses[0]
-    assert (course.recipe.name, course.steps, course.seeds) == ("record", 40, MOST_SEEDS)
-    assert course.estimate == pytest.approx(20 * 20.8)
+    runs = planned(store).planned[0]
+    assert (runs.recipe.name, runs.steps, runs.seeds) == ("record", 40, MOST_SEEDS)
+    assert runs.estimate == pytest.approx(20 * 20.8)
 
 
 def test_time_between_six_and_ten_pairs_buys_what_it_can(on, store: RunStore) -> None:
     """A run is planned at 20/0.96 + 0.8 = 21.6 s; 350 s hold eight pairs of them and a bit."""
     on(Machine(article=100.0, record=0.5))
-    course = planned(store, within=350.0).courses[0]
-    assert (course.steps, course.seeds) == (40, 8)
+    runs = planned(store, within=350.0).planned[0]
+    assert (runs.steps, runs.seeds) == (40, 8)
 
 
 def test_six_short_runs_are_preferred_to_fewer_long_ones(on, store: RunStore) -> None:
     """150 s: six pairs leave 11.7 s a run, above the record recipe's least of 6.25 s, below its 20.8 s."""
     on(Machine(article=100.0, record=0.5))
-    course = planned(store, within=150.0).courses[0]
-    assert (course.recipe.name, course.seeds, course.limit) == ("record", SIX, 11.0)
-    assert course.steps == math.floor(11 * SHARE / 0.5) == 21
-    assert course.cut_short
+    runs = planned(store, within=150.0).planned[0]
+    assert (runs.recipe.name, runs.seeds, runs.limit) == ("record", SIX, 11.0)
+    assert runs.steps == math.floor(11 * SHARE / 0.5) == 21
+    assert runs.cut_short
 
 
 def test_little_time_goes_to_the_smaller_recipe_before_pairs_are_given_up(on, store: RunStore) -> None:
     on(Machine(article=100.0, record=0.5, sprint=0.1))
-    course = planned(store, within=60.0).courses[0]
-    assert (course.recipe.name, course.steps) == ("sprint", 16)
-    assert SIX <= course.seeds <= MOST_SEEDS
+    runs = planned(store, within=60.0).planned[0]
+    assert (runs.recipe.name, runs.steps) == ("sprint", 16)
+    assert SIX <= runs.seeds <= MOST_SEEDS
 
 
 def test_too_little_time_for_six_pairs_gives_up_pairs(on, store: RunStore) -> None:
     """60.3 s on the record recipe: six pairs leave 4.2 s a run, below its least; three leave 9.25 s."""
     on(Machine(record=0.5))
     plan = planned(store, recipe="record", within=60.3)
-    course = plan.courses[0]
-    assert (course.seeds, course.limit, course.steps) == (3, 9.2, math.floor(9.2 * SHARE / 0.5))
+    runs = plan.planned[0]
+    assert (runs.seeds, runs.limit, runs.steps) == (3, 9.2, math.floor(9.2 * SHARE / 0.5))
     assert any("too few on toy" in note for note in plan.notes)
 
 
@@ -150,19 +151,19 @@ def test_where_not_one_pair_of_a_step_fits_it_is_said_what_would(on, store: RunS
     with pytest.raises(BudgetError, match="toy: .*do not hold it: the least is a step of recipe 'record' .0.5 s each here., "
                                           "for a pair 2.64 s; raise --within"):
         planned(store, recipe="record", within=2.0)
-    course = planned(store, recipe="record", within=3.0).courses[0]
-    assert (course.seeds, course.steps) == (1, 1)
+    runs = planned(store, recipe="record", within=3.0).planned[0]
+    assert (runs.seeds, runs.steps) == (1, 1)
 
 
 def test_seeds_that_are_asked_for_are_kept(on, store: RunStore) -> None:
     on(Machine(article=100.0, record=0.5, sprint=0.1))
     for seeds in (1, 4, 12):
-        assert planned(store, within=120.0, seeds=seeds).courses[0].seeds == seeds
+        assert planned(store, within=120.0, seeds=seeds).planned[0].seeds == seeds
 
 
 def test_time_already_spent_is_gone(on, store: RunStore) -> None:
     on(Machine(record=0.5))
-    assert planned(store, recipe="record", within=260.3, spent=200.0).courses[0].limit == 9.2
+    assert planned(store, recipe="record", within=260.3, spent=200.0).planned[0].limit == 9.2
 
 
 def test_what_a_cheap_data_set_leaves_over_goes_to_the_dear_one(on, store: RunStore) -> None:
@@ -170,8 +171,8 @@ def test_what_a_cheap_data_set_leaves_over_goes_to_the_dear_one(on, store: RunSt
     dear, cheap = toys.dataset(name="dear"), toys.dataset(name="cheap", channels=3)  # of two kinds: each is timed
     together = make_plan([dear, cheap], Request(recipe="record", within=300.0), store)
     alone = make_plan([dear], Request(recipe="record", within=150.0), store)
-    assert [course.dataset for course in together.courses] == ["dear", "cheap"]
-    assert together.courses[0].run_seconds > alone.courses[0].run_seconds
+    assert [runs.dataset for runs in together.planned] == ["dear", "cheap"]
+    assert together.planned[0].run_seconds > alone.planned[0].run_seconds
 
 
 @given(st.floats(1e-4, 0.3), st.floats(0, 1e-4), st.floats(60, 2000), st.integers(1, 4),
@@ -180,33 +181,33 @@ def test_what_a_cheap_data_set_leaves_over_goes_to_the_dear_one(on, store: RunSt
 def test_the_sum_of_estimates_stays_within_the_time(on, tmp_path, step, forward, within, sets, seeds, budget) -> None:
     on(Machine(forward, article=10 * step, record=2 * step, sprint=step))
     plan = make_plan([toys.dataset(name=f"d{i}") for i in range(sets)], Request(within=within, seeds=seeds, budget=budget),
-                     RunStore(tmp_path / str(step)), anew=True)
+                     RunStore(tmp_path / str(step)), again=True)
     assert plan.estimate <= within
-    for course in plan.courses:
-        assert 1 <= course.steps <= course.wanted
-        assert course.steps * course.step_seconds <= course.limit <= budget
-        assert course.estimate == pytest.approx(2 * course.seeds * course.run_seconds)
+    for runs in plan.planned:
+        assert 1 <= runs.steps <= runs.full_steps
+        assert runs.steps * runs.step_seconds <= runs.limit <= budget
+        assert runs.estimate == pytest.approx(2 * runs.seeds * runs.run_seconds)
 
 
 def test_a_strict_clock_leaves_room_for_loading_and_tests(on, store: RunStore) -> None:
     """Ten seconds: three for loading, 0.8 beside training and forty test images at 10 ms leave 5.8 s of 0.1 s steps."""
     on(Machine(forward=0.01, record=0.1))
     data = [toys.dataset(seconds={"load": 3.0})]
-    article, everything = (make_plan(data, Request("record", 4.0 if policy == "article" else 10.0, policy, None), store)
-                           for policy in ("article", "everything"))
-    assert article.courses[0].steps == math.floor(4 * SHARE / 0.1)
-    assert everything.courses[0].steps == min(40, math.floor((10 - 3 - 0.8 - 0.4) * SHARE / 0.1)) == 40
+    article, everything = (make_plan(data, Request("record", 4.0 if clock == "article" else 10.0, clock, None), store)
+                           for clock in ("article", "everything"))
+    assert article.planned[0].steps == math.floor(4 * SHARE / 0.1)
+    assert everything.planned[0].steps == min(40, math.floor((10 - 3 - 0.8 - 0.4) * SHARE / 0.1)) == 40
     tight = make_plan(data, Request("record", 5.0, "everything", None), store)
-    assert tight.courses[0].steps == math.floor((5 - 3 - 0.8 - 0.4) * SHARE / 0.1) == 7
+    assert tight.planned[0].steps == math.floor((5 - 3 - 0.8 - 0.4) * SHARE / 0.1) == 7
 
 
 # --- mistakes --------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("budget", "policy"), [(0.4, "article"), (1.0, "everything")])
-def test_a_budget_too_small_for_a_step_is_an_error(on, store: RunStore, budget: float, policy: str) -> None:
+@pytest.mark.parametrize(("budget", "clock"), [(0.4, "article"), (1.0, "everything")])
+def test_a_budget_too_small_for_a_step_is_an_error(on, store: RunStore, budget: float, clock: str) -> None:
     on(Machine(record=0.5))
     with pytest.raises(BudgetError, match="toy: .*hold no step of recipe 'record' .one takes 0.5 s here.; raise --budget"):
-        planned(store, recipe="record", budget=budget, policy=policy)
+        planned(store, recipe="record", budget=budget, clock=clock)
     assert not list(store.root.glob("plans/*"))
 
 
@@ -222,7 +223,7 @@ def test_a_data_set_too_small_for_a_batch_is_left_out_of_the_others(on, store: R
     monkeypatch.setitem(recipes.BUILT_IN, "big", {"*": toys.recipe(name="big", batch_size=161)})
     loaded = [toys.dataset(name="small"), toys.dataset(name="large", train=400)]
     plan = make_plan(loaded, Request(recipe="big"), store)
-    assert [course.dataset for course in plan.courses] == ["large"]
+    assert [runs.dataset for runs in plan.planned] == ["large"]
     assert any(note.startswith("small is left out: every batch") and "batch_size" in note for note in plan.notes)
     assert list(plan.left_out) == ["small"]
 
@@ -245,7 +246,7 @@ def test_a_plan_is_kept_and_the_next_call_measures_nothing(on, store: RunStore) 
 
 
 @pytest.mark.parametrize("change", [{"within": 901.0}, {"budget": 999.0}, {"seeds": 3}, {"recipe": "record"},
-                                    {"policy": "dawnbench"}, {"data_mode": "precomputed"}])
+                                    {"clock": "dawnbench"}, {"data_mode": "precomputed"}])
 def test_another_request_is_another_plan(on, store: RunStore, change: dict) -> None:
     on(Machine())
     planned(store)
@@ -284,7 +285,7 @@ def test_a_plan_that_answers_another_question_is_not_taken(on, store: RunStore) 
     first = planned(store)
     (path,) = (store.root / "plans").iterdir()
     for other in (first.model_copy(update={"request": "another"}),
-                  first.model_copy(update={"courses": (first.courses[0].model_copy(update={"fingerprint": "other"}),)})):
+                  first.model_copy(update={"planned": (first.planned[0].model_copy(update={"fingerprint": "other"}),)})):
         records.write(path, other)
         assert planned(store) == first
         assert records.read(path, Plan) == first
@@ -296,7 +297,7 @@ def test_a_plan_for_data_that_is_called_otherwise_now_is_taken_under_todays_name
     timed = len(machine.calls)
     again = planned(store, "renamed")
     assert len(machine.calls) == timed
-    assert again.courses == (first.courses[0].model_copy(update={"dataset": "renamed"}),)
+    assert again.planned == (first.planned[0].model_copy(update={"dataset": "renamed"}),)
     assert not any("toy" in note for note in again.notes)
 
 
@@ -304,22 +305,22 @@ def test_a_plan_can_be_made_anew(on, store: RunStore) -> None:
     on(Machine(article=100.0, record=0.5))
     before = planned(store)
     on(Machine(article=100.0, record=10.0))
-    after = make_plan([toys.dataset()], Request(), store, anew=True)
-    assert after.courses[0].steps != before.courses[0].steps
+    after = make_plan([toys.dataset()], Request(), store, again=True)
+    assert after.planned[0].steps != before.planned[0].steps
     assert planned(store) == after
 
 
 # --- jobs ------------------------------------------------------------------------------------------------------------
 
-def course(**changes) -> PlannedRuns:
+def runs(**changes) -> PlannedRuns:
     fields = {"dataset": "toy", "fingerprint": "f", "recipe": RECIPES["record"], "reason": "", "seeds": 3, "steps": 20,
-              "wanted": 40, "steps_per_epoch": 4, "step_seconds": 0.5, "limit": 10.0, "run_seconds": 11.0,
+              "full_steps": 40, "steps_per_epoch": 4, "step_seconds": 0.5, "limit": 10.0, "run_seconds": 11.0,
               "explain_seconds": 0.1}
     return PlannedRuns(**{**fields, **changes})
 
 
 def test_pairs_share_seed_steps_and_limit_and_differ_in_augmentation() -> None:
-    pairs = planned_runs.jobs(course(), Request(budget=100.0))
+    pairs = planned_runs.jobs(runs(), Request(budget=100.0))
     assert [(w.seed, wo.seed) for w, wo in pairs] == [(0, 0), (1, 1), (2, 2)]
     for with_, without in pairs:
         assert (with_.arm, without.arm) == ("with", "without")
@@ -331,24 +332,24 @@ def test_pairs_share_seed_steps_and_limit_and_differ_in_augmentation() -> None:
 
 
 def test_a_run_that_is_not_cut_short_is_not_stretched() -> None:
-    assert not planned_runs.jobs(course(steps=40), Request())[0][0].stretch
+    assert not planned_runs.jobs(runs(steps=40), Request())[0][0].stretch
 
 
 def test_a_key_names_what_was_asked_for_and_not_what_was_measured() -> None:
     def key(request: Request = Request(), **changes) -> str:  # noqa: B008
-        return planned_runs.jobs(course(**changes), request)[0][0].key
+        return planned_runs.jobs(runs(**changes), request)[0][0].key
 
     assert key() == key(step_seconds=0.7, steps=19, run_seconds=5.0, reason="other", seeds=1)
     assert key().startswith("toy-with-record-s0-")
     others = [key(fingerprint="g"), key(limit=9.0), key(limit=None), key(recipe=RECIPES["sprint"]),
-              key(Request(budget=99.0)), key(Request(policy="everything")),
+              key(Request(budget=99.0)), key(Request(clock="everything")),
               key(recipe=RECIPES["record"].changed(name="mine", epochs=11))]
     assert len({key(), *others}) == len(others) + 1
 
 
 @pytest.mark.parametrize("name", ["folder:/some/where", "shapes:corner=0.9/0,seed=3"])
 def test_keys_are_names_of_folders(name: str) -> None:
-    key = planned_runs.jobs(course(dataset=name), Request())[0][0].key
+    key = planned_runs.jobs(runs(dataset=name), Request())[0][0].key
     assert "/" not in key and ":" not in key
 
 
@@ -408,8 +409,8 @@ def test_no_run_is_planned_below_its_floor(on, store: RunStore, monkeypatch, wit
     floored(monkeypatch, record=12, sprint=8, **{"dash-augmented": 6})
     plan = planned(store, "a", "b", within=within)
     assert plan.estimate <= within
-    assert all(c.steps >= c.recipe.min_steps for c in plan.courses)
-    assert len(plan.courses) == (1 if within == 12.0 else 2)
+    assert all(c.steps >= c.recipe.min_steps for c in plan.planned)
+    assert len(plan.planned) == (1 if within == 12.0 else 2)
     assert bool(plan.left_out) == (within == 12.0)
 
 
@@ -418,7 +419,7 @@ def test_a_data_set_for_which_there_is_no_time_is_named_with_what_it_would_take(
     floored(monkeypatch, sprint=10)
     data = [toys.dataset(name="dear"), toys.dataset(name="cheap", channels=3)]
     plan = make_plan(data, Request(recipe="sprint", within=30.0), store)
-    assert [course.dataset for course in plan.courses] == ["cheap"]
+    assert [runs.dataset for runs in plan.planned] == ["cheap"]
     pair = duration(2 * (10 * 2.0 / SHARE + AROUND))
     assert f"the least is 10 steps of recipe 'sprint' (2 s each here), for a pair {pair}" in plan.left_out["dear"]
     assert any(note.startswith("dear is left out: 30 s do not hold it") or "dear is left out" in note for note in plan.notes)
@@ -430,7 +431,7 @@ def test_nobody_gets_so_much_that_another_ones_least_pair_no_longer_fits(on, sto
     monkeypatch.setitem(recipes.BUILT_IN, "sprint", {"*": RECIPES["sprint"].changed(min_epochs=4)})
     data = [toys.dataset(name="dear"), toys.dataset(name="cheap", channels=3)]
     plan = make_plan(data, Request(recipe="sprint", within=100.0), store)
-    assert {course.dataset: course.steps for course in plan.courses} == {"dear": 16, "cheap": 16}
+    assert {runs.dataset: runs.steps for runs in plan.planned} == {"dear": 16, "cheap": 16}
 
 
 def test_a_budget_that_holds_fewer_steps_than_the_floor_is_an_error(on, store: RunStore, monkeypatch) -> None:
@@ -444,9 +445,9 @@ def test_a_budget_that_holds_fewer_steps_than_the_floor_is_an_error(on, store: R
 def test_what_is_far_out_of_reach_is_not_timed(on, store: RunStore) -> None:
     """At 1 s a step of the same work as the sprint's, the article's hundred take a hundred times the budget at best."""
     machine = on(Machine(**{"sprint": 100.0, "dash-augmented": 100.0, "record": 100.0}))
-    course = planned(store, within=None).courses[0]
+    runs = planned(store, within=None).planned[0]
     assert "article" not in [name for _, name in machine.calls]
-    assert "the article's recipe would need more than" in course.reason
+    assert "the article's recipe would need more than" in runs.reason
 
 
 def test_images_of_one_kind_are_timed_once(on, store: RunStore) -> None:
@@ -467,14 +468,14 @@ def test_the_plan_begins_with_machine_and_arithmetic(on, store: RunStore) -> Non
                                                      (1.6, 38.0, 1)])
 def test_pairs_follow_what_the_first_one_took(step: float, pair: float, seeds: int) -> None:
     """66 s for three pairs of 11 s runs; steps within 1.5 of the plan change nothing."""
-    again = planned_runs.revised(course(), Request(), step, pair)
+    again = planned_runs.revised(runs(), Request(), step, pair)
     assert again.seeds == seeds and again.limit == 10.0
-    assert again == course() or again.step_seconds == step
+    assert again == runs() or again.step_seconds == step
 
 
 def test_a_limit_that_turned_out_below_the_floor_is_raised() -> None:
     """10 s were planned for 19 of the 20 steps; at 5 s each they hold one, and twelve are the least."""
-    short = course(recipe=RECIPES["record"].changed(min_steps=12), seeds=6)
+    short = runs(recipe=RECIPES["record"].changed(min_steps=12), seeds=6)
     again = planned_runs.revised(short, Request(), 5.0, 21.0)
     assert again.limit == pytest.approx(12 * 5.0 / SHARE) and again.steps == 12 and again.seeds == 1
     assert planned_runs.revised(short, Request(budget=20.0), 5.0, 21.0).limit == 20.0

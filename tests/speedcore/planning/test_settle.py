@@ -7,7 +7,7 @@ import torch
 
 from speedcore.machine import arithmetic
 from speedcore.machine.arithmetic import Decision
-from speedcore.planning import execute
+from speedcore.planning.run import whole_key
 from speedcore.store.runs import RunStore
 from speedcore.training import settle as settling
 from speedcore.training.loop import train
@@ -57,9 +57,9 @@ def test_ways_of_bf16_alone_become_the_quickest_of_fp32(quickest, wanted: str) -
 def test_a_run_holds_what_it_came_to_and_is_named_after_it(quickest, tmp_path) -> None:
     quickest("fp32")
     data = toys.dataset()
-    key = execute.whole_key(data, AUTO, "with", 0)
-    assert key == execute.whole_key(data, AUTO.changed(precision="fp32"), "with", 0)
-    assert key != execute.whole_key(data, AUTO.changed(precision="bf16"), "with", 0)
+    key = whole_key(data, AUTO, "with", 0)
+    assert key == whole_key(data, AUTO.changed(precision="fp32"), "with", 0)
+    assert key != whole_key(data, AUTO.changed(precision="bf16"), "with", 0)
     record = train(data, toys.job(AUTO, 2), RunStore(tmp_path)).record
     assert record.recipe.precision == "fp32" and record.recipe_hash == AUTO.changed(precision="fp32").hash
     assert record.provenance["arithmetic"] == "fp32"

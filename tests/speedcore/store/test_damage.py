@@ -14,7 +14,8 @@ from safetensors.torch import load, save
 from torch.nn import functional as F
 
 from speedcore.errors import Damaged, Notice, RunError, UserError
-from speedcore.planning import execute
+from speedcore.planning import planned_runs
+from speedcore.planning.run import run, whole_run
 from speedcore.recipe import TTAConfig
 from speedcore.store.consistency import score
 from speedcore.store.runs import Run, RunStore
@@ -113,13 +114,13 @@ def test_a_run_of_another_version_does_not_stop_a_look_at_the_others(finished: R
 
 def test_a_build_trains_again_what_was_damaged_and_nothing_else(store: RunStore, monkeypatch) -> None:
     data, recipe = toys.dataset(), toys.recipe()
-    first = [execute.whole_run(data, recipe, "with", seed, store) for seed in (0, 1)]
+    first = [whole_run(data, recipe, "with", seed, store) for seed in (0, 1)]
     path = first[1].path / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
     trained, real = [], loop.train
     monkeypatch.setattr(loop, "train", lambda data, job, *rest: trained.append(job.seed) or real(data, job, *rest))
     with pytest.warns(Notice, match="weights.safetensors is damaged"):
-        again = [execute.whole_run(data, recipe, "with", seed, store) for seed in (0, 1)]
+        again = [whole_run(data, recipe, "with", seed, store) for seed in (0, 1)]
     assert trained == [1]
     assert [run.record.weights_sha256 for run in again] == [run.record.weights_sha256 for run in first]
 
@@ -358,6 +359,6 @@ def test_json_of_absurd_depth_is_named(copied: Path) -> None:
 def test_an_arm_that_there_is_not_is_refused_before_anything_is_loaded(store: RunStore, arm: str, monkeypatch) -> None:
     monkeypatch.setattr("speedcore.data.load", None)
     with pytest.raises(UserError, match=f"arm '{arm}' is not one of with, without"):
-        execute.run("shapes", recipe="sprint", arm=arm, store=store)
+        run("shapes", recipe="sprint", arm=arm, store=store)
     with pytest.raises(UserError, match="is not one of"):
-        execute.planned_runs.job(None, None, "cpu", arm, 0)
+        planned_runs.job(None, None, "cpu", arm, 0)

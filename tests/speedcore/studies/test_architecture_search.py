@@ -25,8 +25,8 @@ def test_fifteen_networks_for_twenty_and_twenty_two_epochs() -> None:
 
 def test_a_search_end_to_end(monkeypatch, capsys, tmp_path) -> None:
     """Three of the networks, on the made images, at next to no width."""
-    from speedcore.__main__ import app
-    from speedcore.ladders.climbing import load_all
+    from speedcore.cli.app import app
+    from speedcore.ladders.run import load_all
     from speedcore.store.runs import RunStore
 
     words = ("study", "architecture-search", "--dataset", "shapes:train=700,test=40", "--scale",
@@ -56,7 +56,7 @@ def test_a_search_end_to_end(monkeypatch, capsys, tmp_path) -> None:
 
 
 def test_an_unknown_network_is_one_message(monkeypatch, capsys, tmp_path) -> None:
-    from speedcore.__main__ import app
+    from speedcore.cli.app import app
 
     monkeypatch.setattr(sys, "argv", ["speedcore", "study", "architecture-search", "--networks", "wide"])
     assert run_app(app) == 2

@@ -16,7 +16,7 @@ from speedcore.cli.console import run_app
 from speedcore.errors import Notice, RecipeError
 from speedcore.ladders.scale import Scale
 from speedcore.machine import provenance
-from speedcore.planning import execute
+from speedcore.planning.run import whole_run
 from speedcore.recipe import AdamConfig, Augment, PageNetConfig, Recipe, SGDConfig
 from speedcore.store.runs import RunStore
 from speedcore.studies import (
@@ -44,7 +44,7 @@ SMALL = Scale(epochs=0.1)  # three of thirty epochs
 @pytest.fixture
 def cli(monkeypatch, capsys):
     def call(*words: str) -> tuple[int, str, str]:
-        from speedcore.__main__ import app
+        from speedcore.cli.app import app
 
         monkeypatch.setattr(sys, "argv", ["speedcore", *words])
         status = run_app(app)
@@ -55,7 +55,7 @@ def cli(monkeypatch, capsys):
 
 
 def test_the_list_names_every_command(cli) -> None:
-    from speedcore.cli.studies import app
+    from speedcore.cli.study import app
 
     status, out, _ = cli("study", "--list")
     assert status == 0
@@ -201,7 +201,7 @@ def test_batches_are_shown_again_in_the_order_of_training(store: RunStore) -> No
     """With a rate of next to nothing a network ends as it began: its losses are then those that training saw."""
     data = toys.dataset()
     recipe = toys.recipe(optimizer=SGDConfig(lr=1e-12), augment=Augment(crop=2, flip="random"))
-    run = execute.whole_run(data, recipe, "with", 3, store)
+    run = whole_run(data, recipe, "with", 3, store)
     assert losses_again(run, data, "cpu", epochs=2) == pytest.approx(run.steps["loss"][4:].tolist(), abs=1e-5)
     assert losses_again(run, data, "cpu", epochs=99) == pytest.approx(run.steps["loss"].tolist(), abs=1e-5)
     assert np.ptp(run.steps["loss"]) > 1e-3  # batches differ, so their order shows
@@ -247,13 +247,13 @@ def test_lengths_and_rates_of_convergence() -> None:
 
 
 def test_convergence_end_to_end(cli, tmp_path) -> None:
-    from speedcore.ladders.climbing import load_all as climbs
+    from speedcore.ladders.run import load_all as load_results
 
     words = ("study", "convergence", "--dataset", "shapes:train=1100,test=40", "--epochs", "24", "--seeds", "2", "--scale",
              "epochs=0.05,width=0.02", "--runs", str(tmp_path))
     status, out, err = cli(*words)
     assert status == 0 and err.count("[4/4]") == 1, err
-    (climbed,) = climbs(RunStore(tmp_path))
+    (climbed,) = load_results(RunStore(tmp_path))
     (length,) = convergence.lengths(climbed)
     assert length.leads == pytest.approx([b.record.accuracy - a.record.accuracy
                                           for a, b in zip(length.baseline, length.final, strict=True)])
@@ -287,7 +287,7 @@ def test_decay_alone_by_hand_and_as_the_optimiser_does_it() -> None:
 def test_what_is_watched_is_the_training_itself(store: RunStore) -> None:
     data, recipe = toys.dataset(), norm_recipe()
     seen = watch(data, recipe, 5, "cpu")
-    run = execute.whole_run(data, recipe, "with", 5, store)
+    run = whole_run(data, recipe, "with", 5, store)
     weights, steps = run.weights(), run.record.steps
     assert (seen.steps[0], seen.steps[-1], seen.epochs[-1]) == (0, steps, 3)
     norms = [name for name, m in run.network().named_modules() if isinstance(m, nn.BatchNorm2d)]
@@ -353,7 +353,7 @@ def test_the_peak_is_the_fastest_lap(monkeypatch) -> None:
 def test_runs_beside_are_asked_if_they_are_of_this_machine(store: RunStore) -> None:
     data, recipe = toys.dataset(), toys.recipe(drop_last=False, batch_size=60)
     # Another rate and other epochs do not change what a step takes; the records come in the order of their names.
-    runs = sorted((execute.whole_run(data, one, "with", 0, store).record for one in (
+    runs = sorted((whole_run(data, one, "with", 0, store).record for one in (
         recipe, recipe.changed(epochs=1, optimizer=SGDConfig(lr=0.1).model_dump()))), key=lambda record: record.key)
     machine, threads = provenance.describe_device("cpu"), torch.get_num_threads()
     (bound,) = compute_bound.reached(store, machine, threads)
@@ -369,7 +369,7 @@ def test_bound_end_to_end(store: RunStore, monkeypatch) -> None:
     monkeypatch.setattr(costs, "_PROBE_SECONDS", 0.01)
     monkeypatch.setattr(compute_bound, "peak", lambda device, precision, sides: Peak(throughput=next(found), side=8))
     data, recipe, found = toys.dataset(), toys.recipe(), iter([1e9, 2e9, 1.5e9])
-    execute.whole_run(data, recipe, "with", 0, store)
+    whole_run(data, recipe, "with", 0, store)
     for expected in (1e9, 2e9, 2e9):  # the highest peak of all calls stands
         record, path = compute_bound.study(data, [recipe], store, "cpu", Scale())
         assert record.peaks["fp32"].throughput == expected

@@ -12,7 +12,8 @@ from speedcore.clock import POLICIES
 from speedcore.data.batches import fixed_permutation
 from speedcore.errors import RecipeError
 from speedcore.networks import build
-from speedcore.planning.costs import Candidate, Throughput
+from speedcore.planning.candidates import Candidate
+from speedcore.planning.costs import Throughput
 from speedcore.recipe import AverageConfig, Peek, RecordNetConfig
 from speedcore.techniques import batch_norm as precise_norms
 from speedcore.techniques.augment import Normalise

@@ -11,7 +11,7 @@ from benchmarks import ladders as saving
 from benchmarks import methods, stored
 from speedcore.errors import UserError
 from speedcore.ladders import Ladder, Rung
-from speedcore.ladders.climbing import climb, load_all
+from speedcore.ladders.run import load_all, run_ladder
 from speedcore.ladders.scale import Scale
 from speedcore.recipes import from_toml, record_ladder
 from speedcore.store.runs import RunStore
@@ -134,7 +134,7 @@ def small(**base) -> Ladder:
 
 def test_a_climb_becomes_a_result_file_and_a_row_of_a_card(results: Path, tmp_path: Path, monkeypatch) -> None:
     ladder, store = small(), RunStore(tmp_path / "runs")
-    climb(ladder, toys.dataset(), store, "cpu", seeds=2)
+    run_ladder(ladder, toys.dataset(), store, "cpu", seeds=2)
     path = saving.write(saving.choose(load_all(store, "small"), "small", None, None, None))
     content = json.loads(path.read_text())
     assert path == results / "ladder-small.json" and "ladder-small" in (results.parent / "RESULTS.md").read_text()
@@ -166,7 +166,7 @@ def test_a_climb_that_is_not_there_or_not_the_only_one_is_an_error(tmp_path: Pat
     with pytest.raises(UserError, match="climb it with python -m speedcore ladder small"):
         saving.choose(load_all(store, "small"), "small", None, None, None)
     for scale in (Scale(), Scale(epochs=0.5)):
-        climb(small(), toys.dataset(), store, "cpu", scale, seeds=1)
+        run_ladder(small(), toys.dataset(), store, "cpu", scale, seeds=1)
     with pytest.raises(UserError, match=r"in 2 ways; say which:\n  --dataset toy --scale (1|data=1,epochs=0.5,width=1) --device"):
         saving.choose(load_all(store, "small"), "small", None, None, None)
     assert saving.choose(load_all(store, "small"), "small", None, Scale(epochs=0.5), None).scale == Scale(epochs=0.5)

@@ -13,11 +13,13 @@ from speedcore.cli import console
 from speedcore.data.dataset import Dataset, Provenance, Split
 from speedcore.errors import DivergedError
 from speedcore.planning import execute as executors
-from speedcore.planning.execute import Callback, execute
-from speedcore.planning.plan import Plan, PlannedRuns, Request
+from speedcore.planning.execute import execute
+from speedcore.planning.planned_runs import Plan, PlannedRuns
+from speedcore.planning.request import Request
 from speedcore.recipe import AverageConfig, SGDConfig, TTAConfig
 from speedcore.store.runs import RunStore
 from speedcore.training import evaluate, health, loop
+from speedcore.training.callback import Callback
 from speedcore.training.loop import train
 from speedcore.training.state import TrainState
 from tests.reports import making
@@ -45,10 +47,10 @@ def test_the_first_loss_that_is_no_number_is_named_with_rate_and_last_good_value
 
 
 def test_a_run_that_diverges_stops_where_it_does_and_leaves_nothing(store: RunStore) -> None:
-    steps = []
+    listener = toys.Listener()
     with pytest.raises(DivergedError, match=r"toy-with-s0: the loss is (nan|inf) at step \d of 12, at a rate of .*e\+"):
-        train(toys.dataset(), toys.job(WILD, 12), store, observer=lambda moment: steps.append(moment.step))
-    assert len(steps) < 6 and list(store) == []
+        train(toys.dataset(), toys.job(WILD, 12), store, callback=listener)
+    assert len(listener.events) < 6 and list(store) == []
 
 
 def test_each_loss_is_looked_at_once_when_the_clock_is(store: RunStore, monkeypatch) -> None:
@@ -146,8 +148,8 @@ def test_constant_images_are_trained_on_without_a_division_by_zero(store: RunSto
 # --- a build goes on -------------------------------------------------------------------------------------------------
 
 def plan(*names: str, seeds: int) -> Plan:
-    return Plan(request="toy", courses=tuple(
-        PlannedRuns(dataset=name, fingerprint=name, recipe=toys.recipe(), reason="", seeds=seeds, steps=4, wanted=12,
+    return Plan(request="toy", planned=tuple(
+        PlannedRuns(dataset=name, fingerprint=name, recipe=toys.recipe(), reason="", seeds=seeds, steps=4, full_steps=12,
                steps_per_epoch=4, step_seconds=0.01, limit=None, run_seconds=1.0, explain_seconds=0.0) for name in names))
 
 
@@ -161,7 +163,7 @@ def test_a_pair_that_diverges_is_named_and_the_others_are_trained(store: RunStor
         return inner(dataset, job, *rest)
 
     class Listening(Callback):
-        def fails(self, why, runs):
+        def on_run_failed(self, why, runs):
             lost.append((why, runs))
 
     monkeypatch.setattr(loop, "train", trained)
@@ -206,9 +208,9 @@ def test_the_console_names_what_is_lost_and_calls_a_constant_answer_that(store: 
     out = Console(file=io.StringIO(), width=300, highlight=False)
     data = making.dataset()
     with console.live("toy", 4, out) as callback:
-        callback.ends(making.save(store, data, "without", 0, 29), False)
-        callback.ends(making.save(store, data, "without", 1, 11), False)
-        callback.fails("toy, seed 2: there is no pair", 2)
+        callback.on_run_end(making.save(store, data, "without", 0, 29), False)
+        callback.on_run_end(making.save(store, data, "without", 1, 11), False)
+        callback.on_run_failed("toy, seed 2: there is no pair", 2)
     good, bad, lost = out.file.getvalue().strip().splitlines()
     assert "96.67 % on the test set, " in good
     # 10 of 30 images are of each of three classes; 11 right are no better than that, as far as 30 images can tell.

@@ -197,7 +197,7 @@ def by_hand(monkeypatch) -> toys.FakeClock:
 def test_a_tight_limit_is_kept_and_the_rate_annealed_to_the_end(store: RunStore, by_hand, stretch: bool) -> None:
     """A hundred seconds for some hundred steps, where a thousand times as many were planned, or half."""
     recipe = toys.recipe(schedule=Schedule(knots=((0, 0), (0.2, 1), (1, 0.05))), val_images=16)
-    job = toys.job(recipe, 50 if stretch else 100_000, limit=100.0, wanted=100_000, stretch=stretch)
+    job = toys.job(recipe, 50 if stretch else 100_000, limit=100.0, full_steps=100_000, stretch=stretch)
     record = train(toys.dataset(), job, store, clock=by_hand).record
     assert 90 <= record.clocks["article"] <= 100
     assert record.ledger["validate"] >= 8 * 1.6
@@ -270,11 +270,12 @@ def test_only_training_is_charged_to_training(monkeypatch: pytest.MonkeyPatch) -
     step, logits = train_state.step, train_state.logits
     monkeypatch.setattr(train_state, "step", lambda *a: (clock.go(1.0), step(*a))[1])
     monkeypatch.setattr(train_state, "logits", lambda *a: (clock.go(10.0), logits(*a))[1])
-    ledger, events = Ledger(clock=clock), []
+    ledger, listener = Ledger(clock=clock), toys.Listener()
     split, validation = hold_out(data.train, 16)
     batches = Batches(split, recipe.augment, 40, 0, train_state.normalise)
     job = toys.job(recipe, 60, limit=40.0)
-    budget, history = loop.fit(train_state, batches, split, validation, job, ledger, events.append)
+    budget, history = loop.fit(train_state, batches, split, validation, job, ledger, listener)
+    events = listener.events
     assert ledger.seconds() == {"train": budget.done, "validate": 10 * len(history.validations)}
     assert 36 <= budget.done <= 40 and budget.progress == 1.0
     assert [event.seconds for event in events] == list(range(1, budget.done + 1))

@@ -11,7 +11,8 @@ from reports.inputs import Inputs
 from reports.model import Code, FigureSpec, Table
 from reports.results import load
 from speedcore import stats
-from speedcore.ladders.climbing import LadderResult, climb
+from speedcore.ladders.result import LadderResult
+from speedcore.ladders.run import run_ladder
 from speedcore.ladders.scale import Scale
 from speedcore.store.runs import RunStore
 from speedcore.studies.architecture_search import ladder, rungs_of
@@ -21,7 +22,7 @@ from tests.speedcore import toys
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory) -> LadderResult:
     store = RunStore(tmp_path_factory.mktemp("search"))
-    return climb(ladder(), toys.dataset(train=700, test=40, channels=3), store, "cpu", Scale(1, 0.1, 0.02),
+    return run_ladder(ladder(), toys.dataset(train=700, test=40, channels=3), store, "cpu", Scale(1, 0.1, 0.02),
                  rungs_of("backbone,residual:L1+L3"), seeds=2)
 
 

@@ -19,7 +19,8 @@ from reports.inputs import Inputs
 from reports.model import Bullets, Code, FigureSpec, Section, Table
 from reports.renderers import formats
 from reports.results import load
-from speedcore.ladders.climbing import LadderResult, climb
+from speedcore.ladders.result import LadderResult
+from speedcore.ladders.run import run_ladder
 from speedcore.ladders.scale import Scale
 from speedcore.recipe import PageNetConfig, SGDConfig
 from speedcore.store.runs import RunStore
@@ -44,7 +45,8 @@ def made(tmp_path_factory) -> tuple[dict[str, StudyRecord], LadderResult]:
         compute_bound.study(data, [recipe], store, "cpu", Scale())
         lr_finder.save(lr_finder.range_test(data, recipe, steps=12), data, recipe, store)
         colour = toys.dataset(train=1100, channels=3, name="colour")
-        climbed = climb(convergence.ladder(), colour, store, "cpu", Scale(1, 0.05, 0.02), convergence.rungs_of("24,40"), seeds=2)
+        climbed = run_ladder(convergence.ladder(), colour, store, "cpu", Scale(1, 0.05, 0.02), convergence.rungs_of("24,40"),
+                             seeds=2)
     return {record.study: record for record in load_all(store)}, climbed
 
 
@@ -153,7 +155,7 @@ def test_convergence(made) -> None:
         assert row[1].startswith(f"{50 * sum(run.record.accuracy for run in length.baseline):.2f}")
     assert list(figure.data) == [f"{network}, {views}" for network in ("baseline", "final")
                                  for views in ("with the mirror image", "plain")]
-    assert convergence.headline(climbed) in plain(str(section))
+    assert convergence.headline(convergence.findings(climbed)) in plain(str(section))
     assert "study convergence --dataset colour --epochs 24,40 --seeds 2" in command(section)
 
 
