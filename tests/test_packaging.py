@@ -60,8 +60,7 @@ def import_names(requirements: dict[str, Requirement]) -> set[str]:
 
 
 def test_everything_imported_is_declared() -> None:
-    optional = by_name([*EXTRAS["ray"], *EXTRAS["tfrecord"]])
-    assert third_party_imports() <= import_names(RUNTIME) | import_names(optional)
+    assert third_party_imports() <= import_names(RUNTIME)
 
 
 def test_everything_declared_is_imported() -> None:
