@@ -63,7 +63,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunStore, Dataset]:
     """Both arms of two seeds, a few steps each."""
     store, dataset = RunStore(tmp_path_factory.mktemp("pictured")), make_shapes(train=300, test=50)
     recipe = Recipe(name="tiny", network=RecordNetConfig(widths=(8, 12, 16)), optimizer=SGDConfig(lr=0.1), batch_size=50,
-                    epochs=2, augment=Augment(crop=2, flip="random"), validation=30)
+                    epochs=2, augment=Augment(crop=2, flip="random"))
     for seed in (0, 1):
         for arm, own in (("with", recipe), ("without", recipe.without_augmentation())):
             train(dataset, Job(f"shapes-{arm}-tiny-s{seed}", own, arm, seed, Budget(1000), 1000, 10, 10), store)
