@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import shlex
+import sys
 import tomllib
 from pathlib import Path
 
@@ -71,8 +72,8 @@ def test_every_page_is_in_the_index() -> None:
 
 # --- commands ----------------------------------------------------------------------------------------------------------
 
-APPS = {"speedcore": "speedcore.__main__", "explain": "explain.__main__", "explain.studies": "explain.studies.__main__",
-        "reports.build": "reports.build"}
+PROGRAMS = {"speedcore": "speedcore.__main__", "explain": "explain.__main__", "explain.studies": "explain.studies.__main__",
+            "reports.build": "reports.build"}
 
 
 def commands(name: str) -> set[str]:
@@ -82,26 +83,84 @@ def commands(name: str) -> set[str]:
     lines = [line for block in blocks for line in block.splitlines()] + re.findall(r"`([^`\n]+)`", prose(name))
     found = {re.sub(r"\s{2,}\S.*|\s#.*", "", line.strip()).strip() for line in lines
              if re.match(r"\s*(\.venv/bin/)?python -m (speedcore|explain|reports)\b", line)}
-    ours = {command for command in found if re.search(rf"-m ({'|'.join(map(re.escape, APPS))})( |$)", command)}
+    ours = {command for command in found if re.search(rf"-m ({'|'.join(map(re.escape, PROGRAMS))})( |$)", command)}
     return {command for command in ours if not re.search(r"…|\||\[|,( |$)| or ", command)}
+
+
+def parse(command: str) -> None:
+    """Parse a command as it would be, without running it: no such option, value or command raises."""
+    _, _, module, *words = shlex.split(command)
+    main = importlib.import_module(PROGRAMS[module]).main
+    found = typer.main.get_command(sys.modules[main.__module__].app)
+    context = click.Context(found, **found.context_settings)
+    while isinstance(found, click.Group) and words and not words[0].startswith("-"):
+        _, found, words = found.resolve_command(context, words)
+        context = click.Context(found, parent=context, **found.context_settings)
+    if not isinstance(found, click.Group) and words != ["--help"]:
+        found.parse_args(context, list(words))
 
 
 @pytest.mark.parametrize(("name", "command"), [(name, command) for name in NAMES for command in sorted(commands(name))])
 def test_commands_are_ones_that_there_are(name: str, command: str) -> None:
-    """Parsed as they would be, without being run: no such option, value or command raises."""
-    _, _, module, *words = shlex.split(command)
-    found = typer.main.get_command(importlib.import_module(APPS[module]).app)
-    context = click.Context(found)
-    while isinstance(found, click.Group) and words:
-        _, found, words = found.resolve_command(context, words)
-        context = click.Context(found, parent=context)
-    if isinstance(found, click.Group) or words == ["--help"]:
-        return
-    found.parse_args(context, list(words))
+    parse(command)
+
+
+# What README named before the words of the command lines were made one.
+OF_BEFORE = """
+python -m reports.build --all
+python -m reports.build --all --datasets mnist,cifar10 --recipe auto --budget 1000 --within 15m --seeds auto --data DIR --runs DIR
+python -m reports.build --datasets shapes --within 2m --out out --data-mode precomputed --formats html,pdf --offline --replan
+python -m reports.build --chapters mnist-fast --device auto
+python -m speedcore data
+python -m speedcore data --datasets shapes
+python -m speedcore plan --all
+python -m speedcore train --dataset mnist --recipe record --budget 60
+python -m speedcore train --dataset mnist --policy everything --arm without --data-mode device
+python -m speedcore target --dataset mnist --accuracy 99 --seeds 30
+python -m speedcore verify runs/RUN
+python -m speedcore ladder mnist-fast
+python -m speedcore ladder record --scale data=0.4,epochs=0.5,width=0.5
+python -m speedcore ladder mnist-fast --rungs 8 --seeds 30
+python -m speedcore study --list
+python -m speedcore study lr-by-dataset-size --scale data=0.1,epochs=0.2,width=0.125 --seeds 3
+python -m speedcore precompute --dataset mnist
+python -m explain RUN --out x.html
+python -m explain RUN OTHER --method occlusion --method grad-cam --out x.html
+python -m explain.studies shortcuts --epochs 3
+python -m explain.studies claim --datasets shapes,mnist --epochs shapes=3,mnist=1
+""".strip().splitlines()
+
+
+@pytest.mark.parametrize("command", OF_BEFORE)
+def test_commands_of_before_go_on_working(command: str) -> None:
+    parse(command)
 
 
 def test_readme_names_enough_commands_to_be_tested() -> None:
     assert len(commands("README.md")) >= 3 and len(commands("docs/commands.md")) >= 8
+
+
+@pytest.mark.parametrize("name", ["own-images", "racing"])
+def test_recipe_files_of_the_guides_load(name: str, tmp_path: Path) -> None:
+    from speedcore.recipes import from_toml
+
+    examples = re.findall(r"```toml\n(.*?)```", text(f"docs/{name}.md"), re.S)
+    for i, example in enumerate(examples):
+        path = tmp_path / f"mine-{i}.toml"
+        path.write_text(example, encoding="utf-8")
+        assert from_toml(path, "fashion-mnist").name == f"mine-{i}"
+    assert examples
+
+
+def test_the_ladder_of_the_guide_loads(tmp_path: Path) -> None:
+    from speedcore import ladders
+
+    path = tmp_path / "mine.toml"
+    path.write_text(*re.findall(r"```toml\n(.*?)```", text("docs/ablation.md"), re.S), encoding="utf-8")
+    ladder = ladders.get(str(path))
+    plain, cutout, smooth = (ladder.recipes[name] for name in ("sprint", "cutout", "no-smoothing"))
+    assert cutout.augment.cutout == 8 and smooth.augment.cutout == plain.augment.cutout == 0
+    assert smooth.label_smoothing == 0 < plain.label_smoothing == cutout.label_smoothing
 
 
 # --- what is said of formats and names -------------------------------------------------------------------------------------
@@ -110,7 +169,6 @@ def test_versions_of_formats_are_the_codes() -> None:
     from explain import artefact
     from explain.claim.verdicts import ClaimRecord
     from reports.renderers import results_json
-    from speedcore.ladders.climbing import ClimbRecord
     from speedcore.planning.costs import PLAN_VERSION
     from speedcore.store import run_record
     from speedcore.studies.records import StudyRecord
@@ -121,7 +179,7 @@ def test_versions_of_formats_are_the_codes() -> None:
     meant = {"run": run_record.SCHEMA_VERSION, "explanation": artefact.SCHEMA_VERSION,
              "results.json": results_json.SCHEMA_VERSION, "plan": PLAN_VERSION,
              **{name: record.model_fields["version"].default
-                for name, record in (("study", StudyRecord), ("claim", ClaimRecord), ("ladder", ClimbRecord))}}
+                for name, record in (("study", StudyRecord), ("claim", ClaimRecord))}}
     assert {name: int(said[name].split()[-1]) for name in meant} == meant
 
 

@@ -85,6 +85,11 @@ def test_wheel_holds_every_file_of_the_packages(tmp_path: Path) -> None:
     assert {f"{package}/py.typed" for package in PACKAGES} <= held
 
 
+def test_the_source_archive_names_what_exists() -> None:
+    for path in PYPROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]:
+        assert (CHECKOUT / path.lstrip("/")).exists(), path
+
+
 def test_pip_install_into_this_environment_pulls_nothing() -> None:
     """`pip install -e .` beside an installed torch finds all that it needs there: no index is even asked."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
