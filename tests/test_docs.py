@@ -183,6 +183,16 @@ def test_versions_of_formats_are_the_codes() -> None:
     assert {name: int(said[name].split()[-1]) for name in meant} == meant
 
 
+def test_layers_are_those_of_the_contract() -> None:
+    """The page's table, line by line, is the contract: what may import whom is written twice, and the same."""
+    page = text("docs/architecture.md")
+    table = page[page.index("| layer, top first |"):page.index("No circle of imports")].splitlines()[2:]
+    contracts = tomllib.loads(text("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    layers, = (contract["layers"] for contract in contracts if contract.get("containers") == ["speedcore"])
+    told = [set(re.findall(r"`(\w+)`", line.split("|")[1])) for line in table if line.startswith("|")]
+    assert told == [set(layer.split(" | ")) for layer in layers]
+
+
 @pytest.mark.parametrize("package", ["speedcore", "explain", "reports"])
 def test_names_of_packages_are_offered(package: str) -> None:
     offered = set(importlib.import_module(package).__all__)
