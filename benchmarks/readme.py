@@ -15,14 +15,15 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks import record
 from speedcore.cli.console import run_app
 from speedcore.errors import UserError
 from speedcore.stats import statistics
 from speedcore.stats.claims import judge
 
-README = record.HERE.parent / "README.md"
-PICTURE = record.HERE.parent / "docs" / "images" / "overview.png"
+CHECKOUT = Path(__file__).parents[1]
+README = CHECKOUT / "README.md"
+PICTURE = CHECKOUT / "docs" / "images" / "overview.png"
+RESULTS = CHECKOUT / "benchmarks" / "results"
 _PICTURED = "readme-picture"  # the result file that says what the picture shows
 _NAMES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "shapes": "shapes"}
 _MARKS = "¹²³⁴⁵"
@@ -30,7 +31,7 @@ _MARKS = "¹²³⁴⁵"
 
 def result(name: str) -> dict:
     """The content of results/NAME.json."""
-    return _read(record.FOLDER / f"{name}.json")
+    return _read(RESULTS / f"{name}.json")
 
 
 def _read(path: Path) -> dict:
@@ -63,7 +64,7 @@ class Footnotes:
 def how_fast(notes: Footnotes) -> list[str]:
     """Of each data set the lowest and the highest accuracy that was asked for, on each machine."""
     found: dict[str, list[dict]] = {}
-    for path in sorted(record.FOLDER.glob("time-to-accuracy-*.json")):
+    for path in sorted(RESULTS.glob("time-to-accuracy-*.json")):
         content = _read(path)
         found.setdefault(content["dataset"].split()[0], []).append(content)
     rows = []
@@ -86,12 +87,12 @@ def _reached(content: dict, notes: Footnotes) -> tuple[str, ...]:
 
 def augmentation(notes: Footnotes) -> list[str]:
     """Accuracy without and with augmentation, and the preregistered claim about maps, over the same pairs of runs."""
-    path, = record.FOLDER.glob("claim-shapes-*.json")
+    path, = RESULTS.glob("claim-shapes-*.json")
     content = _read(path)
     accuracies = {name: one["accuracies"] for name, one in content["per_seed"].items()}
     tested = judge({name: [b - a for a, b in zip(arms["none"], arms["with"], strict=True)] for name, arms in accuracies.items()})
     primary = {row["data set"]: row["verdict"] for row in content["rows"] if row["test"] == "primary"}
-    copies = {asked["dataset"].split()[0] for asked in map(_read, record.FOLDER.glob("time-to-accuracy-*.json"))
+    copies = {asked["dataset"].split()[0] for asked in map(_read, RESULTS.glob("time-to-accuracy-*.json"))
               if _copied(asked)}  # the result file of the claim does not say so itself
     pairs, = {test.n for test in tested.values()}
     recipe, = {one["name"] for one in content["recipes"].values()}
@@ -178,6 +179,7 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], notes: Footno
 def picture(runs: Path | None, dataset: str, data: Path | None) -> Path:
     """Draw the picture, and keep in a result file what it shows."""
     from benchmarks import picture as drawing
+    from benchmarks import record
     from speedcore.data import load
     from speedcore.store.runs import RunStore
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import picture, readme, record
+from benchmarks import picture, readme
 from speedcore.clock import Budget
 from speedcore.data import Dataset, make_shapes
 from speedcore.errors import UserError
@@ -121,4 +121,4 @@ def test_it_is_drawn_as_a_png_that_can_be_read_at_half_its_size(shown: picture.C
 def test_the_committed_picture_is_small_and_has_its_result_file() -> None:
     assert readme.PICTURE.stat().st_size <= 300_000
     shown = readme.result("readme-picture")
-    assert {row["arm"] for row in shown["rows"]} == {"with", "without"} and record.FOLDER.is_dir()
+    assert {row["arm"] for row in shown["rows"]} == {"with", "without"}
