@@ -73,7 +73,7 @@ def how_fast(notes: Footnotes) -> list[str]:
         for content in sorted(found[name], key=lambda c: (c["target"], c["name"])):
             if content["target"] in (min(asked), max(asked)):
                 rows.append(_reached(content, notes))
-    return _table(("data set", "asked", "reached by", "mean ± sd", "seconds", "recipe"), rows,
+    return _table(("data set", "asked", "reached by", "accuracy %, ± sd", "seconds", "recipe"), rows,
                   notes, "Medians of the clock “dawnbench”.")
 
 
@@ -103,7 +103,7 @@ def augmentation(notes: Footnotes) -> list[str]:
                      f"{statistics.mean(arms['none']):.2f}", f"{statistics.mean(arms['with']):.2f}",
                      f"{_signed(test.difference)} ({_bounds(test.interval)})",
                      _verdict(test), primary[name]))
-    return _table(("data set", "epochs", "without", "with", "points", "accuracy higher?", "maps more logical?"), rows,
+    return _table(("data set", "epochs", "without", "with", "points (95 %)", "accuracy higher?", "maps more logical?"), rows,
                   notes, f"Recipe {recipe}, {pairs} pairs of seeds; verdicts by exact sign-flip tests.", content)
 
 
