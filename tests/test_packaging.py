@@ -60,8 +60,7 @@ def import_names(requirements: dict[str, Requirement]) -> set[str]:
 
 
 def test_everything_imported_is_declared() -> None:
-    optional = by_name([*EXTRAS["ray"], *EXTRAS["tfrecord"]])
-    assert third_party_imports() <= import_names(RUNTIME) | import_names(optional)
+    assert third_party_imports() <= import_names(RUNTIME)
 
 
 def test_everything_declared_is_imported() -> None:
@@ -84,6 +83,11 @@ def test_wheel_holds_every_file_of_the_packages(tmp_path: Path) -> None:
               if path.is_file() and "__pycache__" not in path.parts}
     assert held == wanted
     assert {f"{package}/py.typed" for package in PACKAGES} <= held
+
+
+def test_the_source_archive_names_what_exists() -> None:
+    for path in PYPROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]:
+        assert (CHECKOUT / path.lstrip("/")).exists(), path
 
 
 def test_pip_install_into_this_environment_pulls_nothing() -> None:
