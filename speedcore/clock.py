@@ -31,7 +31,7 @@ class Phase(StrEnum):
     TRAIN = "train"            # the optimiser's steps, augmentation on the fly included
     VALIDATE = "validate"      # validation points: held-out training images tested, for curves
     TEST = "test"              # the one pass over the test set
-    TTA = "tta"                # the further views of the test set
+    TTA = "tta"                # the further views of the test set, for test-time augmentation
     SAVE = "save"              # writing the run
     OTHER = "other"            # everything between
 

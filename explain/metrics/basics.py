@@ -48,7 +48,7 @@ def measured(metric: Callable[[Tensor], Float64[Tensor, " n"]],
 
 
 def is_empty(maps: Float[Tensor, "n h w"]) -> Bool[Tensor, " n"]:
-    """True where no value is positive, or any is not finite: nothing speaks for the class, or nothing can be believed."""
+    """Which is an empty map: none of its values is positive, or any is not finite. Nothing speaks for the class there."""
     return ~(positive(maps) > 0).flatten(1).any(1)
 
 

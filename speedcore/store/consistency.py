@@ -78,7 +78,7 @@ def check_steps(record: RunRecord, columns: Mapping[str, np.ndarray]) -> None:
 
 
 def check_epochs(record: RunRecord, columns: Mapping[str, np.ndarray]) -> None:
-    """Raises ValueError if the validation accuracy of the record is not that of its last look."""
+    """Raises ValueError if the validation accuracy of the record is not that of its last validation point."""
     if record.metrics.validation_accuracy is not None:
         _compare("validation_accuracy", record.metrics.validation_accuracy, float(columns["validation_accuracy"][-1]), _ABSOLUTE)
 

@@ -101,7 +101,7 @@ class Run:
 
     @cached_property
     def epochs(self) -> dict[str, np.ndarray]:
-        """Columns of epochs.csv, each (looks,) float64; NaN where nothing was measured."""
+        """Columns of epochs.csv, each (validation points,) float64; NaN where nothing was measured."""
         return self._columns("epochs.csv", consistency.check_epochs)
 
     @cached_property

@@ -7,7 +7,7 @@ function chooser(data, arrays) {
   function passes(state, row) {
     const wrong = wrongs[row];
     const count = wrong.filter(Boolean).length;
-    const sure = data.confidence.map((run) => run[row]);
+    const confidences = data.confidence.map((run) => run[row]);
     if (state.cls !== "" && data.label[row] !== Number(state.cls)) return false;
     if (state.answers === "right" && count) return false;
     if (state.answers === "wrong" && !count) return false;
@@ -15,7 +15,7 @@ function chooser(data, arrays) {
     if (/^\d$/.test(state.answers) && !(wrong[Number(state.answers)] && count === 1)) return false;
     if (state.disagree && new Set(data.predicted.map((answers) => answers[row])).size < 2) return false;
     const narrowed = state.low > 0 || state.high < 100;
-    return !narrowed || sure.some((c) => c !== null && c >= state.low / 100 && c <= state.high / 100);
+    return !narrowed || confidences.some((c) => c !== null && c >= state.low / 100 && c <= state.high / 100);
   }
 
   function measure(view, name, row, run) {

@@ -137,22 +137,22 @@ async function start(uid, css, data) {
     const said = data.names.map((name, run) => {
       const answer = data.classes[data.predicted[run][row]];
       const right = !choose.wrongs[row][run];
-      const dead = paint.isDead(view, row, run);
-      return { answer, right, dead, name, sure: percent(data.confidence[run][row]) };
+      const empty = paint.isEmpty(view, row, run);
+      return { answer, right, empty, name, confidence: percent(data.confidence[run][row]) };
     });
     const label = `Test image ${data.index[row]}: ${truth}. ` + said.map((s) =>
-      `${s.name}: answers ${s.answer} with ${s.sure} confidence, ${s.right ? "right" : "wrong"}` +
-      `${s.dead ? ", no positive evidence" : ""}`).join(". ");
+      `${s.name}: predicts ${s.answer} with ${s.confidence} confidence, ${s.right ? "right" : "wrong"}` +
+      `${s.empty ? ", no positive evidence" : ""}`).join(". ");
     const slides = state.view === "slider";
     const captions = said.map((s, run) => caption(s.answer,
-      s.sure + (slides ? `, ${short(run)}` : "") + (s.dead ? ", no evidence" : ""), s.right));
+      s.confidence + (slides ? `, ${short(run)}` : "") + (s.empty ? ", no evidence" : ""), s.right));
     const image = caption(truth, `no. ${data.index[row]}`);
     return Object.assign(cardOf(label, headings(), slides ? [image, el("span", { class: "both" }, ...captions)]
       : [image, ...captions], slides), { row });
   }
 
   function meanCard(label, rows) {
-    const live = (run) => rows.filter((row) => !paint.isDead(viewOf(), row, run)).length;
+    const live = (run) => rows.filter((row) => !paint.isEmpty(viewOf(), row, run)).length;
     const name = data.classes[label];
     const slides = state.view === "slider";
     const captions = data.names.map((_, run) => caption("", `${slides ? `${short(run)}: ` : ""}${live(run)} with evidence`));

@@ -36,7 +36,7 @@ function painter(data, arrays) {
     return out;
   }
 
-  const isDead = (view, row, run) => levelsOf(view, row, run).every((level) => level === 0);
+  const isEmpty = (view, row, run) => levelsOf(view, row, run).every((level) => level === 0);
 
   function plain(image) {
     const out = new ImageData(width, height);
@@ -92,5 +92,5 @@ function painter(data, arrays) {
     canvas.getContext("2d").putImageData(out, 0, 0);
   }
 
-  return { imageOf, heat, isDead, means, pictures, legend };
+  return { imageOf, heat, isEmpty, means, pictures, legend };
 }

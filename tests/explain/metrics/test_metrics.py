@@ -439,3 +439,7 @@ def test_document_is_what_the_tables_say(checkout: Path):
     for entry in (*METRICS.values(), *METHODS.values()):
         assert entry.criticism in text and entry.source in text
     assert not re.search(r"\| *\|", text)  # no empty cell
+
+
+def test_the_older_name_of_empty_maps_goes_on_working() -> None:
+    assert metrics.is_dead is metrics.is_empty
