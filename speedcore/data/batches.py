@@ -13,6 +13,7 @@ from speedcore.data.dataset import Part, Split
 from speedcore.errors import DataError
 from speedcore.recipe import Augment, Loader, Recipe
 from speedcore.techniques.augment import Augmenter, Normalise, draw
+from speedcore.techniques.custom import CustomAugmenter
 
 # Pixels that are augmented at once, as several batches where they are small: below that, calls cost as much as the work.
 _AT_ONCE = 512 * 32 * 32
@@ -48,6 +49,8 @@ class Batches:
         order_generator = torch.Generator(device).manual_seed(self._seed)
         choice_generator = torch.Generator(device).manual_seed(choice_seed(self._seed))
         n, epoch, first = len(self._split), 0, None
+        own = self._augment.custom
+        custom = CustomAugmenter(own, choice_seed(choice_seed(self._seed)), device) if own else None
         at_once = max(1, _AT_ONCE // (self.batch_size * prod(self.size)))
         while True:
             fixed = self._fixed
@@ -57,7 +60,8 @@ class Batches:
             for index in order[:self.steps_per_epoch * self.batch_size].split(at_once * self.batch_size):
                 picked = self._split.take(index)
                 images = self._augmented(picked.images, choices.take(index))
-                yield from zip(images.split(self.batch_size), picked.labels.split(self.batch_size), strict=True)
+                for batch, labels in zip(images.split(self.batch_size), picked.labels.split(self.batch_size), strict=True):
+                    yield custom(batch) if custom else batch, labels
             epoch += 1
 
 

@@ -19,7 +19,8 @@ from speedcore.planning import plan as planning
 from speedcore.planning.costs import Request
 from speedcore.planning.planned_runs import Plan, PlannedRuns
 from speedcore.planning.settle import settle, settled
-from speedcore.recipe import Recipe
+from speedcore.recipe import Network, Recipe
+from speedcore.recipes import with_own
 from speedcore.store.runs import Run, RunStore
 from speedcore.training import loop
 
@@ -132,7 +133,7 @@ def _pair(planned: PlannedRuns, seed: int, request: Request, dataset: Dataset, s
         done.append(_run(paired, standing[1], dataset, store, device, callback))
     except DivergedError as error:
         kept = "the arm with augmentation stands alone" if done else "neither arm stands"
-        diverged = (f"{course.dataset}, seed {seed}: there is no pair, {kept}. {error}",)
+        diverged = (f"{planned.dataset}, seed {seed}: there is no pair, {kept}. {error}",)
         callback.fails(diverged[0], 2 - len(done))
     reused = sum(was_there for _, was_there in done)
     return _Pair(tuple(run for run, _ in done), reused, watch.seconds() if len(done) == 2 and not reused else None, diverged)
@@ -192,13 +193,17 @@ def whole_run(dataset: Dataset, recipe: Recipe, arm: str, seed: int, store: RunS
 
 def run(dataset: str | Dataset, recipe: str | Recipe = "auto", budget: float | str | None = 1000.0, seed: int = 0,
         arm: str = "with", store: RunStore | Path | str | None = None, device: str | torch.device = "auto",
-        callback: Callback | None = None, policy: str = "article", data_mode: str | None = None) -> Run:
+        callback: Callback | None = None, policy: str = "article", data_mode: str | None = None, *,
+        network: str | Callable | Network | None = None, augmentation: str | Callable | None = None,
+        technique: str | Callable | None = None) -> Run:
     """Train one run (or find it) and return it.
 
     dataset: a name that `speedcore.load` knows, or a Dataset. recipe: a name, a TOML file, or a Recipe. budget: seconds
     under the clock rule `policy`, also as "90s", "20m"; None for no limit. arm: "with" or "without" augmentation. store: the
     folder of runs. device: "auto", "cuda", "cuda:1", "mps" or "cpu". data_mode: "device" or "precomputed" instead of the
-    recipe's own. Raises UserError for a value that is none of these, before any data is fetched.
+    recipe's own. network, augmentation, technique: one's own in place of the recipe's network, and after its augmentations and
+    techniques: a function or class of a module, functools.partial of one with its arguments, "module:name", or the name of an
+    entry point (docs/extending.md). Raises UserError for a value that is none of these, before any data is fetched.
     """
     from speedcore.data import load
 
@@ -207,9 +212,11 @@ def run(dataset: str | Dataset, recipe: str | Recipe = "auto", budget: float | s
     checks.one_of("data_mode", "device" if data_mode is None else data_mode, checks.DATA_MODES)
     seconds, seed = checks.seconds_of(budget, "budget") or float("inf"), checks.seed_of(seed)
     store, on, named = checks.store_of(store), resolve(device), checks.dataset_of(dataset)
-    request = Request(recipe=checks.recipe_of(recipe), budget=seconds, policy=policy, within=None, seeds=1, device=str(on),
+    name = named if isinstance(named, str) else named.name
+    recipe = with_own(checks.recipe_of(recipe), name, network, augmentation, technique)
+    request = Request(recipe=recipe, budget=seconds, policy=policy, within=None, seeds=1, device=str(on),
                       data_mode=data_mode)
-    costs.candidates(request, named if isinstance(named, str) else named.name)  # a bad recipe fails here
+    costs.candidates(request, name)  # a bad recipe fails here
     data = load(named) if isinstance(named, str) else named
     planned = planning.make_plan([data], request, store).courses[0]
     job = planned_runs.job(planned, Budget(seconds, POLICIES[policy]), str(on), arm, seed)

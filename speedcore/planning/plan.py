@@ -98,10 +98,10 @@ def _notes(plan: Plan, request: Request) -> list[str]:
     notes = [f"{plan.machine}. " + ". ".join(_arithmetic(plan.courses)) + "."] if plan.machine else []
     notes += [f"{name} is left out: {reason}" for name, reason in plan.left_out.items()]
     for planned in plan.courses:
-        cut = (f"; each run is cut to {duration(course.limit)}, {course.epochs:.3g} of {course.recipe.epochs:g} epochs"
-               if planned.cut_short and planned.limit is not None else f"; all {course.recipe.epochs:g} epochs fit")
-        notes.append(f"{course.dataset}: recipe '{course.recipe.name}' ({course.reason}){cut}; {course.seeds} paired "
-                     f"seed{'s' if course.seeds != 1 else ''}.")
+        cut = (f"; each run is cut to {duration(planned.limit)}, {planned.epochs:.3g} of {planned.recipe.epochs:g} epochs"
+               if planned.cut_short and planned.limit is not None else f"; all {planned.recipe.epochs:g} epochs fit")
+        notes.append(f"{planned.dataset}: recipe '{planned.recipe.name}' ({planned.reason}){cut}; {planned.seeds} paired "
+                     f"seed{'s' if planned.seeds != 1 else ''}.")
     testable = pairs_needed(len(plan.courses))
     few = [c for c in plan.courses if c.seeds < testable]
     if few and request.seeds is None:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import NonNegativeInt
 
 from speedcore.recipe.base import Part
+from speedcore.recipe.custom import CustomAugmentation
 
 
 class Augment(Part):
@@ -17,7 +18,8 @@ class Augment(Part):
     flip: "random" mirrors each image with probability 1/2 in each epoch; "alternating" does so in the first epoch
     and mirrors every image every other epoch after that. cutout: side of the masked square in pixels, 0 for none.
     groups: 0 where each image draws for itself; else images are put at random into equal groups, each of which shares a crop
-    (a mirroring, a cutout) that no other has, at most so many groups an epoch.
+    (a mirroring, a cutout) that no other has, at most so many groups an epoch. custom: augmentations of one's own, which come
+    last, batch by batch.
     """
 
     crop: NonNegativeInt = 0
@@ -25,10 +27,11 @@ class Augment(Part):
     flip: Literal["none", "random", "alternating"] = "none"
     cutout: NonNegativeInt = 0
     groups: NonNegativeInt = 0
+    custom: tuple[CustomAugmentation, ...] = ()
 
     @property
     def any(self) -> bool:
-        return bool(self.crop or self.cutout or self.flip != "none")
+        return bool(self.crop or self.cutout or self.flip != "none" or self.custom)
 
 
 class Loader(Part):

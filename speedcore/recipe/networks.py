@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
 
 from speedcore.recipe.base import Part
+from speedcore.recipe.custom import CustomNetworkConfig
 
 
 class DavidNetConfig(Part):
@@ -123,5 +126,11 @@ def _scaled(widths: tuple[int, ...], factor: float) -> tuple[int, ...]:
     return tuple(max(1, round(width * factor)) for width in widths)
 
 
-Network = Annotated[DavidNetConfig | RecordNetConfig | DigitNetConfig | PageNetConfig | PreactNetConfig,
-                    Field(discriminator="kind")]
+def _own(content: Any) -> Any:
+    """A function or class is a network of one's own."""
+    return {"kind": "custom", "factory": content} if isinstance(content, str) else \
+        CustomNetworkConfig.model_validate(content) if isinstance(content, Callable | partial) else content
+
+
+Network = Annotated[DavidNetConfig | RecordNetConfig | DigitNetConfig | PageNetConfig | PreactNetConfig | CustomNetworkConfig,
+                    Field(discriminator="kind"), BeforeValidator(_own)]

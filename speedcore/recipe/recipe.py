@@ -16,6 +16,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, Validati
 from speedcore.errors import RecipeError
 from speedcore.recipe.averages import AverageConfig, LookaheadConfig
 from speedcore.recipe.base import Part
+from speedcore.recipe.custom import CustomNetworkConfig, CustomTechnique
 from speedcore.recipe.images import Augment, Loader
 from speedcore.recipe.networks import DigitNetConfig, Network
 from speedcore.recipe.optimizers import Optimizer
@@ -25,7 +26,8 @@ from speedcore.recipe.testing import Peek, TTAConfig
 # Fields that came after the first runs had been published. At their defaults they stay out of the hash, so that a recipe
 # that does not use them keeps its name, and its finished runs stay findable.
 _LATER = ("order", "last_batch", "peek", "loader", "loss", "norm_precision", "augment.groups", "average.initial",
-          "average.power", "network.depth", "network.whiten_border", "convolutions", "precise_norms")
+          "average.power", "network.depth", "network.whiten_border", "convolutions", "precise_norms", "augment.custom",
+          "techniques")
 
 
 class Recipe(Part):
@@ -43,7 +45,8 @@ class Recipe(Part):
     machine is quickest at in the recipe's precision. data: "device" augments while training, "precomputed" streams stored epochs,
     "loader" brings image after image through torch's DataLoader. order: "fixed" shuffles once, the same for all epochs and seeds.
     last_batch: whether an epoch drops or keeps the batch that it cannot fill. loss: "sum" adds it up over the batch, at rates
-    for a full one, so that a smaller batch counts for less; "mean" lets every batch count the same.
+    for a full one, so that a smaller batch counts for less; "mean" lets every batch count the same. techniques: those of one's
+    own, and others that have no field here (`speedcore.techniques.hooks`), in the order in which they act.
     """
 
     name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9._+-]+$")]
@@ -72,6 +75,7 @@ class Recipe(Part):
     order: Literal["shuffled", "fixed"] = "shuffled"
     last_batch: Literal["drop", "keep"] = "drop"
     peek: Peek | None = None
+    techniques: tuple[CustomTechnique, ...] = ()
 
     @field_validator("batch_size", mode="before")
     @classmethod
@@ -95,6 +99,8 @@ class Recipe(Part):
             raise ValueError('loader says how data = "loader" brings its images, but data is another; leave it out')
         if self.loader and self.loader.choices == "single" and self.augment.flip == "alternating":
             raise ValueError('alternating flips remember the first epoch; write choices = "bulk"')
+        if self.data == "loader" and self.augment.custom:
+            raise ValueError('augmentations of your own are given whole batches of pixels; write data = "device"')
         if self.data == "loader" and self.augment.groups:
             raise ValueError('groups of images share their choices on the device; write data = "device" or groups = 0')
         ghost = getattr(self.network, "ghost", 1)
@@ -110,6 +116,11 @@ class Recipe(Part):
     def peeks(self) -> bool:
         """Whether the test set decides when training ends."""
         return self.peek is not None and self.peek.stop_at is not None
+
+    @property
+    def custom(self) -> bool:
+        """Whether code that is not ours takes part."""
+        return isinstance(self.network, CustomNetworkConfig) or bool(self.augment.custom or self.techniques)
 
     @property
     def hash(self) -> str:

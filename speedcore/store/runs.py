@@ -30,7 +30,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from speedcore import limits
-from speedcore.errors import Damaged, RunError, notice
+from speedcore.errors import Damaged, PluginError, RunError, notice
 from speedcore.store import names, reading, recorded
 from speedcore.store.folders import MANIFEST, Folder, scratch, set_aside, staged
 from speedcore.store.run_record import SCHEMA_VERSION, DataRecord, Metrics, PeekRecord, ReplanRecord, RunRecord
@@ -177,6 +177,8 @@ class _Guard:
         return None
 
     def __exit__(self, kind, error, trace) -> None:
+        if isinstance(error, PluginError):
+            return  # the file is sound, and code that belongs to it is not here
         if error is not None and isinstance(error, Exception):
             raise Damaged(f"{self.path} cannot be read ({error}); {_CURE}.", self.path.parent) from None
 
