@@ -12,13 +12,12 @@ from torch import Tensor
 from speedcore.data.dataset import Part, Split
 from speedcore.errors import DataError
 from speedcore.recipe import Augment, Loader, Recipe
+from speedcore.replicas.switches import fixed_order
 from speedcore.techniques.augment import Augmenter, Normalise, draw
 from speedcore.techniques.custom import CustomAugmenter
 
 # Pixels that are augmented at once, as several batches where they are small: below that, calls cost as much as the work.
 _AT_ONCE = 512 * 32 * 32
-# One shuffle for all seeds: what a system does that shuffles its data set once, when it stores it.
-_FIXED_ORDER = 0xF12ED
 
 
 class Batches:
@@ -42,7 +41,7 @@ class Batches:
         self._split = split
         self._augmented = Augmenter(augment, self.size, normalise.fill, split.labels.device)
         self._seed = seed
-        self._fixed = fixed_permutation(len(split)).to(split.labels.device) if order == "fixed" else None
+        self._fixed = fixed_order(len(split)).to(split.labels.device) if order == "fixed" else None
 
     def __iter__(self) -> Iterator[tuple[UInt8[Tensor, "b c h w"], Int64[Tensor, " b"]]]:
         device = self._split.labels.device
@@ -73,11 +72,6 @@ def choice_seed(seed: int) -> int:
 def count(images: int, batch_size: int, last_batch: str) -> int:
     """Batches in an epoch: whole ones, and the partial one where it is kept."""
     return images // batch_size if last_batch == "drop" else -(-images // batch_size)
-
-
-def fixed_permutation(n: int) -> Int64[Tensor, " n"]:
-    """The one order of samples that all seeds share."""
-    return torch.randperm(n, generator=torch.Generator().manual_seed(_FIXED_ORDER))
 
 
 def of_recipe(recipe: Recipe, split: Split | Part, seed: int, normalise: Normalise) -> Batches:

@@ -34,11 +34,11 @@ class CustomConfig(Part):
         """From a function or class, from a functools.partial of one, from a path, or from a table of fields."""
         if isinstance(content, cls):
             return content
-        if not isinstance(content, Mapping):
-            code, arguments = plugins.taken_apart(content)
-            content = {"factory": code, "arguments": arguments}
-        content = dict(content)
         try:
+            if not isinstance(content, Mapping):
+                code, arguments = plugins.taken_apart(content)
+                content = {"factory": code, "arguments": arguments}
+            content = dict(content)
             if "factory" in content:
                 content["factory"] = plugins.import_path(content["factory"], cls.group, cls.known)
                 content["sha256"] = content.get("sha256") or plugins.sha256_of(content["factory"])

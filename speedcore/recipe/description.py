@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from speedcore.recipe import Augment, AverageConfig, Loader, LookaheadConfig, Part, Peek, Recipe, Schedule, TTAConfig
+from speedcore.recipe.custom import CustomConfig
 
 NETWORKS = {"davidnet": "DavidNet", "recordnet": "RecordNet", "digitnet": "DigitNet", "pagenet": "PageNet",
             "preactnet": "PreactNet"}
@@ -45,7 +46,8 @@ def describe(recipe: Recipe, provenance: Mapping[str, Any] | None = None) -> dic
     reason = (provenance or {}).get("arithmetic_reason")
     words = {
         "Description": r.describe or "none",
-        "Network": f"{_word(NETWORKS, r.network.kind)}: {_listed(r.network)}",
+        "Network": _own(r.network) if isinstance(r.network, CustomConfig) else
+                   f"{_word(NETWORKS, r.network.kind)}: {_listed(r.network)}",
         "Augmentation": _augmentation(r.augment),
         "Images": _images(r),
         "Batches": f"{r.batch_size} images, {_order(r.order)}; the batch that an epoch cannot fill is "
@@ -66,6 +68,8 @@ def describe(recipe: Recipe, provenance: Mapping[str, Any] | None = None) -> dic
         "Views in tests": _views(r.test_time),
         "Looks at the test set": _peek(r.peek),
     }
+    if r.techniques:
+        words["Further techniques"] = ", ".join(map(_own, r.techniques))
     if idle := list(_idle(r)):
         words["Set, without effect here"] = "; ".join(idle)
     return words
@@ -87,9 +91,15 @@ def _augmentation(a: Augment) -> str:
         said.append(_word(_FLIPS, a.flip))
     if a.cutout:
         said.append(f"cutout of {a.cutout}×{a.cutout} pixels")
+    said += map(_own, a.custom)
     if said and a.groups:
         said.append(f"choices shared in at most {a.groups} groups an epoch")
     return ", ".join(said) or "none"
+
+
+def _own(code: CustomConfig) -> str:
+    arguments = ", ".join(f"{name} = {_value(value)}" for name, value in code.arguments.items())
+    return f"{code.factory}({arguments})" + (f" of a file with sha256 {code.sha256[:12]}" if code.sha256 else "")
 
 
 def _images(r: Recipe) -> str:
@@ -176,7 +186,9 @@ def _value(value: Any) -> str:
         return f"({_listed(value)})"
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
-    if isinstance(value, tuple):
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_value(one)}" for name, one in value.items()) or "none"
+    if isinstance(value, tuple | list):
         return "/".join(map(_value, value)) or "none"
     return _number(value) if isinstance(value, float) else str(value)
 

@@ -26,11 +26,12 @@ from speedcore.planning.settle import settle
 from speedcore.recipe import Recipe
 from speedcore.replicas.peeking import Peeks
 from speedcore.store.runs import DataRecord, Metrics, PeekRecord, ReplanRecord, Run, RunRecord, RunStore, digest
-from speedcore.techniques import averaging
 from speedcore.techniques.augment import Normalise
+from speedcore.techniques.hooks import Techniques
 from speedcore.training import evaluate, health
 from speedcore.training.history import History
 from speedcore.training.schedule import Replan, StepBudget, interpolate
+from speedcore.training.seeding import seeded
 from speedcore.training.state import TrainState, still_to_come, warm_up
 
 # The key of a run that is trained again.
@@ -123,6 +124,9 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
             test, validation = dataset.test.to(device), validation and validation.to(device)
         with ledger.phase(Phase.BUILD):
             trainee = TrainState(dataset, recipe, job.seed, device)
+        if recipe.custom:
+            # Its network may draw as it trains (torch's own dropout does), and so may whatever else it brings.
+            cleanup.enter_context(seeded(job.seed, device))
         with ledger.phase(Phase.PREPARE):
             trainee.whiten(train_split)
         if recipe.data == "precomputed":
@@ -196,7 +200,7 @@ def fit(trainee: TrainState, batches, train_split: Split | Part, validation: Spl
         peeks: Peeks | None = None) -> tuple[StepBudget, History]:
     """Step until the pace has landed. The network leaves holding the weights to be tested, in eval mode.
 
-    train_split: the images as they are, for `precise_norms`. ahead: seconds that a look, and everything after the last step,
+    train_split: the images as they are, for techniques. ahead: seconds that a look, and everything after the last step,
     take away from the limit. peeks: looks at the test set that may end training, for recipes that ask for them.
     """
     recipe, network = trainee.recipe, trainee.network
@@ -207,7 +211,7 @@ def fit(trainee: TrainState, batches, train_split: Split | Part, validation: Spl
     replaying = job.replay is not None
     pace = StepBudget(job.steps, math.inf if replaying else job.limit, job.wanted, job.stretch and recipe.data == "device")
     changes = {r.step: r for r in job.replay or ()}
-    averages = averaging.make(network, recipe)
+    techniques = Techniques(trainee, train_split)
     history, stream = History(), iter(batches)
     looks = _look_points(job.steps, batches.steps_per_epoch)
     # On a GPU the host runs ahead of the device: look at the clock only now and then, after waiting for the queue.
@@ -219,9 +223,8 @@ def fit(trainee: TrainState, batches, train_split: Split | Part, validation: Spl
             progress = pace.advance()
             factor = interpolate(knots, progress, shape)
             images, labels = next(stream)
-            loss, accuracy = trainee.step(images, labels, factor, progress)
-            for average in averages:
-                average.update(pace.done, progress)
+            loss, accuracy = trainee.step(techniques.on_images(images, progress), labels, factor, progress)
+            techniques.after_step(pace.done, progress)
             history.loss.append(loss)
             history.accuracy.append(accuracy)
             history.lr.append(trainee.optimizer.lr * factor)
@@ -251,11 +254,7 @@ def fit(trainee: TrainState, batches, train_split: Split | Part, validation: Spl
                 before = ledger.elapsed(job.budget.policy)
     with ledger.phase(Phase.TRAIN):
         health.check_losses(job.key, history.loss, history.lr, seen, pace.steps)
-        for average in averages:
-            average.install()
-        if recipe.precise_norms:
-            trainee.recalibrate_batch_norm(train_split)
-            synchroniser(trainee.device)()
+        techniques.before_test()
     _look(trainee, validation, pace, history, ledger, job.key)
     network.eval()
     return pace, history

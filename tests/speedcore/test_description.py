@@ -52,7 +52,7 @@ def others(kind: Any, value: Any, field: str) -> Iterator[Any]:
         yield {"lr": 0.3} if "lr" in kind.model_fields else {"prepared": True} if "prepared" in kind.model_fields else {}
     elif isinstance(value, tuple):
         of = typing.get_args(kind)[0] if typing.get_args(kind) else int
-        for other in (others(of, value[0], field) if value else (1, 2)):
+        for other in (others(of, value[0], field) if value else ({"factory": "speedcore.clock:Budget"}, 1, 2)):
             yield (other, *value[1:])
         yield from (value[:-1], (*value, 2)) if len(value) > 2 or not value else ()
 
@@ -123,8 +123,8 @@ def test_every_field_was_changed() -> None:
                 reached.add(key)
     assert sorted(there - reached) == []
     parts = {part for part, _ in there}
-    assert {"Recipe", "SGDConfig", "MuonConfig", "AdamConfig", "AdadeltaConfig", "DavidNetConfig", "RecordNetConfig", "DigitNetConfig",
-            "PageNetConfig", "PreactNetConfig", "Schedule",
+    assert {"Recipe", "SGDConfig", "MuonConfig", "AdamConfig", "AdadeltaConfig", "DavidNetConfig", "RecordNetConfig",
+            "DigitNetConfig", "PageNetConfig", "PreactNetConfig", "Schedule",
             "Augment", "AverageConfig", "LookaheadConfig", "TTAConfig", "Peek", "Loader", "WhitenBias"} <= parts
 
 

@@ -35,6 +35,7 @@ CHANGES = {
     "test_time": TTAConfig(mirror=True), "precision": "bf16", "channels_last": True, "data": "precomputed", "validation": 10,
     "order": "fixed", "last_batch": "keep", "peek": Peek(), "loss": "sum", "loader": Loader(prepared=True),
     "norm_precision": "bf16", "convolutions": "winograd", "precise_norms": 10,
+    "techniques": ({"factory": "speedcore.clock:Budget"},),
 }
 # What a field only goes together with.
 NEEDS = {"loader": {"data": "loader"}, "norm_precision": {"precision": "bf16"},
