@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Literal
 
 from reports import gate
+from speedcore.data import sets
 from speedcore.errors import RunError
 from speedcore.store.runs import DataRecord, Run
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from speedcore.studies.records import StudyRecord as Studied
 
 ARMS = ("without", "with")
-TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "shapes": "Shapes"}
 
 Status = Literal["complete", "partial", "smoke"]
 
@@ -171,8 +171,7 @@ def load(inputs: Inputs) -> Results:
 
 
 def _rank(name: str) -> tuple[int, str]:
-    known = list(TITLES)
-    return (known.index(name) if name in known else len(known), name)
+    return (sets.NAMES.index(name) if name in sets.NAMES else len(sets.NAMES), name)
 
 
 def _one(name: str, slug: str, inputs: Inputs) -> DatasetResults:
@@ -207,7 +206,7 @@ def title_of(name: str) -> str:
     """How people write the name of a data set."""
     if name.startswith("folder:"):
         return f"Folder “{gate.label(PurePath(name.removeprefix('folder:')).name or name)}”"
-    return TITLES.get(name) or gate.label(name)
+    return sets.title(name) or gate.label(name)
 
 
 def slug(text: str) -> str:

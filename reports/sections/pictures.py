@@ -12,6 +12,7 @@ from reports.model import Facts, Group, Picture, Pictures, Prose, Section, Strip
 from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections.context import Context, files_word
+from speedcore.data import sets
 from speedcore.data.dataset import Dataset
 from speedcore.recipe import Augment
 from speedcore.techniques import augment
@@ -89,7 +90,8 @@ def _grid(one: DatasetResults) -> tuple[Prose | Pictures, ...]:
     if spec.flip != "none":
         strips.append(_strip(one, chosen, Augment(flip="random"), "flip", 0, "all mirrored here", mirror=True))
     else:
-        why = "not applied: it would change digits" if one.name == "mnist" else "not in this recipe"
+        known = sets.of(one.name)
+        why = "not applied: it would change digits" if known and not known.mirrored else "not in this recipe"
         strips.append(_strip(one, chosen, Augment(flip="random"), "the article’s flip", 0, why, mirror=True))
     if spec.cutout:
         strips.append(_strip(one, chosen, Augment(cutout=spec.cutout), "cutout", 0,
