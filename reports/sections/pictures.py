@@ -12,6 +12,7 @@ from reports.model import Facts, Group, Picture, Pictures, Prose, Section, Strip
 from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections.context import Context, files_word
+from reports.sections.registry import report_section
 from speedcore.data import sets
 from speedcore.data.dataset import Dataset
 from speedcore.recipe import Augment
@@ -24,6 +25,7 @@ _DRAWS = 3
 _SEED = 0
 
 
+@report_section("data", "Data", 40)
 def data(context: Context) -> Section:
     groups = tuple(Group(f"data-{one.slug}", one.title, (_facts(one), _samples(one) if one.dataset else
                          Prose("The images are not at hand, so no samples are shown.", "quiet")))
@@ -71,6 +73,7 @@ def _samples(one: DatasetResults) -> Pictures:
 
 # --- augmentation ----------------------------------------------------------------------------------------------------
 
+@report_section("augmentation", "Augmentation", 50)
 def augmentation(context: Context) -> Section:
     groups = tuple(Group(f"augmentation-{one.slug}", one.title, _grid(one)) for one in context.sets if one.dataset)
     return Section("augmentation", "", "Augmentation",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from speedcore.recipe.base import Part
 from speedcore.recipe.custom import CustomNetworkConfig
@@ -126,11 +124,5 @@ def _scaled(widths: tuple[int, ...], factor: float) -> tuple[int, ...]:
     return tuple(max(1, round(width * factor)) for width in widths)
 
 
-def _own(content: Any) -> Any:
-    """A function or class is a network of one's own."""
-    return {"kind": "custom", "factory": content} if isinstance(content, str) else \
-        CustomNetworkConfig.model_validate(content) if isinstance(content, Callable | partial) else content
-
-
 Network = Annotated[DavidNetConfig | RecordNetConfig | DigitNetConfig | PageNetConfig | PreactNetConfig | CustomNetworkConfig,
-                    Field(discriminator="kind"), BeforeValidator(_own)]
+                    Field(discriminator="kind")]

@@ -156,8 +156,13 @@ class Recipe(Part):
 
 
 def validated(content: dict, where: str) -> Recipe:
-    """A Recipe from plain data, or a RecipeError that lists each wrong field of `where`."""
+    """A Recipe from plain data, or a RecipeError that lists each wrong field of `where`.
+
+    The network may also be a function or class, functools.partial of one, "module:name", or the name of an entry point.
+    """
     try:
+        if not isinstance(content.get("network"), dict | Part | None):
+            content = {**content, "network": CustomNetworkConfig.model_validate(content["network"])}
         recipe = Recipe.model_validate(content)
         wrong = list(_no_numbers(content, recipe.model_dump(), ""))
     except ValidationError as error:
