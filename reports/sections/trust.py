@@ -215,7 +215,7 @@ def _plan(context: Context) -> Table:
         limit = f.NONE if planned.limit is None else f.seconds(planned.limit)
         rows.append((Cell(title_of(planned.dataset)), Cell(planned.recipe.name), Cell(str(planned.seeds)),
                      Cell(f.count(planned.steps)),
-                     Cell(f"{f.number(course.epochs)} of {course.recipe.epochs:g}"), Cell(limit),
+                     Cell(f"{f.number(planned.epochs)} of {planned.recipe.epochs:g}"), Cell(limit),
                      Cell(f.duration(planned.estimate))))
     columns = (Column("Data set"), Column("Recipe"), Column("Pairs", True), Column("Steps", True),
                Column("Epochs", True),
