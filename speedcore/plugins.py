@@ -83,7 +83,7 @@ def sha256_of(path: str) -> str:
     module = path.partition(":")[0]
     if module.partition(".")[0] == _OURS:
         return ""
-    return hashlib.sha256(_file(path).read_bytes()).hexdigest()
+    return hashlib.sha256(source(path).read_bytes()).hexdigest()
 
 
 def load(path: str, sha256: str = "") -> Callable:
@@ -92,7 +92,7 @@ def load(path: str, sha256: str = "") -> Callable:
     if module.partition(".")[0] in sys.stdlib_module_names:
         raise PluginError(f"'{path}' is a part of Python itself and no code for a recipe.")
     if sha256 and (found := sha256_of(path)) != sha256:
-        raise PluginError(f"'{path}' is not the code that the recipe was made with: its file {_file(path)} has the sha256 "
+        raise PluginError(f"'{path}' is not the code that the recipe was made with: its file {source(path)} has the sha256 "
                           f"{found[:12]}…, the recipe names {sha256[:12]}…; bring the old file back, or leave sha256 out of the "
                           f"recipe to train anew with this one.")
     try:
@@ -107,7 +107,8 @@ def load(path: str, sha256: str = "") -> Callable:
     return code
 
 
-def _file(path: str) -> Path:
+def source(path: str) -> Path:
+    """The source file that "module:name" is in. Raises PluginError where there is none."""
     module, _, name = path.partition(":")
     if not (module and name):
         raise PluginError(f"'{path}' is no import path; write module:name.")

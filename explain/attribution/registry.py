@@ -50,6 +50,8 @@ def method(name: str, title: str, *, layers: bool = False, grid: Literal["layer"
     def register(make: Make) -> Make:
         if name in METHODS:
             raise ValueError(f"there are two methods named '{name}'")
+        if forward < 1:
+            raise ValueError(f"method '{name}': forward is at least 1: it sets how many images go at once")
         METHODS[name] = Method(name, title, layers, grid, forward, backward, shared, definition, criticism, source, make)
         return make
     return register
