@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from reports.figures.themes import dark
 from reports.model import ReportModel
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent.parent / "templates"
 
 
 def page(model: ReportModel) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from speedcore.machine import processor
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 # What measurements write: the next one is made by the same code nevertheless.
 _WRITTEN = ("benchmarks/results", "benchmarks/RESULTS.md", "docs/methods")
 LIBRARIES = ("torch", "torchvision", "numpy", "captum", "matplotlib", "weasyprint", "scipy", "pydantic", "safetensors")
