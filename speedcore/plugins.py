@@ -114,6 +114,8 @@ def source(path: str) -> Path:
         raise PluginError(f"'{path}' is no import path; write module:name.")
     try:
         spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        spec = None
     except Exception as error:  # a parent package is imported on the way
         raise PluginError(f"'{path}' is not here: {type(error).__name__}: {error}.") from error
     if spec is None or not spec.has_location or not (file := Path(spec.origin or "")).is_file():

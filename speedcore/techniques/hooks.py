@@ -7,7 +7,7 @@ is the `TrainState` (network, optimizer, recipe, device) and `train` the trainin
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from jaxtyping import UInt8
 from torch import Tensor
@@ -17,7 +17,9 @@ from speedcore.errors import PluginError, UserError
 from speedcore.recipe import CustomTechnique
 from speedcore.techniques.averaging import Lookahead, WeightAverage
 from speedcore.techniques.batch_norm import Recalibration
-from speedcore.training.state import TrainState
+
+if TYPE_CHECKING:
+    from speedcore.training.state import TrainState
 
 
 class Technique(Protocol):
