@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -15,22 +15,9 @@ from reports.labels import slug
 from reports.model import Prose, ReportModel, Section
 from reports.renderers import results_json
 from reports.results import Results
-from reports.sections import attention, chapters, claim, mistakes, network, outcome, pictures, summary, training, trust
+from reports.sections import chapters, registry, summary
 from reports.sections.context import Context
-from reports.sections.studies import shortcuts
-
-_ALWAYS = (("summary", "Summary", summary.section),)
-_OF_RUNS = (("results", "Results", outcome.results), ("effects", "Paired effects", outcome.effects),
-            ("model", "Model", network.section), ("data", "Data", pictures.data),
-            ("augmentation", "Augmentation", pictures.augmentation),
-            ("learning-rate", "Learning rate, planned and logged", training.schedule),
-            ("curves", "Accuracy and loss while training", training.curves), ("confusion", "Mistakes", mistakes.section),
-            ("heatmaps", "Where the networks look", attention.section))
-_LAST = (("limitations", "Limitations", trust.limitations), ("provenance", "Provenance", trust.provenance),
-         ("regenerate", "How to make it again", trust.regenerate))
-_APPENDIX = ("appendix", "Appendix", trust.appendix)
-_OF_STUDIES = (("claim", "The claim, as it was preregistered", claim.section, "registered"),
-               ("shortcuts", "Can the maps be believed?", shortcuts.section, "shortcuts"))
+from reports.sections.registry import CHAPTERS, SectionSpec
 
 
 def compose(results: Results) -> ReportModel:
@@ -38,22 +25,20 @@ def compose(results: Results) -> ReportModel:
 
     A section that cannot be made of a data set is made of the others, and says so.
     """
-    context = Context(results)
+    context, specs = Context(results), registry.of(results)
     faults: list[str] = []
-    sections: list[Section] = []
-    for id, title, make in (*_ALWAYS, *(_OF_RUNS if results.sets else ()), *_LAST):
-        if id == "heatmaps":
-            # What was claimed of heatmaps comes before the evidence: whether they can be believed at all, then what they show.
-            sections += [_made(name, heading, of, context, faults) for name, heading, of, field in _OF_STUDIES
-                         if getattr(results.inputs, field)]
-        sections.append(_made(id, title, make, context, faults))
+
+    def made(wanted: Iterable[SectionSpec]) -> list[Section]:
+        return [_made(spec.id, spec.title, spec.make, context, faults) for spec in wanted]
+
+    sections = made(spec for spec in specs if spec.place < CHAPTERS)
     earlier: Counter[str] = Counter()
     for found in results.chapters:
         name = chapters.name(found)
         chapter = partial(_by_itself, partial(chapters.of(found).section, found, earlier[name]))
         sections.append(_made(f"chapter-{slug(name)}-{earlier[name]}", name, chapter, context, faults))
         earlier[name] += 1
-    sections.append(_made(*_APPENDIX, context, faults))
+    sections += made(spec for spec in specs if spec.place >= CHAPTERS)
     numbered = tuple(replace(section, number=str(i)) for i, section in enumerate(sections, 1))
     day = datetime.fromisoformat(results.finished)
     return ReportModel(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from reports import gate
 from reports.inputs import Inputs
-from reports.labels import TITLES, labels, slug, title_of
+from reports.labels import labels, slug, title_of
+from speedcore.data import sets
 from speedcore.errors import RunError
 from speedcore.store.runs import DataRecord, Run
 
@@ -114,8 +115,7 @@ def load(inputs: Inputs) -> Results:
 
 
 def _rank(name: str) -> tuple[int, str]:
-    known = list(TITLES)
-    return (known.index(name) if name in known else len(known), name)
+    return (sets.NAMES.index(name) if name in sets.NAMES else len(sets.NAMES), name)
 
 
 def _one(name: str, slug: str, inputs: Inputs) -> DatasetResults:

@@ -29,6 +29,10 @@ class RecipeError(UserError):
     """A recipe or ladder is malformed or contradicts itself."""
 
 
+class PluginError(RecipeError):
+    """Code of a user's own is not there, is not what it was, or does not do what is asked of it."""
+
+
 class BudgetError(UserError):
     """A budget cannot hold even one optimiser step."""
 

@@ -26,6 +26,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from explain.attribution.layers import Layer
+from explain.attribution.registry import method
 from explain.models import ExplainError, scores, target_scores
 
 with warnings.catch_warnings():
@@ -36,12 +37,20 @@ with warnings.catch_warnings():
 Layers = dict[str, Layer]
 
 
+@method("grad-cam", "Grad-CAM", layers=True, grid="layer", forward=1, backward=1, shared=True,
+        definition="channels of a layer, each weighed by the mean of the score's gradient over its cells, summed",
+        criticism="under a global max-pool it spreads what one cell earned over all active cells; as coarse as its layer",
+        source="Selvaraju et al., ICCV 2017, arXiv 1610.02391; captum LayerGradCam")
 def grad_cam(model: nn.Module, layers: Layers, images: Float[Tensor, "n c height width"], targets: Int64[Tensor, "n t"],
              at_once: int = 0) -> dict[str, Float[Tensor, "n t h w"]]:
     """Grad-CAM of one batch: layer name -> signed fp32 maps at the layer's resolution."""
     return _of_recordings(model, layers, images, targets, LayerGradCam)
 
 
+@method("hirescam", "HiResCAM", layers=True, grid="layer", forward=1, backward=1, shared=True,
+        definition="activation times the score's gradient, cell by cell, summed over the channels of a layer",
+        criticism="below the last layer it is gradient times input of the rest of the network, and as noisy as that",
+        source="Draelos and Carin, 2020, arXiv 2011.08891; captum LayerGradientXActivation")
 def hires_cam(model: nn.Module, layers: Layers, images: Float[Tensor, "n c height width"], targets: Int64[Tensor, "n t"],
               at_once: int = 0) -> dict[str, Float[Tensor, "n t h w"]]:
     """HiResCAM of one batch: gradient times activation (captum has that), summed over the channels."""

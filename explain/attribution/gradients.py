@@ -15,6 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from explain.attribution.gradcam import Layers, grad_cam
+from explain.attribution.registry import method
 from explain.models import ExplainError, TargetScores, forward, precise
 from speedcore.training.seeding import seeded
 
@@ -34,12 +35,40 @@ Targets = Int64[Tensor, "n t"]
 Maps = dict[str, Float[Tensor, "n t height width"]]
 
 
+@method("guided-grad-cam", "guided Grad-CAM", layers=True, forward=2, backward=2,
+        definition="guided backpropagation to the pixels times the positive part of Grad-CAM, drawn out to the image",
+        criticism="guided backpropagation hardly depends on the weights (Adebayo et al., 2018); needs nn.ReLU modules",
+        source="Selvaraju et al., ICCV 2017, arXiv 1610.02391; captum GuidedBackprop, LayerGradCam")
+def guided_grad_cam(model: nn.Module, layers: Layers, images: Images, targets: Targets, at_once: int = 0) -> Maps:
+    """Guided backpropagation times the positive part of Grad-CAM, drawn out to the image by bilinear interpolation.
+
+    One guided pass serves all layers. Guided backpropagation lets only positive gradients through each `nn.ReLU`; it
+    cannot see a ReLU that is no module, and a model without any is refused rather than shown its plain gradient.
+    """
+    method = _Guided(model, images)
+    coarse = grad_cam(model, layers, images, targets)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU")  # captum removes them itself
+        guided = _each(targets, lambda target: method.attribute(_leaf(images), additional_forward_args=target))
+    size = tuple(images.shape[2:])
+    return {name: guided * LayerAttribution.interpolate(maps.clamp_min(0), size, "bilinear")
+            for name, maps in coarse.items()}
+
+
+@method("saliency", "saliency", forward=1, backward=1,
+        definition="the score's gradient by each pixel, signed, summed over colour channels",
+        criticism="says what a tiny change would do, not what the score is made of; noisy",
+        source="Simonyan et al., 2013, arXiv 1312.6034; captum Saliency")
 def saliency(model: nn.Module, layers: Layers, images: Images, targets: Targets, at_once: int = 0) -> Maps:
     """The score's gradient by each pixel. Signed: the usual absolute value would hide what speaks against the class."""
     method = Saliency(TargetScores(model))
     return {IMAGE: _each(targets, lambda target: method.attribute(_leaf(images), abs=False, additional_forward_args=target))}
 
 
+@method("smoothgrad", "SmoothGrad", forward=SAMPLES, backward=SAMPLES,
+        definition=f"the mean of saliency over {SAMPLES} copies of the image with Gaussian noise of {NOISE:.0%} of its range",
+        criticism="smoother is not truer; the amount of noise is arbitrary",
+        source="Smilkov et al., 2017, arXiv 1706.03825; captum NoiseTunnel")
 def smoothgrad(model: nn.Module, layers: Layers, images: Images, targets: Targets, at_once: int = SAMPLES) -> Maps:
     """The mean gradient over `SAMPLES` noisy copies of the image.
 
@@ -64,6 +93,10 @@ def smoothgrad(model: nn.Module, layers: Layers, images: Images, targets: Target
     return {IMAGE: _each(targets, of)}
 
 
+@method("integrated-gradients", "integrated gradients", forward=STEPS, backward=STEPS,
+        definition=f"pixel times mean gradient on the straight path from the mean colour to the image, {STEPS} points",
+        criticism="depends on where the path starts: what has the mean colour gets nothing, whatever it means",
+        source="Sundararajan et al., ICML 2017, arXiv 1703.01365; captum IntegratedGradients")
 def integrated_gradients(model: nn.Module, layers: Layers, images: Images, targets: Targets, at_once: int = STEPS) -> Maps:
     """Pixel times mean gradient on the straight path from zero, the mean colour of normalised images, to the image.
 
@@ -72,22 +105,6 @@ def integrated_gradients(model: nn.Module, layers: Layers, images: Images, targe
     method = IntegratedGradients(TargetScores(model))
     return {IMAGE: _each(targets, lambda target: method.attribute(
         _leaf(images), n_steps=STEPS, internal_batch_size=max(at_once, len(images)), additional_forward_args=target))}
-
-
-def guided_grad_cam(model: nn.Module, layers: Layers, images: Images, targets: Targets, at_once: int = 0) -> Maps:
-    """Guided backpropagation times the positive part of Grad-CAM, upsampled to the image by bilinear interpolation.
-
-    One guided pass serves all layers. Guided backpropagation lets only positive gradients through each `nn.ReLU`; it
-    cannot see a ReLU that is no module, and a model without any is refused rather than shown its plain gradient.
-    """
-    method = _Guided(model, images)
-    coarse = grad_cam(model, layers, images, targets)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU")  # captum removes them itself
-        guided = _each(targets, lambda target: method.attribute(_leaf(images), additional_forward_args=target))
-    size = tuple(images.shape[2:])
-    return {name: guided * LayerAttribution.interpolate(maps.clamp_min(0), size, "bilinear")
-            for name, maps in coarse.items()}
 
 
 class _Guided(GuidedBackprop):  # type: ignore[misc]  # captum has no types

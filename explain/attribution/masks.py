@@ -8,9 +8,10 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from speedcore.data.dataset import Dataset
+from speedcore.data.sets import KNOWN
 
 THRESHOLD = 0.2  # of the full range
-GREY_ON_BLACK = ("mnist", "fashion-mnist")
+GREY_ON_BLACK = tuple(name for name, known in KNOWN.items() if known.on_black)
 
 
 @dataclass(frozen=True)

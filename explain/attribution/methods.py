@@ -1,18 +1,17 @@
-"""Every method of making maps, in one table, and `heatmaps`, which runs any of them over any number of images."""
+"""`heatmaps` runs any method of making maps over any number of images; `METHODS` has all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from explain.attribution import gradcam, gradients, perturbation
+from explain.attribution import gradcam, gradients, perturbation  # noqa: F401 (each registers its methods, in this order)
 from explain.attribution.geometry import size_of
 from explain.attribution.layers import Layer, find_layers
+from explain.attribution.registry import METHODS, Method, add_installed
 from explain.attribution.targets import Targets, target_table
 from explain.models import (
     ExplainError,
@@ -29,61 +28,7 @@ from speedcore.machine.room import images_at_once, in_parts
 BATCH = 250
 
 
-@dataclass(frozen=True)
-class Method:
-    """One way of making maps.
-
-    layers: whether it explains layers, by name; else the image itself, under the key "image". grid: the resolution of its
-    maps. forward, backward: passes an image and target, as far as the network is run (a layer method goes back to the
-    lowest layer only), on images of 32×32. shared: whether more targets share the forward passes.
-    make: (model, layers, images, targets, images at once) -> maps of a batch.
-    """
-
-    name: str
-    title: str
-    layers: bool
-    grid: Literal["layer", "image"]
-    forward: int
-    backward: int
-    shared: bool
-    definition: str
-    criticism: str
-    source: str
-    make: Callable[..., dict[str, Tensor]]
-
-
-METHODS = {method.name: method for method in (
-    Method("grad-cam", "Grad-CAM", True, "layer", 1, 1, True,
-           "channels of a layer, each weighed by the mean of the score's gradient over its cells, summed",
-           "under a global max-pool it spreads what one cell earned over all active cells; as coarse as its layer",
-           "Selvaraju et al., ICCV 2017, arXiv 1610.02391; captum LayerGradCam", gradcam.grad_cam),
-    Method("hirescam", "HiResCAM", True, "layer", 1, 1, True,
-           "activation times the score's gradient, cell by cell, summed over the channels of a layer",
-           "below the last layer it is gradient times input of the rest of the network, and as noisy as that",
-           "Draelos and Carin, 2020, arXiv 2011.08891; captum LayerGradientXActivation", gradcam.hires_cam),
-    Method("guided-grad-cam", "guided Grad-CAM", True, "image", 2, 2, False,
-           "guided backpropagation to the pixels times the positive part of Grad-CAM, upsampled to the image",
-           "guided backpropagation hardly depends on the weights (Adebayo et al., 2018); needs nn.ReLU modules",
-           "Selvaraju et al., ICCV 2017, arXiv 1610.02391; captum GuidedBackprop, LayerGradCam", gradients.guided_grad_cam),
-    Method("saliency", "saliency", False, "image", 1, 1, False,
-           "the score's gradient by each pixel, signed, summed over colour channels",
-           "says what a tiny change would do, not what the score is made of; noisy",
-           "Simonyan et al., 2013, arXiv 1312.6034; captum Saliency", gradients.saliency),
-    Method("smoothgrad", "SmoothGrad", False, "image", gradients.SAMPLES, gradients.SAMPLES, False,
-           f"the mean of saliency over {gradients.SAMPLES} copies of the image with Gaussian noise of "
-           f"{gradients.NOISE:.0%} of its range",
-           "smoother is not truer; the amount of noise is arbitrary",
-           "Smilkov et al., 2017, arXiv 1706.03825; captum NoiseTunnel", gradients.smoothgrad),
-    Method("integrated-gradients", "integrated gradients", False, "image", gradients.STEPS, gradients.STEPS, False,
-           f"pixel times mean gradient on the straight path from the mean colour to the image, {gradients.STEPS} points",
-           "depends on where the path starts: what has the mean colour gets nothing, whatever it means",
-           "Sundararajan et al., ICML 2017, arXiv 1703.01365; captum IntegratedGradients", gradients.integrated_gradients),
-    Method("occlusion", "occlusion", False, "image", 50, 0, False,
-           "fall of the score when a square of a quarter of the image's side is set to the mean colour, averaged over the "
-           "squares that cover a pixel",
-           "as coarse as its square; a grey square is itself something that the network has never seen",
-           "Zeiler and Fergus, ECCV 2014, arXiv 1311.2901; captum Occlusion", perturbation.occlusion),
-)}
+add_installed()
 
 
 def heatmaps(model: nn.Module, images: Float[Tensor, "n c height width"], targets: Targets,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from explain.attribution.geometry import size_of
 from explain.attribution.gradcam import Layers
 from explain.attribution.gradients import IMAGE
+from explain.attribution.registry import method
 from explain.models import TargetScores, precise
 
 with warnings.catch_warnings():
@@ -18,6 +19,11 @@ with warnings.catch_warnings():
     from captum.attr import Occlusion
 
 
+@method("occlusion", "occlusion", forward=50, backward=0,
+        definition="fall of the score when a square of a quarter of the image's side is set to the mean colour, averaged over "
+                   "the squares that cover a pixel",
+        criticism="as coarse as its square; a grey square is itself something that the network has never seen",
+        source="Zeiler and Fergus, ECCV 2014, arXiv 1311.2901; captum Occlusion")
 def occlusion(model: nn.Module, layers: Layers, images: Float[Tensor, "n c height width"], targets: Int64[Tensor, "n t"],
               at_once: int = 0) -> dict[str, Float[Tensor, "n t height width"]]:
     """How much the score falls when a square is set to zero, the mean colour of normalised images, by captum.

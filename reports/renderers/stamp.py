@@ -9,10 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 from reports.inputs import Inputs
+from speedcore import plugins
+from speedcore.errors import PluginError
 from speedcore.machine import provenance
 
 _NAME = ".rendered.json"
@@ -67,12 +70,15 @@ def note(stamp: str, files: Mapping[str, tuple[str, bytes]]) -> tuple[str, bytes
 
 @cache
 def _code() -> str:
-    """Digest of this project's code, templates and styles, and of the lock."""
+    """Digest of this project's code, templates and styles, of sections that installed packages add, and of the lock."""
     total = hashlib.sha256()
     for package in ("speedcore", "explain", "reports"):
         for path in sorted((provenance.ROOT / package).rglob("*")):
             if path.is_file() and path.suffix != ".pyc":
                 total.update(path.name.encode() + path.read_bytes())
+    for path in sorted(plugins.entry_points(plugins.SECTIONS).values()):
+        with suppress(PluginError):  # it is not there, and told where sections are gathered
+            total.update(f"{path} {plugins.sha256_of(path)}".encode())
     lock = provenance.ROOT / "requirements.lock"
     return total.hexdigest() + (_digest(lock.read_bytes()) if lock.is_file() else "")
 

@@ -31,6 +31,7 @@ from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections import claim, meanmaps, sanity
 from reports.sections.context import ARM_LABELS, Context
+from reports.sections.registry import report_section
 from speedcore import stats
 from speedcore.data.dataset import Dataset
 
@@ -42,6 +43,7 @@ _CONTROLS = {"another_image": "another image’s map", "wrong_class": "map of a 
              "gaussian": "Gaussian in the middle", "uniform": "uniform map"}
 
 
+@report_section("heatmaps", "Where the networks look", 100)
 def section(context: Context) -> Section:
     shown = [one for one in context.sets if one.explanations]
     lead = ("Grad-CAM maps of held-out images: which cells of a layer speak for the true class, the brighter the more. "

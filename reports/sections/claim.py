@@ -14,6 +14,7 @@ from reports.labels import title_of
 from reports.model import Bullets, Cell, ClaimBlock, Code, Column, FigureSpec, Group, Prose, Section, Table
 from reports.renderers import formats as f
 from reports.sections.context import Context
+from reports.sections.registry import has_input, report_section
 from reports.sections.studies import shortcuts
 from speedcore import stats
 from speedcore.stats import claims
@@ -25,6 +26,7 @@ _NULLS = {"wrong_class": "map of a wrong class", "another_image": "another image
 _PARTS = {"crop": "crop", "flip": "flip", "cutout": "cutout", "all": "all together"}
 
 
+@report_section("claim", "The claim, as it was preregistered", 90, has_input("registered"))
 def section(context: Context) -> Section:
     """A group a study; of a single one its blocks alone."""
     studies = context.results.inputs.registered

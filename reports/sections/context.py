@@ -29,10 +29,6 @@ class Context:
     def sets(self) -> tuple[DatasetResults, ...]:
         return self.results.sets
 
-    @property
-    def mirror_digits(self) -> bool:
-        return any(one.name == "mnist" for one in self.sets)
-
 
 def plain(run: Run) -> float:
     return run.record.plain_accuracy

@@ -13,12 +13,14 @@ from reports.model import Block, Cell, Column, FigureSpec, Group, Section, Table
 from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections.context import ARM_LABELS, Context
+from reports.sections.registry import report_section
 from speedcore.store.runs import Run
 
 _MOST_CLASSES = 16    # a larger matrix could not be read
 _MOST_PAIRS = 8
 
 
+@report_section("confusion", "Mistakes", 80)
 def section(context: Context) -> Section:
     return Section("confusion", "", "Mistakes",
                    "Which classes are taken for which, on plain test images. Counts are added up over the seeds of an "

@@ -11,6 +11,7 @@ from reports.model import Cell, Column, Section, Table
 from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections.context import Context
+from reports.sections.registry import report_section
 from speedcore.networks import build, parameter_counts
 from speedcore.recipe import Recipe
 from speedcore.store.runs import Run
@@ -19,6 +20,7 @@ from speedcore.store.runs import Run
 _DAVIDNET = {(3, 10, 1.0): (6_573_120, 4_480), (1, 10, 1.0): (6_571_968, 4_480)}
 
 
+@report_section("model", "Model", 30)
 def section(context: Context) -> Section:
     networks = {one.name: _network(one) for one in context.sets}
     counts = {name: parameter_counts(network) for name, network in networks.items()}

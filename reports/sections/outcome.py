@@ -9,11 +9,13 @@ from reports.findings import Claim
 from reports.model import Block, Bullets, Cell, Column, FigureSpec, Group, Prose, Section, Table
 from reports.renderers import formats as f
 from reports.sections.context import Context, budget_share, files_word, mean_of, plain, remarks, with_views
+from reports.sections.registry import report_section
 from speedcore import stats
 from speedcore.clock import POLICIES
 from speedcore.training import health
 
 
+@report_section("results", "Results", 10)
 def results(context: Context) -> Section:
     said = [remark for one in context.sets for remark in remarks(one)]
     blocks: list[Block] = [_accuracy_table(context), *([Bullets(tuple(said))] if said else []), _cost_table(context),
@@ -91,6 +93,7 @@ def _ledger(context: Context) -> FigureSpec:
                       "nothing paused. Training is the dark blue part.", {row.label: row.seconds for row in rows})
 
 
+@report_section("effects", "Paired effects", 20)
 def effects(context: Context) -> Section:
     blocks: list[Block] = [Prose("Arms are paired: both start from the same initial weights and see the same images for the same "
                     "number of steps; they differ in augmentation alone. The unit is the training seed, for images of "

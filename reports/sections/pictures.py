@@ -13,6 +13,8 @@ from reports.model import Facts, Group, Picture, Pictures, Prose, Section, Strip
 from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections.context import Context, files_word
+from reports.sections.registry import report_section
+from speedcore.data import sets
 from speedcore.data.dataset import Dataset
 from speedcore.recipe import Augment
 from speedcore.techniques import augment
@@ -24,6 +26,7 @@ _COMBINED = 3
 _SEED = 0
 
 
+@report_section("data", "Data", 40)
 def data(context: Context) -> Section:
     groups = tuple(Group(f"data-{one.slug}", one.title, (_facts(one), _samples(one) if one.dataset else
                          Prose("The images are not at hand, so no samples are shown.", "quiet")))
@@ -71,6 +74,7 @@ def _samples(one: DatasetResults) -> Pictures:
 
 # --- augmentation ----------------------------------------------------------------------------------------------------
 
+@report_section("augmentation", "Augmentation", 50)
 def augmentation(context: Context) -> Section:
     groups = tuple(Group(f"augmentation-{one.slug}", one.title, _grid(one)) for one in context.sets if one.dataset)
     return Section("augmentation", "", "Augmentation",
@@ -90,7 +94,8 @@ def _grid(one: DatasetResults) -> tuple[Prose | Pictures, ...]:
     if spec.flip != "none":
         strips.append(_strip(one, chosen, Augment(flip="random"), "flip", 0, "all mirrored here", mirror=True))
     else:
-        why = "not applied: it would change digits" if one.name == "mnist" else "not in this recipe"
+        known = sets.of(one.name)
+        why = "not applied: it would change digits" if known and not known.mirrored else "not in this recipe"
         strips.append(_strip(one, chosen, Augment(flip="random"), "the article’s flip", 0, why, mirror=True))
     if spec.cutout:
         strips.append(_strip(one, chosen, Augment(cutout=spec.cutout), "cutout", 0,

@@ -11,6 +11,7 @@ from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections import chapters, claim
 from reports.sections.context import ARM_LABELS, Context, arithmetic, budget_share, mean_of, plain, remarks, with_views
+from reports.sections.registry import always, report_section
 from speedcore import stats
 from speedcore.store.runs import Run
 
@@ -44,6 +45,7 @@ def status_text(context: Context) -> str:
     }[context.results.inputs.status]
 
 
+@report_section("summary", "Summary", 0, always)
 def section(context: Context) -> Section:
     blocks: list[Block] = []
     if context.sets:

@@ -11,12 +11,14 @@ from reports.model import Bullets, FigureSpec, Group, Section
 from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections.context import ARM_LABELS, Context
+from reports.sections.registry import report_section
 from speedcore.recipe.schedules import interpolate
 from speedcore.store.runs import Run
 
 _MOST_POINTS = 200
 
 
+@report_section("learning-rate", "Learning rate, planned and logged", 60)
 def schedule(context: Context) -> Section:
     contents = [RatePanel(one.title, _plans(one),
                           {arm: tuple(_logged(run) for run in runs) for arm, runs in one.arms.items()})
@@ -92,6 +94,7 @@ def _deviation(run: Run) -> float:
 
 # --- curves ----------------------------------------------------------------------------------------------------------
 
+@report_section("curves", "Accuracy and loss while training", 70)
 def curves(context: Context) -> Section:
     return Section("curves", "", "Accuracy and loss while training",
                    "Training values are means over the steps since the look before, on augmented images where the arm "

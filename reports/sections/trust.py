@@ -12,6 +12,7 @@ from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections import methods
 from reports.sections.context import ARM_LABELS, Context, arithmetic
+from reports.sections.registry import always, report_section
 from speedcore import stats
 
 _PLACES = ("--data", "--runs", "--out")
@@ -35,6 +36,7 @@ _CITATION = """\
 
 # --- limitations -----------------------------------------------------------------------------------------------------
 
+@report_section("limitations", "Limitations", 200, always)
 def limitations(context: Context) -> Section:
     return Section("limitations", "", "Limitations", "Each of these follows from what is in this report; none is "
                                                      "boilerplate.",
@@ -109,6 +111,7 @@ def _of_set(one: DatasetResults) -> Iterator[str]:
 
 # --- provenance ------------------------------------------------------------------------------------------------------
 
+@report_section("provenance", "Provenance", 210, always)
 def provenance(context: Context) -> Section:
     runs = (*context.results.runs, *context.results.climbed)
     origin = [run.record.provenance for run in runs] or [dict(context.results.inputs.environment)]
@@ -184,6 +187,7 @@ def _recipes(context: Context) -> Table:
 
 # --- how to regenerate -----------------------------------------------------------------------------------------------
 
+@report_section("regenerate", "How to make it again", 220, always)
 def regenerate(context: Context) -> Section:
     inputs = context.results.inputs
     blocks: list = []
@@ -223,6 +227,7 @@ def _plan(context: Context) -> Table:
 
 # --- appendix --------------------------------------------------------------------------------------------------------
 
+@report_section("appendix", "Appendix", 400, always)
 def appendix(context: Context) -> Section:
     versions: Mapping[str, Any] = context.results.inputs.environment
     revision = str(versions.get("revision") or "unknown")[:12]

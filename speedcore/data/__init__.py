@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from speedcore.data.dataset import Dataset, Provenance, Split
     from speedcore.data.loading import Listing, available, check_name, describe, load, locate, own_name
+    from speedcore.data.sets import NAMES
     from speedcore.data.shapes import ShortcutSplit, make_shapes, shortcut_split, swap_shortcut
 
-NAMES = ("mnist", "fashion-mnist", "cifar10", "shapes")
-
 _HOME = {
+    "NAMES": "sets",
     "Dataset": "dataset", "Provenance": "dataset", "Split": "dataset",
     "Listing": "loading", "available": "loading", "check_name": "loading", "describe": "loading", "load": "loading",
     "locate": "loading", "own_name": "loading",
     "ShortcutSplit": "shapes", "make_shapes": "shapes", "shortcut_split": "shapes", "swap_shortcut": "shapes",
 }
 
-__all__ = ["NAMES", *_HOME]
+__all__ = [*_HOME]
 
 
 def __getattr__(name: str) -> Any:

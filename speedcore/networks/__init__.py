@@ -6,7 +6,7 @@ import importlib
 
 from torch import nn
 
-from speedcore.recipe import Network
+from speedcore.recipe import CustomNetworkConfig, Network
 
 # kind -> where its module class is; loaded when one is built. Those of published systems are in `speedcore.replicas`.
 NETWORKS = {
@@ -23,8 +23,13 @@ def build(spec: Network, channels: int, size: tuple[int, int], classes: int) -> 
 
     Every network here takes normalised images (N, C, H, W), returns logits (N, classes), and names in
     `explain_layers` the layers worth explaining: {"middle": ..., "last": ...} as module paths.
+    A network of a user's own is looked at before it is handed out, and raises PluginError (`speedcore.networks.custom`).
     Draws from torch's global generator: seed it before, or use `speedcore.training`, which does.
     """
+    if isinstance(spec, CustomNetworkConfig):
+        from speedcore.networks.custom import build as of_a_user
+
+        return of_a_user(spec, channels, size, classes)
     module, _, name = NETWORKS[spec.kind].partition(":")
     return getattr(importlib.import_module(module), name)(channels, size, classes, **spec.model_dump(exclude={"kind"}))
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,7 +19,8 @@ from speedcore.planning import plan as planning
 from speedcore.planning.candidates import price, too_dear
 from speedcore.planning.request import Request, recipes_for
 from speedcore.planning.run_key import run_key
-from speedcore.recipe import Recipe
+from speedcore.recipe import Network, Recipe
+from speedcore.recipes import with_own
 from speedcore.store.runs import Run, RunStore
 from speedcore.training import loop
 from speedcore.training.callback import Callback
@@ -29,14 +32,18 @@ UNLIMITED = Budget(math.inf)
 
 def run(dataset: str | Dataset, recipe: str | Recipe = "auto", budget: float | str | None = 1000.0, seed: int = 0,
         arm: str = "with", store: RunStore | Path | str | None = None, device: str | torch.device = "auto",
-        callback: Callback | None = None, clock: str = "article", data_mode: str | None = None) -> Run:
+        callback: Callback | None = None, clock: str = "article", data_mode: str | None = None, *,
+        network: str | Callable[..., Any] | Network | None = None, augmentation: str | Callable[..., Any] | None = None,
+        technique: str | Callable[..., Any] | None = None) -> Run:
     """Train one run (or find it) and return it.
 
     dataset: a name that `speedcore.load` knows, or a Dataset. recipe: a name, a TOML file, a Recipe, or "auto" for the one that
     a build would choose. budget: seconds under the rule `clock`, also as "90s", "20m"; None for no limit. arm: "with" or
     "without" augmentation. store: the folder of runs. device: "auto", "cuda", "cuda:1", "mps" or "cpu". data_mode: "device" or
-    "precomputed" instead of the recipe's own. Raises UserError for a value that is none of these, before any data is fetched,
-    and BudgetError if the budget does not hold the fewest steps that are worth training.
+    "precomputed" instead of the recipe's own. network, augmentation, technique: your own in place of the recipe's network, and
+    after its augmentations and techniques: a function or class of a module, functools.partial of one with its arguments,
+    "module:name", or the name of an entry point (docs/extending.md). Raises UserError for a value that is none of these, before
+    any data is fetched, and BudgetError if the budget does not hold the fewest steps that are worth training.
     """
     from speedcore.data import load
 
@@ -46,7 +53,8 @@ def run(dataset: str | Dataset, recipe: str | Recipe = "auto", budget: float | s
     seconds, seed = checks.seconds_of(budget, "budget") or math.inf, checks.seed_of(seed)
     store, on, named = checks.store_of(store), resolve(device), checks.dataset_of(dataset)
     name = named if isinstance(named, str) else named.name
-    known = {one.name: one for one in recipes_for(checks.recipe_of(recipe), name, data_mode)}  # a bad recipe fails here
+    recipe = with_own(checks.recipe_of(recipe), name, network, augmentation, technique)
+    known = {one.name: one for one in recipes_for(recipe, name, data_mode)}  # a bad recipe fails here
     data = load(named) if isinstance(named, str) else named
     chosen = next(iter(known.values()))
     if len(known) > 1:  # which of them is a question for the planner, whose answer is kept

@@ -2,6 +2,7 @@
 
 from speedcore.recipe.averages import AverageConfig, LookaheadConfig
 from speedcore.recipe.base import Frozen, Part
+from speedcore.recipe.custom import CustomAugmentation, CustomConfig, CustomNetworkConfig, CustomTechnique
 from speedcore.recipe.images import Augment, Loader
 from speedcore.recipe.networks import DavidNetConfig, DigitNetConfig, Network, PageNetConfig, PreactNetConfig, RecordNetConfig
 from speedcore.recipe.optimizers import AdadeltaConfig, AdamConfig, MuonConfig, Optimizer, SGDConfig, WhitenBias

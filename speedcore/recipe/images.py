@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import NonNegativeInt
 
+from speedcore.recipe.custom import CustomAugmentation
 from speedcore.recipe.part import Later, RecipePart, Removed, Words
 
 
@@ -26,10 +27,12 @@ class Augment(RecipePart):
     groups: Annotated[NonNegativeInt, Later()] = 0
     """with a number, images share their random parameters: at random in equal groups, at most so many an epoch, each with a crop
     (a mirroring, a cutout) that no other has"""
+    custom: Annotated[tuple[CustomAugmentation, ...], Later()] = ()
+    """augmentations of your own, which come last, batch by batch ([how](extending.md))"""
 
     @property
     def any(self) -> bool:
-        return bool(self.crop or self.cutout or self.flip != "none")
+        return bool(self.crop or self.cutout or self.flip != "none" or self.custom)
 
     def in_words(self) -> str:
         groups = f"parameters shared in at most {self.groups} groups an epoch" if self.groups else ""
@@ -37,7 +40,8 @@ class Augment(RecipePart):
             return f"none ({groups}: without effect)" if groups else "none"
         return ", ".join(filter(None, (
             f"a crop of the old size after {self.crop} pixels of mirrored padding" if self.crop else "", self.words("flip"),
-            f"cutout of {self.cutout}×{self.cutout} pixels" if self.cutout else "", groups)))
+            f"cutout of {self.cutout}×{self.cutout} pixels" if self.cutout else "", *(own.in_words() for own in self.custom),
+            groups)))
 
 
 class Loader(RecipePart):

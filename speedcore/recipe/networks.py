@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from speedcore.recipe.custom import CustomNetworkConfig
 from speedcore.recipe.part import Later, RecipePart, Removed
 
 
@@ -148,5 +149,5 @@ def _scaled(widths: tuple[int, ...], factor: float) -> tuple[int, ...]:
     return tuple(max(1, round(width * factor)) for width in widths)
 
 
-Network = Annotated[DavidNetConfig | RecordNetConfig | DigitNetConfig | PageNetConfig | PreactNetConfig,
+Network = Annotated[DavidNetConfig | RecordNetConfig | DigitNetConfig | PageNetConfig | PreactNetConfig | CustomNetworkConfig,
                     Field(discriminator="kind")]

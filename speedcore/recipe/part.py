@@ -118,6 +118,8 @@ class RecipePart(Part):
                 continue
             if isinstance(value, RecipePart):
                 value = value.hashed()
+            elif isinstance(value, tuple):
+                value = tuple(one.hashed() if isinstance(one, RecipePart) else one for one in value)
             elif former.values:
                 value = {now: then for then, now in former.values.items()}.get(value, value)
             content[former.name or name] = value
@@ -153,8 +155,10 @@ def said(value: Any) -> str:
         return f"({value.in_words()})"
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return "/".join(map(said, value)) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {said(one)}" for name, one in value.items()) or "none"
     return number(value) if isinstance(value, float) else str(value)
 
 

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from speedcore.errors import RecipeError
 from speedcore.recipe.averages import AverageConfig, LookaheadConfig
+from speedcore.recipe.custom import CustomNetworkConfig, CustomTechnique
 from speedcore.recipe.images import Augment, Loader
 from speedcore.recipe.networks import DigitNetConfig, Network
 from speedcore.recipe.optimizers import Optimizer
@@ -100,6 +101,8 @@ class Recipe(RecipePart):
     """the batch that an epoch cannot fill is left out; `false`: it is trained on, smaller"""
     peek: Annotated[Peek | None, Later()] = None
     """a table, see below: looks at the test set, which end a run only in replicas of systems that do so"""
+    techniques: Annotated[tuple[CustomTechnique, ...], Later()] = ()
+    """techniques of your own, and others that have no field here, in the order in which they act ([how](extending.md))"""
 
     @field_validator("batch_size", mode="before")
     @classmethod
@@ -131,6 +134,8 @@ class Recipe(RecipePart):
             raise ValueError('loader says how data = "loader" brings its images, but data is another; leave it out')
         if self.loader and self.loader.choices == "single" and self.augment.flip == "alternating":
             raise ValueError('alternating flips remember the first epoch; write choices = "bulk"')
+        if self.data == "loader" and self.augment.custom:
+            raise ValueError('augmentations of your own are given whole batches of pixels; write data = "device"')
         if self.data == "loader" and self.augment.groups:
             raise ValueError('groups of images share their choices on the device; write data = "device" or groups = 0')
         ghost = getattr(self.network, "ghost", 1)
@@ -146,6 +151,11 @@ class Recipe(RecipePart):
     def peeks(self) -> bool:
         """Whether the test set decides when training ends."""
         return self.peek is not None and self.peek.stop_at is not None
+
+    @property
+    def custom(self) -> bool:
+        """Whether code that is not ours takes part."""
+        return isinstance(self.network, CustomNetworkConfig) or bool(self.augment.custom or self.techniques)
 
     @property
     def hash(self) -> str:
@@ -199,7 +209,8 @@ class Recipe(RecipePart):
         reason = (provenance or {}).get("arithmetic_reason")
         unknown = provenance is not None and run.convolutions == "auto"
         images = self.words("data") + (f", {(self.loader or Loader()).in_words()}" if self.data == "loader" else "")
-        return {
+        further = {"Further techniques": ", ".join(one.in_words() for one in self.techniques)} if self.techniques else {}
+        return further | {
             "Description": self.description or "none",
             "Network": self.network.in_words(),
             "Augmentation": self.augment.in_words(),
@@ -226,8 +237,13 @@ class Recipe(RecipePart):
 
 
 def validated(content: dict, where: str) -> Recipe:
-    """A Recipe from plain data, or a RecipeError that lists each wrong field of `where`."""
+    """A Recipe from plain data, or a RecipeError that lists each wrong field of `where`.
+
+    The network may also be a function or class, functools.partial of one, "module:name", or the name of an entry point.
+    """
     try:
+        if isinstance(content, dict) and not isinstance(content.get("network"), dict | RecipePart | None):
+            content = {**content, "network": CustomNetworkConfig.model_validate(content["network"])}
         recipe = Recipe.model_validate(content)
         wrong = list(misread(Recipe.current(content), recipe.model_dump()))
     except ValidationError as error:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from speedcore.errors import RecipeError
 from speedcore.recipe import Recipe, merged, validated
+from speedcore.recipe.custom import CustomAugmentation, CustomConfig, CustomTechnique
 from speedcore.recipe.toml import names_a_file, toml_content
 from speedcore.recipes import airbench, article, mnist_fast, page_architecture, page_baseline, page_tricks, record
 
@@ -48,6 +52,38 @@ def get(name: str, dataset: str, beside: Path = Path(), above: tuple[Path, ...] 
     if Path(os.path.realpath(path)) in above:
         raise RecipeError(f"recipe file {above[-1]}: its base '{name}' leads back to itself.")
     return from_toml(path, dataset, above)
+
+
+def with_own(recipe: Recipe | str, dataset: str, network: Any = None, augmentation: Any = None,
+             technique: Any = None) -> Recipe | str:
+    """`recipe` with a network, augmentation or technique of one's own, under a name that says so; as it is without any.
+
+    Raises RecipeError, also for the recipe "auto": each recipe that it stands for was made for its own network.
+    """
+    if network is None and augmentation is None and technique is None:
+        return recipe
+    if recipe == "auto":
+        raise RecipeError(f"recipe 'auto' is chosen for its network; name the recipe to train yours by ({', '.join(names())}).")
+    chosen = recipe if isinstance(recipe, Recipe) else get(recipe, dataset)
+    content, added = chosen.model_dump(), []
+    if network is not None:
+        content["network"] = network
+    if augmentation is not None:
+        added.append(own := _own(CustomAugmentation, augmentation, "augmentation"))
+        content["augment"]["custom"] = (*chosen.augment.custom, own)
+    if technique is not None:
+        added.append(own := _own(CustomTechnique, technique, "technique"))
+        content["techniques"] = (*chosen.techniques, own)
+    made = validated(content, f"recipe '{chosen.name}' with your own parts")
+    parts = ([made.network] if network is not None else []) + added
+    return made.model_copy(update={"name": "+".join([made.name, *(getattr(part, "name", None) or part.kind for part in parts)])})
+
+
+def _own(kind: type[CustomConfig], code: Any, what: str) -> CustomConfig:
+    try:
+        return kind.model_validate(code)
+    except ValidationError as error:
+        raise RecipeError(f"{what}: {'; '.join(e['msg'] for e in error.errors())}.") from None
 
 
 def from_toml(path: Path, dataset: str, above: tuple[Path, ...] = ()) -> Recipe:

@@ -32,7 +32,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from speedcore import limits
-from speedcore.errors import Damaged, RunError, notice
+from speedcore.errors import Damaged, PluginError, RunError, notice
 from speedcore.recipe.part import REMOVED
 from speedcore.store import consistency, names, reading
 from speedcore.store.folders import MANIFEST, Folder, scratch, set_aside, staged
@@ -185,6 +185,8 @@ class _Guard:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(error, PluginError):
+            return  # the file is sound, and code that belongs to it is not here
         if error is not None and isinstance(error, Exception):
             raise Damaged(f"{self.path} cannot be read ({error}); {_CURE}.", self.path.parent) from None
 

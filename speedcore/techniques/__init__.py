@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from speedcore import plugins
+from speedcore.errors import PluginError
 from speedcore.recipe import Part, Recipe
 
 FOLDER = Path(__file__).parent / "cards"
@@ -51,7 +54,8 @@ class Method(Part):
     recipe: a recipe file that uses the method, as short as it can be; empty where it is no field of a recipe. uses: tables of
     dotted fields and values, of which one must fit: a value, a list of values, "on" for anything that is not off, "set" and
     "unset" for what is or is not given, "> 1". Beside a recipe's fields there are "schedule.rises" (does the rate begin below
-    its peak?) and what is on record of a run, as "run.budget_seconds".
+    its peak?), "technique.NAME" (true where `techniques` lists what is called NAME in its module) and what is on record of a run,
+    as "run.budget_seconds".
     source: who published it. code: the files where it is. unmeasured: why no rung can show its effect, where none can.
     """
 
@@ -74,6 +78,7 @@ class Method(Part):
     def used_by(self, recipe: Recipe, run: Mapping[str, Any] | None = None) -> bool:
         """Whether one of the tables of `uses` fits the recipe, and what is on record of a run that it trained."""
         content = {**recipe.model_dump(), "run": dict(run or {})}
+        content["technique"] = {technique.name: True for technique in recipe.techniques}
         factors = [factor for _, factor in recipe.schedule.knots]
         content["schedule"]["rises"] = factors[0] < max(factors)
         return any(all(_fits(content, path, wanted) for path, wanted in table.items()) for table in self.uses)
@@ -81,9 +86,13 @@ class Method(Part):
 
 @cache
 def methods() -> dict[str, Method]:
-    """All methods by name, in alphabetical order."""
-    return {path.stem: Method(name=path.stem, **tomllib.loads(path.read_text(encoding="utf-8")))
-            for path in sorted(FOLDER.glob("*.toml"))}
+    """All methods by name, in alphabetical order: ours, and of installed techniques those with a card beside their code."""
+    cards = {path.stem: path for path in FOLDER.glob("*.toml")}
+    for name, path in plugins.entry_points(plugins.TECHNIQUES).items():
+        with suppress(PluginError):  # it is not there, which matters to those who use it
+            if (card := plugins.source(path).with_suffix(".toml")).is_file():
+                cards.setdefault(name, card)
+    return {name: Method(name=name, **tomllib.loads(card.read_text(encoding="utf-8"))) for name, card in sorted(cards.items())}
 
 
 def _fits(content: dict, path: str, wanted: Any) -> bool:

@@ -5,13 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from speedcore.recipe import AverageConfig, LookaheadConfig, Recipe
-
-
-def make(network: nn.Module, recipe: Recipe) -> list[WeightAverage | Lookahead]:
-    """What `recipe` wants of the weights after each step. Lookahead comes first: an average is one of what it leaves."""
-    slow = [Lookahead(network, recipe.lookahead)] if recipe.lookahead else []
-    return slow + ([WeightAverage(network, recipe.average)] if recipe.average else [])
+from speedcore.recipe import AverageConfig, LookaheadConfig
 
 
 class WeightAverage:
@@ -25,7 +19,7 @@ class WeightAverage:
         self._updates = 0
 
     @torch.no_grad()
-    def update(self, step: int, progress: float) -> None:
+    def after_step(self, step: int, progress: float) -> None:
         """Call after each optimiser step (counted from 1)."""
         if step % self._spec.every != self._phase or progress < self._spec.start:
             return
@@ -45,7 +39,7 @@ class WeightAverage:
         return (power + 1) / (self._updates + power)
 
     @torch.no_grad()
-    def install(self) -> None:
+    def before_test(self) -> None:
         """Put the average into the network (nothing if no update ever came)."""
         if self._averages is not None:
             for tensor, average in zip(self._tensors, self._averages, strict=True):
@@ -66,7 +60,7 @@ class Lookahead:
         self._updated = False
 
     @torch.no_grad()
-    def update(self, step: int, progress: float) -> None:
+    def after_step(self, step: int, progress: float) -> None:
         """Call after each optimiser step (counted from 1)."""
         if step % self._spec.every == 0:
             kept = self._spec.decay**self._spec.every * progress**self._spec.power
@@ -75,7 +69,7 @@ class Lookahead:
             self._updated = True
 
     @torch.no_grad()
-    def install(self) -> None:
+    def before_test(self) -> None:
         """Put the slow weights into the network (nothing if no update ever came)."""
         if self._updated:
             torch._foreach_copy_(self._fast, self._slow)

@@ -27,13 +27,14 @@ from speedcore.recipe import Recipe
 from speedcore.recipe.schedules import interpolate
 from speedcore.replicas.peeking import Peeks
 from speedcore.store.runs import DataRecord, Metrics, PeekRecord, ReplanRecord, Run, RunRecord, RunStore, digest
-from speedcore.techniques import averaging
 from speedcore.techniques.augment import Normalise
+from speedcore.techniques.hooks import Techniques
 from speedcore.training import evaluate, health
 from speedcore.training.callback import Callback, ProgressEvent
 from speedcore.training.history import History
 from speedcore.training.job import Job
 from speedcore.training.schedule import Replan, StepBudget
+from speedcore.training.seeding import seeded
 from speedcore.training.settle import settle
 from speedcore.training.state import TrainState, still_to_come, warm_up
 
@@ -91,6 +92,9 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
             test, validation = dataset.test.to(device), validation and validation.to(device)
         with ledger.phase(Phase.BUILD):
             state = TrainState(dataset, recipe, job.seed, device)
+        if recipe.custom:
+            # Its network may draw as it trains (torch's own dropout does), and so may whatever else it brings.
+            cleanup.enter_context(seeded(job.seed, device))
         with ledger.phase(Phase.PREPARE):
             state.whiten(train_split)
         if recipe.data == "precomputed":
@@ -166,7 +170,7 @@ def fit(state: TrainState, batches, train_split: Split | Part, validation: Split
         peeks: Peeks | None = None) -> tuple[StepBudget, History]:
     """Step until the budget of steps is spent. The network leaves holding the weights to be tested, in eval mode.
 
-    train_split: the images as they are, for `bn_recalibration_images`. ahead: seconds that a validation, and everything after
+    train_split: the images as they are, for techniques. ahead: seconds that a validation, and everything after
     the last step, take away from the limit. peeks: looks at the test set that may end training, for recipes that ask for them.
     """
     recipe, network = state.recipe, state.network
@@ -178,7 +182,7 @@ def fit(state: TrainState, batches, train_split: Split | Part, validation: Split
     step_budget = StepBudget(job.steps, math.inf if replaying else job.limit, job.full_steps,
                              job.stretch and recipe.data == "device")
     changes = {r.step: r for r in job.replay or ()}
-    averages = averaging.make(network, recipe)
+    techniques = Techniques(state, train_split)
     history, stream = History(), iter(batches)
     points = _validation_points(job.steps, batches.steps_per_epoch)
     # On a GPU the host runs ahead of the device: look at the clock only now and then, after waiting for the queue.
@@ -190,9 +194,8 @@ def fit(state: TrainState, batches, train_split: Split | Part, validation: Split
             progress = step_budget.advance()
             factor = interpolate(knots, progress, shape)
             images, labels = next(stream)
-            loss, accuracy = state.step(images, labels, factor, progress)
-            for average in averages:
-                average.update(step_budget.done, progress)
+            loss, accuracy = state.step(techniques.on_images(images, progress), labels, factor, progress)
+            techniques.after_step(step_budget.done, progress)
             history.loss.append(loss)
             history.accuracy.append(accuracy)
             history.lr.append(state.optimizer.lr * factor)
@@ -223,11 +226,7 @@ def fit(state: TrainState, batches, train_split: Split | Part, validation: Split
                 before = ledger.elapsed(job.budget.policy)
     with ledger.phase(Phase.TRAIN):
         health.check_losses(job.key, history.loss, history.lr, seen, step_budget.steps)
-        for average in averages:
-            average.install()
-        if recipe.bn_recalibration_images:
-            state.recalibrate_batch_norm(train_split)
-            synchroniser(state.device)()
+        techniques.before_test()
     _validate(state, validation, step_budget, history, ledger, job.key)
     network.eval()
     return step_budget, history

@@ -45,7 +45,7 @@ def make(spec: recipe.Optimizer, network: nn.Module, dtype: torch.dtype = torch.
         raise RecipeError(f"optimizer.whiten_bias: network '{type(network).__name__.lower()}' has no whitening layer; leave "
                           f"whiten_bias out, or choose network 'recordnet'.")
     apart = [trainable.pop("whiten.bias")] if spec.whiten_bias and "whiten.bias" in trainable else []
-    biases = [p for p in trainable.values() if p.ndim == 1]
+    biases = [p for p in trainable.values() if p.ndim <= 1]
     if isinstance(spec, recipe.SGDConfig):
         weights = [p for p in trainable.values() if p.ndim > 1]
         common = {"momentum": spec.momentum, "lr_in_buffer": spec.lr_in_buffer}
@@ -54,7 +54,7 @@ def make(spec: recipe.Optimizer, network: nn.Module, dtype: torch.dtype = torch.
                  MomentumSGD(biases, spec.lr * spec.bias_lr, weight_decay=spec.weight_decay / spec.bias_lr, **common)]
     else:
         filters = [p for p in trainable.values() if p.ndim == 4]
-        matrices = [p for p in trainable.values() if p.ndim in (2, 3)]
+        matrices = [p for p in trainable.values() if p.ndim > 1 and p.ndim != 4]
         common = {"momentum": spec.sgd_momentum, "lr_in_buffer": False}
         decay = spec.decay
         parts = [Muon(filters, spec.lr, spec.momentum, spec.newton_schulz_steps, dtype),

@@ -12,12 +12,12 @@ from torch.nn import functional as F
 
 from speedcore import kernels
 from speedcore.clock import WALL, Clock, Stopwatch
-from speedcore.data.batches import fixed_permutation
 from speedcore.data.dataset import Dataset, Part, Split
 from speedcore.machine.allocator import keep_memory
 from speedcore.machine.queue import synchroniser
 from speedcore.networks import build, parameter_counts
 from speedcore.recipe import Recipe
+from speedcore.replicas.switches import fixed_order, loss_share
 from speedcore.techniques import batch_norm
 from speedcore.techniques.augment import Normalise
 from speedcore.techniques.loss_scale import LossScale
@@ -49,7 +49,8 @@ class TrainState:
                 # Running statistics in bf16 may lose the updates that matter: fp32 unless a recipe insists.
                 module.to(torch.bfloat16 if recipe.norm_precision == "bf16" else torch.float32)
                 # Counted, and used by nobody: on a GPU that would be a kernel a layer and step.
-                module.num_batches_tracked = module.num_batches_tracked.cpu()
+                if module.num_batches_tracked is not None:
+                    module.num_batches_tracked = module.num_batches_tracked.cpu()
         backend = recipe.convolutions if recipe.channels_last or recipe.precision == "fp32" else "torch"
         self.convolutions = kernels.use(self.network, backend, recipe.precision, device)
         self.normalise = Normalise.of(dataset)
@@ -76,7 +77,7 @@ class TrainState:
 
         Not the first ones: class folders come class by class, and theirs are of one class alone.
         """
-        for rows in fixed_permutation(len(train))[:images].split(batch_size):
+        for rows in fixed_order(len(train))[:images].split(batch_size):
             yield self.normalise(train.take(rows).images.to(self.device))
 
     def gradients(self, images, labels) -> tuple[Tensor, Tensor]:
@@ -87,8 +88,7 @@ class TrainState:
             logits = self.network(x)
         logits = logits.float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
-        # Rates are for a mean loss: a sum over a batch that is not full is worth the share of it that there is.
-        share = len(labels) / self.recipe.batch_size if self.recipe.loss == "sum" else 1
+        share = loss_share(self.recipe, len(labels))
         counted = loss if share == 1 else share * loss
         (self.loss_scale.scaled(counted) if self.loss_scale else counted).backward()
         return loss.detach(), (logits.detach().argmax(1) == labels).float().mean()

@@ -9,6 +9,7 @@ from reports.figures.reliance import Network, scatter
 from reports.model import Bullets, Cell, Code, Column, FigureSpec, Group, Prose, Section, Table
 from reports.renderers import formats as f
 from reports.sections.context import ARM_LABELS, Context
+from reports.sections.registry import has_input, report_section
 from speedcore import stats
 
 TITLES = {"corner": "patch in the corner", "hue": "hue of the background"}
@@ -16,6 +17,7 @@ _SAID = {"tracks": "the maps show what the networks rely on", "contradicts": "th
          "rely on", "cannot tell": "whether the maps show what the networks rely on cannot be told"}
 
 
+@report_section("shortcuts", "Can the maps be believed?", 95, has_input("shortcuts"))
 def section(context: Context) -> Section:
     """The chapter: what was planted and swapped, whether mass follows reliance, and every figure behind it."""
     studies = context.results.inputs.shortcuts

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from speedcore.data import published
+from speedcore.data import sets
 from speedcore.data.idx import serialise
-from speedcore.data.published import CIFAR_FILES, IDX_FILES, PUBLISHED
+from speedcore.data.published import CIFAR_FILES, IDX_FILES
 
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -44,7 +44,7 @@ def write(folder: Path, files: Mapping[str, bytes], packed: bool = False) -> Pat
 
 def publish(monkeypatch: pytest.MonkeyPatch, name: str, **changes: object) -> None:
     """For the length of a test, let `changes` be what is known of the published set `name`."""
-    monkeypatch.setitem(published.PUBLISHED, name, replace(PUBLISHED[name], **changes))
+    monkeypatch.setitem(sets.KNOWN, name, replace(sets.KNOWN[name], **changes))
 
 
 def publish_idx(monkeypatch: pytest.MonkeyPatch, name: str, files: Mapping[str, bytes]) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 
 from speedcore import limits
 from speedcore.data import idx, load
-from speedcore.data.published import PUBLISHED
+from speedcore.data.sets import KNOWN
 from speedcore.errors import DataError
 from tests.speedcore.data.making import idx_files, publish_idx, write
 
@@ -66,7 +66,7 @@ def test_other_content_is_used_and_marked(tmp_path: Path) -> None:
     provenance = load("mnist", tmp_path, offline=True).provenance
     assert not provenance.official
     assert provenance.note.startswith("not the official files: ")
-    assert all(name in provenance.note for name in PUBLISHED["mnist"].idx)
+    assert all(name in provenance.note for name in KNOWN["mnist"].idx)
 
 
 def test_only_the_changed_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,11 @@ import pytest
 
 from speedcore import data as package
 from speedcore.clock import Ledger, Phase
-from speedcore.data import NAMES, available, describe, load, loading, locate, mirrors, sources
+from speedcore.data import NAMES, available, describe, load, loading, locate, mirrors
 from speedcore.data.dataset_files import NotFound
 from speedcore.data.sources import Source
 from speedcore.errors import DataError
-from tests.speedcore.data.making import CIFAR_CLASSES, class_folders, idx_files, publish_idx, tar, write
+from tests.speedcore.data.making import CIFAR_CLASSES, class_folders, idx_files, publish, publish_idx, tar, write
 
 
 @pytest.fixture
@@ -50,8 +50,7 @@ def _sources(monkeypatch: pytest.MonkeyPatch, *outcomes: dict[str, bytes] | str)
             return outcome
         return Source(title, get)
 
-    monkeypatch.setattr(sources, "SOURCES", {"mnist": tuple(source(f"source {number}", outcome)
-                                                            for number, outcome in enumerate(outcomes))})
+    publish(monkeypatch, "mnist", sources=tuple(source(f"source {number}", outcome) for number, outcome in enumerate(outcomes)))
     return asked
 
 

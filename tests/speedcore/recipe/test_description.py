@@ -51,7 +51,7 @@ def others(kind: Any, value: Any, field: str) -> Iterator[Any]:
         yield {"lr": 0.3} if "lr" in kind.model_fields else {"prepared": True} if "prepared" in kind.model_fields else {}
     elif isinstance(value, tuple):
         of = typing.get_args(kind)[0] if typing.get_args(kind) else int
-        for other in (others(of, value[0], field) if value else (1, 2)):
+        for other in (others(of, value[0], field) if value else ({"factory": "speedcore.clock:Budget"}, 1, 2)):
             yield (other, *value[1:])
         yield from (value[:-1], (*value, 2)) if len(value) > 2 or not value else ()
 

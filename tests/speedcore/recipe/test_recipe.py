@@ -35,6 +35,7 @@ CHANGES = {
     "tta": TTAConfig(mirror=True), "precision": "bf16", "channels_last": True, "data": "precomputed", "val_images": 10,
     "order": "fixed", "drop_last": False, "peek": Peek(), "loss": "sum", "loader": Loader(prepared=True),
     "norm_precision": "bf16", "convolutions": "winograd", "bn_recalibration_images": 10,
+    "techniques": ({"factory": "speedcore.clock:Budget"},),
 }
 # What a field only goes together with.
 NEEDS = {"loader": {"data": "loader"}, "norm_precision": {"precision": "bf16"},

@@ -356,8 +356,8 @@ def test_the_average_begins_at_the_untrained_weights_and_is_updated_after_steps_
     average = WeightAverage(network, AverageConfig(decay=0.5, every=5, initial=True))
     for step in range(1, 12):
         set_to(float(step))
-        average.update(step, step / 11)
-    average.install()
+        average.after_step(step, step / 11)
+    average.before_test()
     kept, expected = 0.5**5, 64.0
     for value in (1, 6, 11):
         expected = kept * expected + (1 - kept) * value
@@ -376,8 +376,8 @@ def test_an_average_by_power_counts_what_is_late(power: int) -> None:
     for step in range(1, 2 * n + 1):
         with torch.no_grad():
             network.weight.fill_(99.0 if step % 2 else values[step // 2 - 1])
-        average.update(step, step / (2 * n))
-    average.install()
+        average.after_step(step, step / (2 * n))
+    average.before_test()
     shares = [math.prod(range(k, k + power)) for k in range(1, n + 1)]
     assert network.weight.item() == pytest.approx(sum(s * v for s, v in zip(shares, values, strict=True)) / sum(shares), rel=1e-5)
 

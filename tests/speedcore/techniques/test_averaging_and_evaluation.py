@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from speedcore.recipe import AverageConfig, LookaheadConfig, TTAConfig
-from speedcore.techniques import averaging
 from speedcore.techniques.augment import Normalise
 from speedcore.techniques.averaging import Lookahead, WeightAverage
+from speedcore.techniques.hooks import Techniques
 from speedcore.training import evaluate
 from tests.speedcore import toys
 
@@ -29,8 +30,8 @@ def test_average_by_hand_with_buffers() -> None:
     average = WeightAverage(network, AverageConfig(decay=0.5, every=2))
     for step, value in enumerate((1.0, 2.0, 30.0, 4.0, 50.0, 8.0), start=1):
         set_to(network, value)
-        average.update(step, step / 6)
-    average.install()
+        average.after_step(step, step / 6)
+    average.before_test()
     # Steps 2, 4 and 6 are seen, two steps at once: the old average keeps 0.5² = 1/4 of its weight.
     expected = 0.25 * (0.25 * 2 + 0.75 * 4) + 0.75 * 8
     state = network.state_dict()
@@ -44,15 +45,15 @@ def test_average_begins_at_its_start() -> None:
     average = WeightAverage(network, AverageConfig(decay=0.5, every=1, start=0.5))
     for step, value in enumerate((100.0, 4.0, 2.0), start=1):
         set_to(network, value)
-        average.update(step, step / 4)
-    average.install()
+        average.after_step(step, step / 4)
+    average.before_test()
     assert network.weight.item() == 0.5 * 4 + 0.5 * 2
 
 
 def test_no_update_leaves_the_network_alone() -> None:
     network = nn.Linear(1, 1, bias=False)
     set_to(network, 3.0)
-    WeightAverage(network, AverageConfig()).install()
+    WeightAverage(network, AverageConfig()).before_test()
     assert network.weight.item() == 3.0
 
 
@@ -63,13 +64,13 @@ def test_lookahead_by_hand_with_buffers() -> None:
     seen = []
     for step, value in enumerate((1.0, 2.0, 30.0, 4.0, 50.0), start=1):
         set_to(network, value)
-        slow.update(step, step / 4)
+        slow.after_step(step, step / 4)
         seen.append(network.weight.item())
     # At steps 2 and 4 the slow weights keep 0.5² · progress: 1/8 and 1/4. In between the network is left alone.
     first = 10 / 8 + 2 * 7 / 8
     second = first / 4 + 4 * 3 / 4
     assert seen == pytest.approx([1, first, 30, second, 50])
-    slow.install()
+    slow.before_test()
     state = network.state_dict()
     for name in ("weight", "bias", "running_mean", "running_var"):
         assert state[name].item() == pytest.approx(second), name
@@ -81,8 +82,8 @@ def test_lookahead_without_an_update_leaves_the_network_alone() -> None:
     set_to(network, 3.0)
     slow = Lookahead(network, LookaheadConfig(every=5))
     set_to(network, 4.0)
-    slow.update(4, 0.5)
-    slow.install()
+    slow.after_step(4, 0.5)
+    slow.before_test()
     assert network.weight.item() == 4.0
 
 
@@ -90,16 +91,13 @@ def test_an_average_is_taken_of_what_lookahead_leaves() -> None:
     recipe = toys.recipe(average=AverageConfig(every=1), lookahead=LookaheadConfig(decay=0.5, every=1, power=0.0))
     network = nn.Linear(1, 1, bias=False)
     set_to(network, 8.0)
-    both = averaging.make(network, recipe)
+    both = Techniques(SimpleNamespace(network=network, recipe=recipe), None)
     set_to(network, 4.0)
-    for each in both:
-        each.update(1, 1.0)
+    both.after_step(1, 1.0)
     assert network.weight.item() == 6.0  # half the slow 8, half the fast 4
     set_to(network, 0.0)
-    for each in both:
-        each.install()
+    both.before_test()
     assert network.weight.item() == 6.0
-    assert averaging.make(network, toys.recipe()) == []
 
 
 # --- modes -----------------------------------------------------------------------------------------------------------

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from speedcore.clock import POLICIES
-from speedcore.data.batches import fixed_permutation
 from speedcore.errors import RecipeError
 from speedcore.networks import build
 from speedcore.planning.candidates import Candidate
 from speedcore.planning.costs import Throughput
 from speedcore.recipe import AverageConfig, Peek, RecordNetConfig
+from speedcore.replicas.switches import fixed_order
 from speedcore.techniques import batch_norm as precise_norms
 from speedcore.techniques.augment import Normalise
 from speedcore.training.loop import train
@@ -68,7 +68,7 @@ def test_tested_weights_carry_statistics_of_their_own(store, average) -> None:
     one, other = running.weights(), precise.weights()
     assert all(torch.equal(one[name], other[name]) == ("running_" not in name) for name in one if "num_batches" not in name)
     # 80 of a sample of 100 images: two whole batches of 40.
-    net, x = precise.network(), Normalise.of(data)(data.train.images[fixed_permutation(160)[:80]])
+    net, x = precise.network(), Normalise.of(data)(data.train.images[fixed_order(160)[:80]])
     precise_norms.recalibrate(net, x.split(40))
     found = net.state_dict()
     for name in (n for n in other if "running_" in n):
@@ -88,7 +88,7 @@ def test_the_fused_way_takes_them_too(precision: str, apart: float) -> None:
     plain = build(recipe.network, 1, (32, 32), 4)
     plain.load_state_dict(quick.network.state_dict())
     quick.recalibrate_batch_norm(data.train)
-    precise_norms.recalibrate(plain, Normalise.of(data)(data.train.images[fixed_permutation(160)[:80]]).split(40))
+    precise_norms.recalibrate(plain, Normalise.of(data)(data.train.images[fixed_order(160)[:80]]).split(40))
     for (name, one), other in zip(quick.network.named_buffers(), plain.buffers(), strict=True):
         if "running_var" in name:
             torch.testing.assert_close(one, other, rtol=apart, atol=1e-3 * apart)
