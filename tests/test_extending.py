@@ -21,7 +21,7 @@ from speedcore.errors import PluginError, RecipeError, UserError
 from speedcore.recipe import Recipe
 from speedcore.store.runs import Run, RunStore
 from speedcore.techniques.custom import CustomAugmenter
-from speedcore.techniques.hooks import Techniques
+from speedcore.training.hooks import Techniques
 from speedcore.training.verify import verify
 from tests.speedcore import toys
 
@@ -299,7 +299,7 @@ def test_recipes_without_them_are_named_as_before() -> None:
     content = toys.recipe().model_dump()
     del content["techniques"], content["augment"]["custom"]
     assert Recipe.model_validate(content).hash == toys.recipe().hash
-    dumped = toys.recipe(techniques=({"factory": "speedcore.techniques.hooks:Techniques"},))
+    dumped = toys.recipe(techniques=({"factory": "speedcore.training.hooks:Techniques"},))
     assert dumped.hash != toys.recipe().hash and Recipe.model_validate_json(dumped.model_dump_json(), strict=True) == dumped
 
 

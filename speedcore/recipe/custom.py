@@ -89,6 +89,6 @@ class CustomAugmentation(CustomConfig):
 
 
 class CustomTechnique(CustomConfig):
-    """`factory(state, train, **arguments)` returns a `speedcore.techniques.hooks.Technique`."""
+    """`factory(state, train, **arguments)` returns a `speedcore.training.hooks.Technique`."""
 
     group: ClassVar[str] = plugins.TECHNIQUES

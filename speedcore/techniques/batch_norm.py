@@ -8,27 +8,12 @@ average of statistics at all. A pass over training images as they are, nothing e
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from speedcore.data.dataset import Part, Split
 from speedcore.networks.modes import eval_mode
-
-if TYPE_CHECKING:
-    from speedcore.training.state import TrainState
-
-
-class Recalibration:
-    """The recipe's `precise_norms`, over training images as they are."""
-
-    def __init__(self, state: TrainState, train: Split | Part):
-        self._state, self._train = state, train
-
-    def before_test(self) -> None:
-        self._state.recalibrate_batch_norm(self._train)
 
 
 @torch.no_grad()

@@ -28,10 +28,10 @@ from speedcore.recipe.schedules import interpolate
 from speedcore.replicas.peeking import Peeks
 from speedcore.store.runs import DataRecord, Metrics, PeekRecord, ReplanRecord, Run, RunRecord, RunStore, digest
 from speedcore.techniques.augment import Normalise
-from speedcore.techniques.hooks import Techniques
 from speedcore.training import evaluate, health
 from speedcore.training.callback import Callback, ProgressEvent
 from speedcore.training.history import History
+from speedcore.training.hooks import Techniques
 from speedcore.training.job import Job
 from speedcore.training.schedule import Replan, StepBudget
 from speedcore.training.seeding import seeded

@@ -12,8 +12,8 @@ from torch import nn
 from speedcore.recipe import AverageConfig, LookaheadConfig, TTAConfig
 from speedcore.techniques.augment import Normalise
 from speedcore.techniques.averaging import Lookahead, WeightAverage
-from speedcore.techniques.hooks import Techniques
 from speedcore.training import evaluate
+from speedcore.training.hooks import Techniques
 from tests.speedcore import toys
 
 PLAIN = Normalise((0.0,), (1.0,))

@@ -7,7 +7,7 @@ where `state` is the `TrainState` (network, optimizer, recipe, device) and `trai
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from jaxtyping import UInt8
 from torch import Tensor
@@ -16,10 +16,7 @@ from speedcore.data.dataset import Part, Split
 from speedcore.errors import PluginError, UserError
 from speedcore.recipe import CustomTechnique
 from speedcore.techniques.averaging import Lookahead, WeightAverage
-from speedcore.techniques.batch_norm import Recalibration
-
-if TYPE_CHECKING:
-    from speedcore.training.state import TrainState
+from speedcore.training.state import TrainState
 
 
 class Technique(Protocol):
@@ -67,6 +64,16 @@ class Techniques:
     def before_test(self) -> None:
         for act in self._before_test:
             act()
+
+
+class Recalibration:
+    """The recipe's `precise_norms`, over training images as they are."""
+
+    def __init__(self, state: TrainState, train: Split | Part):
+        self._state, self._train = state, train
+
+    def before_test(self) -> None:
+        self._state.recalibrate_batch_norm(self._train)
 
 
 def _made(spec: CustomTechnique, state: TrainState, train: Split | Part) -> object:
