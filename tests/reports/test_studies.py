@@ -24,8 +24,8 @@ from speedcore.ladders.scale import Scale
 from speedcore.recipe import PageNetConfig, SGDConfig
 from speedcore.store.runs import RunStore
 from speedcore.studies import batch_norm_scales, compute_bound, convergence, forgetting, lr_by_dataset_size, lr_finder
-from speedcore.studies.load import load_all
 from speedcore.studies.records import StudyRecord
+from speedcore.studies.stored import load_all
 from tests.speedcore import toys
 
 

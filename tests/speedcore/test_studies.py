@@ -25,9 +25,9 @@ from speedcore.studies import (
     compute_bound,
     convergence,
     forgetting,
-    load,
     lr_by_dataset_size,
     records,
+    stored,
 )
 from speedcore.studies.batch_norm_scales import decay_alone, watch
 from speedcore.studies.compute_bound import Bound, Peak
@@ -61,7 +61,7 @@ def test_the_list_names_every_command(cli) -> None:
     assert status == 0
     assert [line.split(":")[0] for line in out.splitlines()] == list(STUDIES)
     assert {command.name for command in app.registered_commands} == set(STUDIES)
-    assert set(load.KINDS) | {"architecture-search", "convergence"} == set(STUDIES)
+    assert set(stored.KINDS) | {"architecture-search", "convergence"} == set(STUDIES)
 
 
 @pytest.mark.parametrize(("words", "said"), [
@@ -172,13 +172,13 @@ def test_sizes_and_rates_end_to_end(store: RunStore) -> None:
     when = [run.path.stat().st_mtime for run in store]
     again, _ = lr_by_dataset_size.study(data, toys.recipe(), store, "cpu", SMALL, 1, **words)  # fewer seeds take nothing away
     assert again.points == record.points and [run.path.stat().st_mtime for run in store] == when
-    assert list(load.load_all(store)) == [again]
+    assert list(stored.load_all(store)) == [again]
     path.write_text("{")
     with pytest.warns(Notice, match="result.json is damaged.*left out"):
-        assert list(load.load_all(store)) == []
+        assert list(stored.load_all(store)) == []
     with pytest.warns(Notice, match="result.json is damaged.*set aside.*made again"):
         anew, _ = lr_by_dataset_size.study(data, toys.recipe(), store, "cpu", SMALL, 2, **words)
-    assert anew.points == record.points and list(load.load_all(store)) == [anew]
+    assert anew.points == record.points and list(stored.load_all(store)) == [anew]
 
 
 # --- forgetting --------------------------------------------------------------------------------------------------------
@@ -385,4 +385,4 @@ def test_bound_end_to_end(store: RunStore, monkeypatch) -> None:
 
 def test_results_of_others_that_begin_alike_are_passed_over(store: RunStore) -> None:
     records.write(records.folder(store, "forgetting", ["x"]), toys.recipe())
-    assert list(load.load_all(store)) == []
+    assert list(stored.load_all(store)) == []
