@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from reports.faults import Faults, without_culprits
-from reports.results import Missing, Status
+from reports.results import Missing
 from speedcore.errors import BudgetError, DataError, UserError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def load(names: Iterable[str], data: Path | None, offline: bool, faults: Faults,
-         say: Callable[..., None]) -> tuple[dict[str, Dataset], list[Missing]]:
+         say: Callable) -> tuple[dict[str, Dataset], list[Missing]]:
     """(data sets by name, those that cannot be had). Says where each comes from."""
     from speedcore.data import load
 
@@ -122,7 +122,7 @@ def left_out(plan: Plan) -> list[Missing]:
     return [Missing(name, sentence(reason, "."), sentence(remedy)) for name, (reason, _, remedy) in told.items()]
 
 
-def status(plan: Plan, outcome: Outcome, missing: Collection[Missing]) -> Status:
+def status(plan: Plan, outcome: Outcome, missing: Collection[Missing]) -> Literal["complete", "partial", "smoke"]:
     """"smoke" where runs are shorter than their recipe's least, "partial" where something is missing, else "complete"."""
     if any(planned.epochs < planned.recipe.min_epochs for planned in plan.planned):
         return "smoke"
@@ -163,11 +163,11 @@ def studies_of_maps(store: RunStore, say: Callable[..., None]) -> dict[str, tupl
     from explain.claim import verdicts
     from explain.studies import shortcuts
 
-    return {"shortcuts": load_all(shortcuts.kept, store, "studies of shortcuts", say),
-            "registered": load_all(verdicts.kept, store, "studies of the claim", say)}
+    return {"shortcuts": readable(shortcuts.kept, store, "studies of shortcuts", say),
+            "registered": readable(verdicts.kept, store, "studies of the claim", say)}
 
 
-def load_all(read: Callable[[RunStore], Iterable[T]], store: RunStore, what: str, say: Callable[..., None]) -> tuple[T, ...]:
+def readable(read: Callable[[RunStore], Iterable[T]], store: RunStore, what: str, say: Callable[..., None]) -> tuple[T, ...]:
     """Results of studies beside the runs; where one cannot be read, none, and why is told."""
     try:
         return tuple(read(store))

@@ -13,8 +13,6 @@ from speedcore.errors import Notice, UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from speedcore.store.runs import Run
-
 INTERRUPTED = 130
 _STOPPED = "stopped. What had finished is kept; the same command continues from there."
 
@@ -83,7 +81,7 @@ def console(stderr: bool = True) -> Console:
     return made if made.is_terminal else Console(stderr=stderr, highlight=False, emoji=False, width=150)
 
 
-def beside(run: Run) -> str:
+def beside(run) -> str:
     """What has to stand beside a run's accuracy, in brackets: that of a constant answer, where it matters: classes are uneven, or
     the run is no better."""
     from speedcore.training.health import constant_answer

@@ -315,5 +315,5 @@ def test_what_cannot_be_read_beside_the_runs_is_told() -> None:
         yield 1
         raise ExplainError("explanation.json cannot be read")
 
-    assert stages.load_all(broken, None, "studies", lambda line, **_: said.append(line)) == ()
+    assert stages.readable(broken, None, "studies", lambda line, **_: said.append(line)) == ()
     assert said == ["studies: left out. explanation.json cannot be read"]
