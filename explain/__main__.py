@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +14,9 @@ from speedcore.cli.console import console, device_of, run_app
 from speedcore.cli.options import SETTINGS, DataDir, DeviceName, OutPath, Version
 
 if TYPE_CHECKING:
-    from explain.attribution.explaining import Observer
+    from rich.progress import TaskID
+
+    from explain.attribution.explaining import Observer, Progress
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -43,8 +45,9 @@ def explain(
 
     for name in method or ():
         method_of(name)  # before anything is loaded
-    chosen = {"method": tuple(method or DEFAULT_METHODS), "layer": layer, "target": target, "per_class": per_class,
-              "mistakes": mistakes, "data": data, "device": device_of(device)}
+    chosen: dict[str, Any] = {
+        "method": tuple(method or DEFAULT_METHODS), "layer": layer, "target": target, "per_class": per_class,
+        "mistakes": mistakes, "data": data, "device": device_of(device)}
     with _progress() as observer:
         chosen["observer"] = observer
         shown = inspect(run, **chosen) if other is None else compare(run, other, **chosen)
@@ -59,14 +62,15 @@ def explain(
 @contextmanager
 def _progress() -> Iterator[Observer]:
     """One bar a run on a terminal, on stderr; nothing elsewhere."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
 
     out = console()
-    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("images"),
-                  TimeRemainingColumn(), console=out, transient=True, disable=not out.is_terminal) as bars:
-        tasks: dict = {}
+    with Bars(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("images"),
+              TimeRemainingColumn(), console=out, transient=True, disable=not out.is_terminal) as bars:
+        tasks: dict[tuple[str, str], TaskID] = {}
 
-        def tell(event) -> None:
+        def tell(event: Progress) -> None:
             key = (event.run, event.method)
             if key not in tasks:
                 tasks[key] = bars.add_task(f"{event.run}, {event.method}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,6 +31,9 @@ from speedcore.cli.options import (
 from speedcore.cli.plan import show_plan
 from speedcore.cli.progress import live
 from speedcore.errors import DivergedError, UserError
+
+if TYPE_CHECKING:
+    from reports.results import Inputs, Missing
 
 # HTML and JSON were written, the PDF was asked for and could not be made.
 PDF_MISSING = 3
@@ -129,7 +132,7 @@ def build(
     return exit_status
 
 
-def _render(inputs, out: Path, formats: tuple[str, ...], missing: list) -> int:
+def _render(inputs: Inputs, out: Path, formats: tuple[str, ...], missing: list[Missing]) -> int:
     """Write the report and name its files. missing: what was asked for and is not in it. Returns the exit status."""
     from reports.renderers import rendering
 

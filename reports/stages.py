@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from reports.faults import Faults, without_culprits
 from reports.inputs import Missing
@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from speedcore.studies.records import StudyRecord
     from speedcore.training.callback import Callback
 
+T = TypeVar("T")
+
 
 def load(names: Iterable[str], data: Path | None, offline: bool, faults: Faults,
          say: Callable) -> tuple[dict[str, Dataset], list[Missing]]:
     """(data sets by name, those that are not available). Says where each comes from."""
     from speedcore.data import load
 
-    loaded, absent = {}, []
+    loaded: dict[str, Dataset] = {}
+    absent: list[Missing] = []
     for name in names:
         with faults.of(name):
             try:
@@ -51,7 +54,7 @@ def _missing(name: str, message: str) -> Missing:
     return Missing(name, reason, f"{remedy[:1].upper()}{remedy[1:]}" or "See `python -m speedcore data`.")
 
 
-def plan(datasets: dict[str, Dataset], request: Request, store: RunStore, spent: float, faults: Faults, say: Callable,
+def plan(datasets: dict[str, Dataset], request: Request, store: RunStore, spent: float, faults: Faults, say: Callable[..., None],
          again: bool) -> Plan:
     """One plan for all data sets that can be planned; those that cannot leave `datasets`."""
     from speedcore.planning import plan as planning
@@ -89,7 +92,8 @@ def explain(runs: Iterable[Run], datasets: Mapping[str, Dataset], store: RunStor
 
     from explain import explain_runs
 
-    runs, found = list(runs), []
+    runs = list(runs)
+    found: list[Explanation] = []
     for name, dataset in datasets.items():
         arms = {arm: [r for r in runs if r.record.data.name == dataset.name and r.record.arm == arm]
                 for arm in ("with", "without")}
@@ -118,7 +122,7 @@ def left_out(plan: Plan) -> list[Missing]:
     return [Missing(name, sentence(reason, "."), sentence(remedy)) for name, (reason, _, remedy) in told.items()]
 
 
-def status(plan: Plan, outcome: Outcome, missing: Collection[Missing]) -> str:
+def status(plan: Plan, outcome: Outcome, missing: Collection[Missing]) -> Literal["complete", "partial", "smoke"]:
     """"smoke" where runs are shorter than their recipe's least, "partial" where something is missing, else "complete"."""
     if any(planned.epochs < planned.recipe.min_epochs for planned in plan.planned):
         return "smoke"
@@ -139,7 +143,7 @@ def chapters(names: str | None, store: RunStore) -> tuple[tuple[LadderResult, ..
         return (), ()
     ladders, studies = [result for result in load_ladders(store) if result.rungs], list(load_studies(store))
     asked = [name.strip() for name in names.split(",") if name.strip()]
-    known = list(dict.fromkeys(name_of(found) for found in (*ladders, *studies)))
+    known = list(dict.fromkeys([*map(name_of, ladders), *map(name_of, studies)]))
     if asked == ["all"]:
         asked = known
     if not asked:
@@ -150,10 +154,11 @@ def chapters(names: str | None, store: RunStore) -> tuple[tuple[LadderResult, ..
             kind = "study" if name in STUDIES else "ladder"
             raise UserError(f"--chapters: the {kind} '{name}' has not been run yet (there are: {', '.join(known) or 'none'}); "
                             f"do so first: python -m speedcore {kind} {name}")
-    return tuple(tuple(one for name in asked for one in found if name_of(one) == name) for found in (ladders, studies))
+    return (tuple(one for name in asked for one in ladders if name_of(one) == name),
+            tuple(one for name in asked for one in studies if name_of(one) == name))
 
 
-def studies_of_maps(store: RunStore, say: Callable) -> dict[str, tuple]:
+def studies_of_maps(store: RunStore, say: Callable[..., None]) -> dict[str, tuple[Any, ...]]:
     """Studies of shortcuts and of the preregistered claim beside the runs, by the fields of `Inputs` that they are."""
     from explain.claim import verdicts
     from explain.studies import shortcuts
@@ -162,7 +167,7 @@ def studies_of_maps(store: RunStore, say: Callable) -> dict[str, tuple]:
             "registered": readable(verdicts.load_all, store, "studies of the claim", say)}
 
 
-def readable(read: Callable[[RunStore], Iterable], store: RunStore, what: str, say: Callable) -> tuple:
+def readable(read: Callable[[RunStore], Iterable[T]], store: RunStore, what: str, say: Callable[..., None]) -> tuple[T, ...]:
     """Results of studies beside the runs; where one cannot be read, none, and why is told."""
     try:
         return tuple(read(store))

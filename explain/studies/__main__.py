@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +29,11 @@ from speedcore.cli.options import (
 from speedcore.cli.progress import live
 from speedcore.errors import UserError
 from speedcore.stats.numbers import signed
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from explain.studies.shortcuts import StudyRecord
 
 NETWORKS = 2  # of each shortcut, correlation and arm, where --seeds is auto
 
@@ -99,11 +104,11 @@ def claim(
     from speedcore.data import load
     from speedcore.store.runs import RunStore
 
-    plan, names = preregistration(), _names(dataset)
+    plan, names = preregistration(), _names(dataset or "")
     if wrong := [name for name in names if name not in plan.datasets]:
         raise UserError(f"--dataset: {', '.join(wrong)} is not in the preregistration, which has {', '.join(plan.datasets)}.")
-    chosen = {"all": True, "none": False}.get(parts) if parts in ("all", "none") else _names(parts)
-    wanted = {"recipe": _by_dataset(recipe, names, "--recipe"), "epochs": _epochs(epochs, names), "parts": chosen}
+    chosen: bool | tuple[str, ...] = parts == "all" if parts in ("all", "none") else _names(parts)
+    wanted: dict[str, Any] = {"recipe": _by_dataset(recipe, names, "--recipe"), "epochs": _epochs(epochs, names), "parts": chosen}
     count = count_of(seeds, "--seeds") or plan.pairs.planned
     loaded = [load(name, data, offline) for name in names]
     bases = registered.bases(plan, loaded, wanted["recipe"], wanted["epochs"])
@@ -117,7 +122,7 @@ def claim(
     _end(found, out)
 
 
-def _end(found, out) -> None:
+def _end(found: Any, out: Console) -> None:
     """What was left out, and where the result lies."""
     for line in found.left_out:
         out.print(line, markup=False, soft_wrap=True)
@@ -155,12 +160,12 @@ def _epochs(text: str | None, names: Sequence[str]) -> float | dict[str, float] 
     return found.get("", found) if isinstance(given, str) else found
 
 
-def _show_claim(found, planned: bool, count: int, out) -> None:
+def _show_claim(found: Any, planned: bool, count: int, out: Console) -> None:
     from rich.table import Table
 
     from explain.claim.verdicts import rows
 
-    made = rows(found)
+    made: list[dict[str, Any]] = rows(found)
     table = Table(*made[0], box=None, header_style="bold", pad_edge=False)
     for row in made:
         between = row["interval"]
@@ -188,7 +193,7 @@ def _shares(text: str) -> tuple[float, ...]:
         raise UserError(f"--correlations '{text}': write shares with commas between them, as 0,0.5,0.9,1.") from None
 
 
-def _show(found, out) -> None:
+def _show(found: StudyRecord, out: Console) -> None:
     from rich.table import Table
 
     from explain.studies.shortcuts import LAYERS, tracking

@@ -6,14 +6,18 @@ import errno
 import sys
 import warnings
 from collections.abc import Callable
+from typing import TYPE_CHECKING, TextIO
 
 from speedcore.errors import Notice, UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 INTERRUPTED = 130
 _STOPPED = "stopped. What had finished is kept; the same command continues from there."
 
 
-def run_app(app: Callable[..., None]) -> int:
+def run_app(app: Callable[..., object]) -> int:
     """Run a typer app. A UserError becomes one message and its exit status, a Notice one line; nothing else is swallowed."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", Notice)
@@ -21,14 +25,15 @@ def run_app(app: Callable[..., None]) -> int:
         return _run(app)
 
 
-def _show(message: Warning | str, category: type[Warning], *where, **rest) -> None:
+def _show(message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
+          line: str | None = None) -> None:
     if issubclass(category, Notice):
         print(f"note: {message}", file=sys.stderr)
     else:
-        print(warnings.formatwarning(message, category, *where[:2]), end="", file=sys.stderr)
+        print(warnings.formatwarning(message, category, filename, lineno), end="", file=sys.stderr)
 
 
-def _run(app: Callable[..., None]) -> int:
+def _run(app: Callable[..., object]) -> int:
     try:
         status = app(standalone_mode=False)
         if status == INTERRUPTED:  # typer's answer to Ctrl-C, or Abort, or nothing caught: that depends on its version
@@ -39,14 +44,15 @@ def _run(app: Callable[..., None]) -> int:
     except KeyboardInterrupt:
         return complain(_STOPPED, INTERRUPTED)
     except Exception as error:
-        if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             return complain(f"'{error.filename}' is too long for a path here. Write a shorter one.", UserError.exit_status)
         # typer's own usage errors carry their message and status (and live in a private module).
         if hasattr(error, "format_message"):
             hint = getattr(getattr(error, "ctx", None), "command_path", None)
-            if not error.format_message():
-                return error.exit_code  # called without arguments: the help that was printed says it all
-            return complain(error.format_message() + (f"\nTry '{hint} --help'." if hint else ""), error.exit_code)
+            said, status = error.format_message(), int(getattr(error, "exit_code", UserError.exit_status))
+            if not said:
+                return status  # called without arguments: the help that was printed says it all
+            return complain(said + (f"\nTry '{hint} --help'." if hint else ""), status)
         if type(error).__name__ == "Abort":
             return complain(_STOPPED, INTERRUPTED)
         raise
@@ -65,7 +71,7 @@ def device_of(name: str) -> str:
     return str(resolve(name))
 
 
-def console(stderr: bool = True):
+def console(stderr: bool = True) -> Console:
     """rich's console; progress and plans go to stderr so that stdout holds results."""
     from rich.console import Console
 

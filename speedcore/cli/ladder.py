@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +11,10 @@ from speedcore.checks import count_of, seconds_of
 from speedcore.cli.console import console, device_of
 from speedcore.cli.options import DataDir, DatasetNames, DeviceName, Listing, Offline, RunsDir, ScaleText, SeedsText, WithinText
 from speedcore.cli.progress import live
+
+if TYPE_CHECKING:
+    from speedcore.ladders.result import LadderResult
+    from speedcore.recipe.ladder import Ladder
 
 
 def ladder(name: Annotated[str | None, typer.Argument(help="A built-in ladder, or a TOML file.")] = None, list_: Listing = False,
@@ -25,12 +30,14 @@ def ladder(name: Annotated[str | None, typer.Argument(help="A built-in ladder, o
 
     out = console(stderr=False)
     if list_ or name is None:
-        return printing.show_list(ladders.built_in(), out)
+        printing.show_list(ladders.built_in(), out)
+        return
     chosen = ladders.get(name)
     printing.show(train_ladder(chosen, rungs, dataset or chosen.dataset, seeds, scale, within, data, runs, device, offline), out)
 
 
-def train_ladder(chosen, rungs, dataset, seeds, scale, within, data, runs, device, offline):
+def train_ladder(chosen: Ladder, rungs: str | None, dataset: str, seeds: str, scale: str, within: str, data: Path | None,
+                 runs: Path | None, device: str, offline: bool) -> LadderResult:
     """What the options of a ladder, or of a study that is one, ask for: its result, with a bar meanwhile."""
     from speedcore.data import load
     from speedcore.ladders.run import run_ladder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from speedcore.checks import count_of, seconds_of
 from speedcore.cli.console import console, device_of
@@ -20,6 +21,13 @@ from speedcore.cli.options import (
     WithinText,
 )
 from speedcore.errors import DataError, UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from speedcore.planning.planned_runs import Plan
+    from speedcore.planning.request import Request
+    from speedcore.store.runs import RunStore
 
 
 def plan(all_: AllDatasets = False, dataset: DatasetNames = None, recipe: RecipeName = "auto", budget: BudgetText = "1000",
@@ -47,7 +55,7 @@ def plan(all_: AllDatasets = False, dataset: DatasetNames = None, recipe: Recipe
     show_plan(make_plan(loaded, request, store, watch.seconds() + RENDERING), request, store, out)
 
 
-def show_plan(plan, request, store, out) -> None:
+def show_plan(plan: Plan, request: Request, store: RunStore, out: Console) -> None:
     """Print a plan as a table with its notes, and how much of it is finished already."""
     from rich.markup import escape
     from rich.table import Table

@@ -24,7 +24,7 @@ def precompute(dataset: DatasetName = "mnist", recipe: RecipeName = "article",
     from speedcore.techniques.augment import Normalise
     from speedcore.training.loop import hold_out
 
-    count, *others = numbers_of(epochs, "--epochs")
+    count, *others = numbers_of(epochs or "1", "--epochs")
     if others or count > MOST_EPOCHS:
         raise UserError(f"--epochs '{epochs}': write one number above 0, {MOST_EPOCHS:,} at most.")
     source, chosen = load(dataset, data, offline), recipes.get(recipe, dataset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -163,7 +164,8 @@ def compute_bound(
 class _Given:
     """What the options of a study of one recipe come to. words: as every `study` takes them; rounds: at most."""
 
-    def __init__(self, recipe, dataset, seeds, scale, within, data, runs, device, offline):
+    def __init__(self, recipe: str, dataset: str, seeds: str, scale: str, within: str, data: Path | None, runs: Path | None,
+                 device: str, offline: bool) -> None:
         from speedcore import recipes
         from speedcore.data import load
         from speedcore.ladders.scale import Scale

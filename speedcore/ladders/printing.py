@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from speedcore import stats
 from speedcore.ladders.changes import RULE, Change
 from speedcore.ladders.result import REPRODUCTION, LadderResult, RungFinding
 from speedcore.recipe.ladder import Ladder, Reported
 from speedcore.stats.numbers import signed
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def reported_accuracy(reported: Reported) -> str:
@@ -63,7 +67,7 @@ def caption(result: LadderResult) -> str:
             f"training images, {record.device}. Seconds of the clock “{result.ladder.clock}” unless said otherwise.")
 
 
-def show(result: LadderResult, out) -> None:
+def show(result: LadderResult, out: Console) -> None:
     """Print the table, the rules, one sentence a rung, and what was left out."""
     from rich.table import Table
 
@@ -101,7 +105,7 @@ def show(result: LadderResult, out) -> None:
         out.print(sentence, markup=False, soft_wrap=True)
 
 
-def show_list(ladders: dict[str, Ladder], out) -> None:
+def show_list(ladders: dict[str, Ladder], out: Console) -> None:
     """Print the ladders there are."""
     for ladder in ladders.values():
         out.print(f"{ladder.name}: {ladder.description}, on {ladder.dataset}; rungs "

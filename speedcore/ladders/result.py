@@ -91,7 +91,9 @@ class LadderResult:
 
 
 def _findings(result: LadderResult) -> tuple[RungFinding, ...]:
-    clocks, found, by_name = result.clocks, [], {}
+    clocks = result.clocks
+    found: list[RungFinding] = []
+    by_name: dict[str | None, RungFinding] = {}
     for rung in result.rungs:
         runs = result.runs[rung.name]
         base = result.ladder.nearest(rung, result.rungs)

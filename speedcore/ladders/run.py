@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from speedcore.data.dataset import Dataset
 from speedcore.errors import RecipeError
@@ -47,7 +47,7 @@ def run_ladder(ladder: Ladder, dataset: Dataset, store: RunStore, device: str, s
     recipes = scaled_recipes(ladder, scale, small)
     result = LadderResult(ladder, scale, {})
 
-    def keep(found: dict[str, list], left_out: tuple[str, ...]) -> None:
+    def keep(found: dict[str, list[Any]], left_out: tuple[str, ...]) -> None:
         nonlocal result
         runs = {rung.name: tuple(of_rung) for rung, of_rung in zip(rungs, found.values(), strict=True)}
         result = LadderResult(ladder, scale, runs, left_out)
@@ -94,4 +94,4 @@ def _write(result: LadderResult, dataset: Dataset, device: str, store: RunStore)
         # Seeds always begin at 0: where an earlier call trained more of them, those stay on record.
         keys = tuple(run.record.key for run in result.runs.get(rung.name, ()))
         runs[rung.name] = max(keys, before.get(rung.name, ()), key=len)
-    records.write(path / FILE, LadderRecord(ladder=ladder, scale=vars(result.scale), left_out=result.left_out, runs=runs))
+    records.write(path / FILE, LadderRecord(ladder=ladder, scale=result.scale.table, left_out=result.left_out, runs=runs))

@@ -18,7 +18,7 @@ from speedcore.errors import RecipeError
 from speedcore.recipe import Recipe
 
 _PARTS = ("data", "epochs", "width")
-# `vars` of a `Scale`, as records hold it.
+# A `Scale`, as records hold it.
 ScaleTable = dict[Literal["data", "epochs", "width"], Annotated[float, Field(gt=0, le=1)]]
 
 
@@ -51,6 +51,11 @@ class Scale:
     @property
     def whole(self) -> bool:
         return self == Scale()
+
+    @property
+    def table(self) -> ScaleTable:
+        """As records hold it."""
+        return {"data": self.data, "epochs": self.epochs, "width": self.width}
 
     @property
     def text(self) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -43,15 +45,18 @@ def from_toml(path: Path) -> Ladder:
     return ladder
 
 
-def _base(content: dict, beside: Path, wrong) -> Recipe:
+def _base(content: dict[str, Any], beside: Path, wrong: Callable[[int | None, str, str], RecipeError]) -> Recipe:
     from speedcore import recipes
     from speedcore.data import check_name
 
-    name, dataset = content.get("base"), content.get("dataset")
-    for field, value in (("base", name), ("dataset", dataset)):
+    def text(field: str) -> str:
+        value = content.get(field)
         if not isinstance(value, str):
             raise wrong(None, field, f'{field} is missing; write {field} = "NAME"' if value is None
                         else f"{field} must be a name in quotes")
+        return value
+
+    name, dataset = text("base"), text("dataset")
     try:
         check_name(dataset)
     except DataError as error:
@@ -62,7 +67,7 @@ def _base(content: dict, beside: Path, wrong) -> Recipe:
         raise wrong(None, "base", str(error)) from None
 
 
-def _place(location: tuple) -> tuple[int | None, str]:
+def _place(location: tuple[int | str, ...]) -> tuple[int | None, str]:
     """(rung's position or None, field) of a path in the ladder as it was validated."""
     if location[0] == "rungs" and len(location) > 1 and isinstance(location[1], int):
         return location[1] + 1, str(location[-1] if len(location) > 2 else "name")

@@ -10,8 +10,9 @@ import torch
 from speedcore.clock import Stopwatch
 from speedcore.data import streams
 from speedcore.data.dataset import Dataset, Split
+from speedcore.machine.queue import synchroniser
 from speedcore.recipe import Recipe
-from speedcore.training.state import TrainState, synchroniser
+from speedcore.training.state import TrainState
 
 # A plan fills this share of a limit: machines here and there are noisy.
 PLANNED_SHARE = 0.96
@@ -41,7 +42,9 @@ def measure(dataset: Dataset, recipe: Recipe, device: torch.device) -> Throughpu
     for _ in range(1 if device.type == "cpu" else 5):
         state.step(*next(batches), factor=0.01)
     wait()
-    watch, gradients, updates = Stopwatch(), [], []
+    watch = Stopwatch()
+    gradients: list[float] = []
+    updates: list[float] = []
     while len(gradients) < 2 or (watch.seconds() < _PROBE_SECONDS and len(gradients) < 100):
         lap = Stopwatch()
         state.gradients(*next(batches))
@@ -54,13 +57,13 @@ def measure(dataset: Dataset, recipe: Recipe, device: torch.device) -> Throughpu
     # The median: one interruption by another program must not decide what fits.
     step_seconds = statistics.median(gradients) * recipe.batch_size / trial.batch_size + statistics.median(updates)
     state.network.eval()
-    few = few.images[:trial.batch_size]
-    state.logits(few)
+    batch = few.images[:trial.batch_size]
+    state.logits(batch)
     wait()
     watch = Stopwatch()
-    state.logits(few)
+    state.logits(batch)
     wait()
-    return Throughput(step_seconds, watch.seconds() / len(few))
+    return Throughput(step_seconds, watch.seconds() / len(batch))
 
 
 def _few_images(recipe: Recipe) -> int:

@@ -53,7 +53,10 @@ def execute(plan: Plan, request: Request, datasets: Mapping[str, Dataset], store
     callback, device = callback or Callback(), torch.device(request.device)
     todo = {planned.dataset: planned for planned in plan.planned}
     runs: dict[str, list[tuple[Run, ...]]] = {name: [] for name in todo}
-    reused, dropped, notes, diverged, failed = 0, dict.fromkeys(todo, 0), [], {name: [] for name in todo}, {}
+    diverged: dict[str, list[str]] = {name: [] for name in todo}
+    failed: dict[str, Exception] = {}
+    notes: list[str] = []
+    reused, dropped = 0, dict.fromkeys(todo, 0)
     seconds: dict[str, float] = {planned.dataset: 2 * planned.run_seconds for planned in plan.planned}
     for seed in itertools.count():
         if all(seed >= planned.seeds for planned in todo.values()):
@@ -73,7 +76,7 @@ def execute(plan: Plan, request: Request, datasets: Mapping[str, Dataset], store
                         plan = planning.changed(plan, again, _off(planned, again), store)
                         notes.append(plan.notes[-1])
                         if again.limit != planned.limit:  # another limit is another run
-                            found = _pair(again, seed, request, datasets[name], store, device, callback)
+                            found = _pair(again, seed, request, datasets[name], store, device, callback) or found
             except Exception as error:
                 failed[name] = error
                 continue
@@ -107,7 +110,9 @@ def _pair(planned: PlannedRuns, seed: int, request: Request, dataset: Dataset, s
     standing = [store.find(job.key) for job in (with_job, without_job)]
     if None in standing and not may_train:
         return None
-    watch, done, diverged = Stopwatch(), [], ()
+    watch = Stopwatch()
+    done: list[tuple[Run, bool]] = []
+    diverged: tuple[str, ...] = ()
     try:
         done.append(_run(with_job, standing[0], dataset, store, device, callback))
         # The other arm takes exactly as many steps as this one took, so that the pair differs in one thing. Its share of a
@@ -127,13 +132,13 @@ def _replanned(planned: PlannedRuns, first: _Pair, request: Request) -> PlannedR
     """What would have been planned, had the first pair been known."""
     trained = [run.record for run in first.runs]
     step = sum(r.ledger["train"] for r in trained) / sum(r.steps for r in trained)
-    return planned_runs.revised(planned, request, step, first.seconds + 2 * planned.explain_seconds)
+    return planned_runs.revised(planned, request, step, (first.seconds or 0.0) + 2 * planned.explain_seconds)
 
 
 def _off(before: PlannedRuns, after: PlannedRuns) -> str:
     pairs = f"{after.seeds} pair{'s' if after.seeds > 1 else ''} instead of {before.seeds}" if after.seeds != before.seeds else \
         "the number of pairs stays"
-    return (f"{before.dataset}: planned anew after the first pair, whose steps took {after.step_seconds:.3g} s each instead of "
+    return (f"{before.dataset}: planned again after the first pair, whose steps took {after.step_seconds:.3g} s each instead of "
             f"{before.step_seconds:.3g}: {pairs}.")
 
 

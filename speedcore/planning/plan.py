@@ -18,8 +18,8 @@ from speedcore.data.dataset import Dataset
 from speedcore.errors import BudgetError
 from speedcore.machine.arithmetic import together
 from speedcore.machine.provenance import describe_device
-from speedcore.planning.candidates import candidates
-from speedcore.planning.costs import PLANNED_SHARE, duration
+from speedcore.planning.candidates import Candidate, candidates
+from speedcore.planning.costs import PLANNED_SHARE, Throughput, duration
 from speedcore.planning.planned_runs import Plan, PlannedRuns
 from speedcore.planning.request import Request
 from speedcore.planning.sharing import share_out
@@ -45,7 +45,8 @@ def make_plan(datasets: list[Dataset], request: Request, store: RunStore, spent:
     if kept is not None and kept.answers(key, datasets):
         return kept
     watch, device = Stopwatch(), torch.device(request.device)
-    found, timed = {}, {}
+    found: dict[str, list[Candidate]] = {}
+    timed: dict[str, Throughput] = {}
     for dataset in datasets:
         say(f"measuring what {dataset.name} costs on this machine")
         found[dataset.name] = candidates(dataset, request, device, timed)
@@ -112,7 +113,8 @@ def _notes(plan: Plan, request: Request) -> list[str]:
         more = sum(2 * max(c.seeds, testable) * (min(request.budget, c.full_steps * c.step_seconds / PLANNED_SHARE)
                                                  + c.run_seconds - c.steps * c.step_seconds) for c in plan.planned)
         used = {c.recipe.name for c in plan.planned}
-        same = used.pop() if request.recipe == "auto" and len(used) == 1 else request.recipe
+        asked = request.recipe if isinstance(request.recipe, str) else request.recipe.name
+        same = used.pop() if asked == "auto" and len(used) == 1 else asked
         notes.append(f"With about {duration(more)} every run could use all of its recipe or its budget, with at least "
                      f"{testable} pairs a data set: `python -m reports.build --dataset "
                      f"{shlex.quote(','.join(c.dataset for c in plan.planned))} --recipe {shlex.quote(same)} --within none "

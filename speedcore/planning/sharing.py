@@ -6,6 +6,7 @@ A smaller recipe first, then pairs of seeds, then a data set; a run shorter than
 from __future__ import annotations
 
 import math
+from operator import attrgetter
 
 import torch
 
@@ -27,17 +28,17 @@ def share_out(candidates: dict[str, list[Candidate]], request: Request,
     another one's least pair no longer fits. Where not all least pairs fit together, the dearest data set is left out.
     """
     budget = Budget(request.budget, POLICIES[request.clock])
-    left_out = {name: too_dear(min(found, key=_floor_seconds), budget) for name, found in candidates.items()
-                if all(too_dear(one, budget) for one in found)}
+    left_out = {name: why for name, found in candidates.items()
+                if all(too_dear(one, budget) for one in found) and (why := too_dear(min(found, key=_floor_seconds), budget))}
     inside = {name: found for name, found in candidates.items() if name not in left_out}
     while inside:
-        for steps in (Candidate.least.fget, Candidate.floor.fget):
+        for steps in (attrgetter("least"), attrgetter("floor")):
             # A hair more than needed: limits are rounded, and sums of seconds too.
             least = {name: 1.001 * (request.seeds or 1) * min(_pair_seconds(one, steps(one), request) for one in found)
                      for name, found in inside.items()}
             if sum(least.values()) <= seconds:
                 return _shares(inside, least, request, seconds), left_out
-        dearest = max(inside, key=least.get)
+        dearest = max(inside, key=least.__getitem__)
         beside = " beside the others" if len(candidates) > 1 else ""
         left_out[dearest] = (f"{duration(max(0.0, seconds))} do not hold it{beside}: {_needs(inside[dearest], request)}; raise "
                              f"--within{', or name fewer data sets' if beside else ''}.")

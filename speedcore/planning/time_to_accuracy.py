@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from speedcore import recipes, stats
 from speedcore.data.dataset import Dataset
@@ -19,6 +20,9 @@ from speedcore.stats import Interval
 from speedcore.store.runs import Run, RunStore
 from speedcore.training import health
 from speedcore.training.callback import Callback
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 # Seconds are this clock's, and the budget is kept under it.
 CLOCK = "dawnbench"
@@ -62,7 +66,7 @@ class Answer:
         """How many runs the budget ended before the recipe's last epoch."""
         return sum(run.record.epochs < self.recipe.epochs - 1 / run.record.steps_per_epoch for run in self.runs)
 
-    def summary(self) -> dict:
+    def summary(self) -> dict[str, Any]:
         """Plain data, as `--json` prints it."""
         interval = self.interval
         return {"dataset": self.dataset, "target": self.target, "n": len(self.runs),
@@ -97,7 +101,7 @@ def reach(dataset: Dataset, accuracy: float, recipe: Recipe, seeds: int, budget:
     return Answer(dataset.name, accuracy, recipe, runs)
 
 
-def show(answer: Answer, out) -> None:
+def show(answer: Answer, out: Console) -> None:
     """Print the answer as a table, and what has to be known about it."""
     from rich.table import Table
 
