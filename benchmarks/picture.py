@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -21,7 +22,6 @@ from reports.results import ARMS, DatasetResults
 from speedcore import ladders
 from speedcore.data.dataset import Dataset
 from speedcore.errors import UserError
-from speedcore.stats import statistics
 from speedcore.store.runs import Run, RunStore
 
 LAYER = "middle"
@@ -100,8 +100,8 @@ def _curve(runs: tuple[Run, ...]) -> Curve:
         at = run.steps["seconds"][looks["step"].astype(int) - 1]
         seconds.append(np.interp(grid, looks["progress"], at))
         accuracies.append(np.interp(grid, looks["progress"], looks["validation_accuracy"]))
-    end = (statistics.mean([run.record.clocks["article"] for run in runs]),
-           statistics.mean([run.record.metrics.test_accuracy for run in runs]))
+    end = (fmean([run.record.clocks["article"] for run in runs]),
+           fmean([run.record.metrics.test_accuracy for run in runs]))
     return Curve(tuple(np.mean(seconds, 0).tolist()), tuple(np.mean(accuracies, 0).tolist()), end, len(runs))
 
 

@@ -14,10 +14,10 @@ import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import fmean
 
 from speedcore.cli.console import run_app
 from speedcore.errors import UserError
-from speedcore.stats import statistics
 from speedcore.stats.claims import judge
 
 CHECKOUT = Path(__file__).parents[1]
@@ -100,7 +100,7 @@ def augmentation(notes: Footnotes) -> list[str]:
     for name in sorted(tested, key=list(_NAMES).index):
         test, arms = tested[name], accuracies[name]
         rows.append((_NAMES[name] + ("*" if name in copies else ""), f"{content['recipes'][name]['epochs']:g}",
-                     f"{statistics.mean(arms['none']):.2f}", f"{statistics.mean(arms['with']):.2f}",
+                     f"{fmean(arms['none']):.2f}", f"{fmean(arms['with']):.2f}",
                      f"{_signed(test.difference)} ({_bounds(test.interval)})",
                      _verdict(test), primary[name]))
     return _table(("data set", "epochs", "without", "with", "points (95 %)", "accuracy higher?", "maps more logical?"), rows,
@@ -191,7 +191,7 @@ def picture(runs: Path | None, dataset: str, data: Path | None) -> Path:
     newest = max((run.record.provenance for run in shown.runs), key=lambda made: str(made.get("finished", "")))
     record.write(_PICTURED, f"What README's picture shows: accuracy on {shown.title} against seconds of training (clock "
                             f"article), means over seeds.", rows, made=newest, recipe=shown.runs[0].record.recipe.name,
-                 epochs=statistics.mean([run.record.epochs for run in shown.runs]), claim=shown.claim, verdict=shown.verdict,
+                 epochs=fmean([run.record.epochs for run in shown.runs]), claim=shown.claim, verdict=shown.verdict,
                  published=list(shown.sources), title=shown.title)
     return drawing.draw(shown, PICTURE)
 
