@@ -77,7 +77,7 @@ def content(store: RunStore, dataset: Dataset) -> Content:
     runs = [run for run in store if run.record.data.name == dataset.name and run.record.arm in ARMS]
     arms = {arm: [run for run in runs if run.record.arm == arm] for arm in ARMS}
     if not all(arms.values()):
-        raise UserError(f"{store.root} has no runs of both arms on {dataset.name}; python -m reports.build --datasets "
+        raise UserError(f"{store.root} has no runs of both arms on {dataset.name}; python -m reports.build --dataset "
                         f"{dataset.name} makes them.")
     made = explain_runs(arms["with"], arms["without"], dataset, store.root)
     found = results.load(reports.Inputs(datasets={dataset.name: dataset}, runs=tuple(runs),

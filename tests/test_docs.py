@@ -169,7 +169,7 @@ def test_versions_of_formats_are_the_codes() -> None:
     from explain import artefact
     from explain.claim.verdicts import ClaimRecord
     from reports.renderers import results_json
-    from speedcore.planning.costs import PLAN_VERSION
+    from speedcore.planning.request import PLAN_VERSION
     from speedcore.store import run_record
     from speedcore.studies.records import StudyRecord
 

@@ -108,7 +108,7 @@ def test_the_verdict_is_the_reports(shown: picture.Content) -> None:
 
 
 def test_one_arm_alone_is_no_picture(made, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="reports.build --datasets shapes"):
+    with pytest.raises(UserError, match="reports.build --dataset shapes"):
         picture.content(RunStore(tmp_path), made[1])
 
 
