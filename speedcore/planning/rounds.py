@@ -61,13 +61,14 @@ def most(seeds: int | None, within: float | None) -> int:
 
 
 def in_rounds(tasks: Mapping[str, Task], seeds: int | None, within: float | None,
-              keep: Callable[[dict[str, list], tuple[str, ...]], None]) -> None:
+              keep: Callable[[dict[str, list[Any]], tuple[str, ...]], None]) -> None:
     """Do each task with seeds 0, 1, ...; `keep` is told after each round: results by task, and what had to wait.
 
     seeds: how many; where None, as many rounds as fit into `within` seconds, 3 without it. A round that no longer fits is left
     out; of the first one, whatever comes after the time has run out. What diverges is left out and named.
     """
-    watch, found = Stopwatch(), {name: [] for name in tasks}
+    watch = Stopwatch()
+    found: dict[str, list[Any]] = {name: [] for name in tasks}
     left_out: list[str] = []
     for seed in range(most(seeds, within)):
         missing = [name for name, task in tasks.items() if not task.stands(seed)]

@@ -86,7 +86,7 @@ def methods() -> dict[str, Method]:
             for path in sorted(FOLDER.glob("*.toml"))}
 
 
-def _fits(content: dict, path: str, wanted: Any) -> bool:
+def _fits(content: dict[str, Any], path: str, wanted: Any) -> bool:
     found: Any = content
     for part in path.split("."):
         if not isinstance(found, dict) or part not in found:
