@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import hypothesis
 import pytest
+
+from tests.slow import SLOW, SLOW_FIXTURES
 
 # Before torch is first imported: many small tensors are slower on many threads, and results depend on the count.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 
 HERE = Path(__file__).parent
-# Slow as a whole: kernels are compiled, most when their tests are imported; benchmarks train and compile.
-SLOW_FOLDERS = (HERE / "speedcore" / "kernels", HERE / "benchmarks")
-# Slow because of what they need: a browser, a whole report with its PDF.
-SLOW_FIXTURES = {"chromium", "whole"}
 
 # A slow machine is no finding: examples are limited by number, not by time.
 hypothesis.settings.register_profile("speedcore", deadline=None, max_examples=50,
@@ -52,16 +50,22 @@ def checkout() -> Path:
     return HERE.parent
 
 
+def _from_here(path: Path) -> str:
+    return path.relative_to(HERE).as_posix() if path.is_relative_to(HERE) else ""
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Whoever wants the quick tests need not wait for the import of the others."""
-    return True if config.option.markexpr == "not slow" and collection_path in SLOW_FOLDERS else None
+    return True if config.option.markexpr == "not slow" and _from_here(collection_path) in SLOW else None
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that need a GPU are left out where there is none: there is nothing that they could say."""
     for item in items:
-        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())) or any(folder in item.path.parents for folder in SLOW_FOLDERS):
+        path, name = _from_here(item.path), getattr(item, "originalname", item.name)
+        places = {path, f"{path}::{name}", *map(str, PurePosixPath(path).parents)}
+        if places & SLOW or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
     needing = [item for item in items if item.get_closest_marker("gpu")]
     if needing:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import IO, Any, cast
 
 from speedcore import limits
 from speedcore.data.tree import LOOP, LOST, NAMELESS, OUTSIDE, REPLACED, SPECIAL, Entry, Tree, check_members, shown
@@ -23,7 +25,7 @@ from speedcore.errors import DataError
 from speedcore.limits import size_of, too_much
 
 # The longest suffix that fits decides.
-OPENERS: dict[str, Callable] = {
+OPENERS: dict[str, Callable[..., Any]] = {
     ".tar": open, ".tar.gz": gzip.open, ".tgz": gzip.open, ".tar.xz": lzma.open, ".txz": lzma.open,
     ".tar.bz2": bz2.open, ".tbz2": bz2.open,
 }
@@ -35,12 +37,13 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class _Member:
-    """place: where its content is (tar: the offset in the unpacked stream, -1 where it lies in pieces; zip: its ZipInfo).
+    """Where its content is: in a tar at `offset` of the unpacked stream (-1 where it lies in pieces), in a zip at `info`.
     target: of a link, from the archive's root; None for anything else. fault: why it cannot be read."""
 
     name: str
     size: int = 0
-    place: object = None
+    offset: int = 0
+    info: zipfile.ZipInfo | None = None
     target: str | None = None
     fault: str = ""
 
@@ -79,7 +82,7 @@ class _Named:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         # Damaged archives raise nearly anything: zipfile says NotImplementedError of a compression that it does not know,
         # RuntimeError of an encrypted member; tarfile ValueError of a number that is none.
         if isinstance(error, Exception) and not isinstance(error, DataError):
@@ -111,7 +114,7 @@ def _linked(name: str, target: str | None) -> _Member:
 def _tar_members(path: Path, stored: int) -> Iterator[_Member]:
     with _unpacked(path) as file:
         stream = _Tail(path, file, stored)
-        with tarfile.open(fileobj=stream, mode="r|") as archive:
+        with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|") as archive:
             for count, member in enumerate(archive):
                 check_members(path, count)
                 name = _name(path, member.name)
@@ -134,7 +137,7 @@ def _tar_members(path: Path, stored: int) -> Iterator[_Member]:
             raise tarfile.ReadError("the end of the archive is missing")
 
 
-def _unpacked(path: Path):
+def _unpacked(path: Path) -> IO[bytes]:
     """The tar's own stream. Decompressed here rather than by tarfile: a cut-off one raises EOFError, not an early end."""
     suffix = next(suffix for suffix in sorted(OPENERS, key=len, reverse=True) if path.name.lower().endswith(suffix))
     return OPENERS[suffix](path, "rb")
@@ -143,7 +146,7 @@ def _unpacked(path: Path):
 class _Tail:
     """A stream that remembers its last block, and refuses to become much larger than the file that it comes from."""
 
-    def __init__(self, path: Path, file, stored: int):
+    def __init__(self, path: Path, file: IO[bytes], stored: int):
         self._path, self._file, self._stored = path, file, stored
         self.tail, self._count = b"", 0
 
@@ -175,7 +178,7 @@ def _zip_members(path: Path) -> Iterator[_Member]:
                 small = member.file_size <= limits.LINK_BYTES
                 yield _linked(name, _target(name, archive.read(member).decode()) if small else None)
             elif kind in (0, stat.S_IFREG):
-                yield _Member(name, member.file_size, member)
+                yield _Member(name, member.file_size, info=member)
             else:
                 yield _Member(name, fault=SPECIAL)
 
@@ -201,12 +204,12 @@ def _walk(path: Path, members: dict[str, _Member]) -> tuple[list[Entry], tuple[s
         for place in inner[at]:
             name = posixpath.join(folder, posixpath.basename(place))
             found = _resolve(place, members, inner)
-            member = members.get(found) if found is not None else None
             if found is None:
                 entries.append(Entry(name, 0, LOST))
                 continue
-            if member is not None and member.fault != _FOLDER:
-                entries.append(Entry(name, member.size, member.fault))
+            holder = members.get(found)
+            if holder is not None and holder.fault != _FOLDER:
+                entries.append(Entry(name, holder.size, holder.fault))
                 real[name] = found
             if found in above:
                 entries.append(Entry(name, 0, LOOP))
@@ -244,13 +247,13 @@ def _by_content(names: Collection[str], members: dict[str, _Member], real: dict[
 def _read_tar(path: Path, members: dict[str, _Member], real: dict[str, str], stored: int,
               names: Collection[str]) -> Iterator[tuple[str, bytes]]:
     wanted = _by_content(names, members, real)
-    if pieces := [name for name in wanted if members[name].place == -1]:
+    if pieces := [name for name in wanted if members[name].offset == -1]:
         raise DataError(f"{path}: member '{shown(pieces[0])}' is stored as a sparse file. Pack the archive without --sparse.")
     at = 0
     with _Named(path), _unpacked(path) as file:
-        for name in sorted(wanted, key=lambda name: members[name].place):
+        for name in sorted(wanted, key=lambda name: members[name].offset):
             member = members[name]
-            while skipped := file.read(min(_CHUNK, member.place - at)) if member.place > at else b"":
+            while skipped := file.read(min(_CHUNK, member.offset - at)) if member.offset > at else b"":
                 at += len(skipped)
             content = file.read(member.size)
             at += len(content)
@@ -265,6 +268,8 @@ def _read_zip(path: Path, members: dict[str, _Member], real: dict[str, str], sto
         raise _bomb(path, total, stored)
     with _Named(path), zipfile.ZipFile(path) as archive:
         for name, known_as in wanted.items():
-            content = archive.read(members[name].place)
+            info = members[name].info
+            assert info is not None
+            content = archive.read(info)
             for known in known_as:
                 yield known, content

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from speedcore.data.splits import TEST, TRAIN, is_filler, split_of, splits_of
 from speedcore.data.tree import SPECIAL, Entry, shown
@@ -38,7 +39,7 @@ class Image:
     label: str
 
     @property
-    def order(self) -> tuple:
+    def order(self) -> tuple[Any, ...]:
         """By class, then as torchvision orders files: by folder, then by name."""
         folder, _, file = self.own.rpartition("/")
         return natural(self.label), folder, file
@@ -70,7 +71,7 @@ class Reading:
         return tuple(image for image in self.images if image.split == split)
 
 
-def natural(name: str) -> tuple:
+def natural(name: str) -> tuple[Any, ...]:
     """A key that sorts as text does, but numbers by their value: "9" before "10"."""
     # A number stands where its digits stand among the letters. Values are compared as text, so that any length will do.
     parts = [(ord("0"), len(part.lstrip("0")), part.lstrip("0")) if part[0] in "0123456789" else (ord(part), 0, "")
@@ -97,7 +98,7 @@ def read(entries: Iterable[Entry], empty: Iterable[str] = ()) -> Reading:
         if not _hidden(name):
             top.add(f"{name}/", image=False)
     root, notes = _peeled(top)
-    reasons = {}
+    reasons: dict[str, str] = {}
     used = {image.name: image for image in _used(root, notes, reasons)}
     left_out += [(name, reasons.get(name, OUTSIDE)) for name in images if name not in used]
     return Reading(tuple(sorted(used.values(), key=lambda image: image.order)), tuple(left_out), tuple(ignored), tuple(notes))

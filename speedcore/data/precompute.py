@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from io import BufferedReader, FileIO
 from itertools import islice
 from math import prod
 from pathlib import Path
@@ -54,8 +55,8 @@ class PrecomputedEpochs:
             # Written as files, not through a map: a disk that fills up is then an error and not a crash.
             with (self.folder / _IMAGES).open("wb") as images, (self.folder / _LABELS).open("wb") as labels:
                 for batch, target in islice(batches, self.steps):
-                    images.write(batch.cpu().contiguous().numpy())
-                    labels.write(target.cpu().numpy())
+                    images.write(batch.cpu().contiguous().numpy().data)
+                    labels.write(target.cpu().numpy().data)
         except OSError as error:
             self.close()
             raise DataError(f"precomputed epochs cannot be written to {self.folder}: {error.strerror or error}.") from None
@@ -66,7 +67,7 @@ class PrecomputedEpochs:
     def __iter__(self) -> Iterator[tuple[UInt8[Tensor, "b c h w"], Int64[Tensor, " b"]]]:
         pin = self._device.type == "cuda"
 
-        def fetch(stream: BinaryIO, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        def fetch(stream: FileIO | BufferedReader, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
             # Read, not mapped: a fault for each page costs more than the copy, and mapped pages would count as memory.
             buffer = torch.empty(shape, dtype=dtype, pin_memory=pin)
             if stream.readinto(buffer.numpy().data) != buffer.nbytes:
@@ -97,7 +98,7 @@ class PrecomputedEpochs:
     def __enter__(self) -> PrecomputedEpochs:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

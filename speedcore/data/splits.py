@@ -6,7 +6,7 @@ Names alone cannot tell: `train` may be a class beside `bus`. What is certain is
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from speedcore.data.tree import shown
@@ -58,8 +58,8 @@ def splits_of(folders: Mapping[str, frozenset[str]]) -> Splits | None:
     if others:
         if set(by_kind) == {TRAIN} and not nested:
             return None  # images of trains beside those of buses
-        labelled = [folders[name] for name in nested]
-        if len(by_kind) < 2 or TRAIN not in by_kind or len(labelled) < 2 or not frozenset.intersection(*labelled):
+        inner = [folders[name] for name in nested]
+        if len(by_kind) < 2 or TRAIN not in by_kind or len(inner) < 2 or not frozenset.intersection(*inner):
             raise _ambiguous(list(kinds), others)
     for kind, names in by_kind.items():
         if len(names) > 1:
@@ -72,7 +72,7 @@ def splits_of(folders: Mapping[str, frozenset[str]]) -> Splits | None:
         raise DataError(f"no image in {shown(train)}/<class>/: they lie directly in {_listed(kinds)}. Read as splits, these hold "
                         f"no class folders; read as classes, they would be {_listed(kinds)}. Neither is taken. Lay them out as "
                         "train/<class>/<image> and test/<class>/<image>.")
-    test, validation = (by_kind.get(kind, [None])[0] for kind in (TEST, VALIDATION))
+    test, validation = (next(iter(by_kind.get(kind, ())), None) for kind in (TEST, VALIDATION))
     labelled = test if test and folders[test] else None
     return Splits(train, labelled, validation, None if labelled else test)
 
@@ -80,7 +80,7 @@ def splits_of(folders: Mapping[str, frozenset[str]]) -> Splits | None:
 def _kinds(folders: Mapping[str, object]) -> dict[str, str]:
     """Folder -> split, of those that name one: by themselves, or with others like pets_train and pets_test."""
     about = {name: found for name in folders if (found := _about(name))}
-    families: dict[tuple, set[str]] = {}
+    families: dict[tuple[str, ...], set[str]] = {}
     for kind, rest in about.values():
         families.setdefault(rest, set()).add(kind)
     kinds = {name: kind for name, (kind, rest) in about.items()
@@ -108,14 +108,14 @@ def _about(name: str) -> tuple[str, tuple[str, ...]] | None:
 
 def _words(name: str) -> list[str]:
     parts = re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower()
-    words = []
+    words: list[str] = []
     for word in filter(None, re.split(r"[^a-z0-9]+", parts)):
         glued = _GLUED.fullmatch(word)
         words += glued.groups() if glued else [word]
     return words
 
 
-def _listed(names) -> str:
-    names = [f"'{shown(name)}'" for name in names]
-    shown_names = names if len(names) <= 8 else [*names[:7], f"{len(names) - 7} more"]
-    return " and ".join(filter(None, [", ".join(shown_names[:-1]), shown_names[-1]]))
+def _listed(names: Iterable[str]) -> str:
+    quoted = [f"'{shown(name)}'" for name in names]
+    listed = quoted if len(quoted) <= 8 else [*quoted[:7], f"{len(quoted) - 7} more"]
+    return " and ".join(filter(None, [", ".join(listed[:-1]), listed[-1]]))

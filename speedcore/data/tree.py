@@ -54,7 +54,7 @@ def of_folder(path: Path) -> Tree:
     """All files under the folder `path`; links are followed, for class folders are often links. Raises DataError."""
     entries: list[Entry] = []
     empty: list[str] = []
-    waiting = [("", frozenset())]
+    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
     while waiting:
         folder, above = waiting.pop()
         place = path / folder
@@ -85,7 +85,7 @@ def check_members(path: Path, count: int) -> None:
                         "holds the class folders, or make the data set smaller.")
 
 
-def _entry(inner: os.DirEntry, name: str, above: frozenset) -> Entry | None:
+def _entry(inner: os.DirEntry[str], name: str, above: frozenset[tuple[int, int]]) -> Entry | None:
     """The file; None for a folder that is to be entered."""
     try:
         about = inner.stat()

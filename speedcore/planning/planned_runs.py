@@ -94,8 +94,8 @@ def jobs(planned: PlannedRuns, request: Request) -> list[tuple[Job, Job]]:
 def pair(planned: PlannedRuns, request: Request, seed: int) -> tuple[Job, Job]:
     """The jobs of one seed: (with, without) augmentation."""
     budget = Budget(request.budget, POLICIES[request.clock])
-    with_, without = (job(planned, budget, request.device, arm, seed) for arm in ARMS)
-    return with_, without
+    augmented, without = (job(planned, budget, request.device, arm, seed) for arm in ARMS)
+    return augmented, without
 
 
 def job(planned: PlannedRuns, budget: Budget, device: str, arm: str, seed: int) -> Job:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from speedcore.errors import RecipeError
 from speedcore.limits import TOML_BYTES
@@ -17,7 +18,7 @@ def names_a_file(name: str, beside: Path = Path()) -> bool:
         return False
 
 
-def toml_content(path: Path, what: str) -> dict:
+def toml_content(path: Path, what: str) -> dict[str, Any]:
     """What the TOML file `path` holds; `what` it is called in the RecipeError that anything else raises."""
     try:
         if not path.exists():

@@ -95,7 +95,7 @@ def methods() -> dict[str, Method]:
     return {name: Method(name=name, **tomllib.loads(card.read_text(encoding="utf-8"))) for name, card in sorted(cards.items())}
 
 
-def _fits(content: dict, path: str, wanted: Any) -> bool:
+def _fits(content: dict[str, Any], path: str, wanted: Any) -> bool:
     found: Any = content
     for part in path.split("."):
         if not isinstance(found, dict) or part not in found:

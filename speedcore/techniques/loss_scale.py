@@ -42,7 +42,7 @@ class LossScale:
     def unscale(self, gradients: Sequence[Tensor]) -> None:
         """Divide the gradients by the factor, in place, and set the next factor. If any is not finite, all become zero."""
         self._overflowed.zero_()
-        torch._amp_foreach_non_finite_check_and_unscale_(gradients, self._overflowed, self._scale.reciprocal())
+        torch._amp_foreach_non_finite_check_and_unscale_(list(gradients), self._overflowed, self._scale.reciprocal())
         torch._amp_update_scale_(self._scale, self._good, self._overflowed, 2.0, 0.5, self._patience)
         self._scale.clamp_(LEAST, MOST)
         bad = self._overflowed.bool()
@@ -52,10 +52,11 @@ class LossScale:
     @contextmanager
     def only_if_finite(self, tensors: Sequence[Tensor]) -> Iterator[None]:
         """`tensors`, all that an update changes, leave as they came if the gradients were not finite."""
-        before = torch._foreach_clone(tensors)
+        kept = list(tensors)
+        before = torch._foreach_clone(kept)
         yield
         with torch.no_grad():
             bad = self._overflowed[0]
             # One of the two factors is 1 and the other 0: what is kept is kept to the bit.
-            torch._foreach_mul_(tensors, 1 - bad)
-            torch._foreach_add_(tensors, torch._foreach_mul(before, bad))
+            torch._foreach_mul_(kept, 1 - bad)
+            torch._foreach_add_(kept, torch._foreach_mul(before, bad))
