@@ -92,7 +92,8 @@ class RunRecord(Frozen):
     @field_validator("provenance")
     @classmethod
     def _spelt_as_today(cls, provenance: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        return Recipe.current(provenance)  # The backend of convolutions, which bears a recipe's words.
+        backend = {name: value for name, value in provenance.items() if name == "convolutions"}
+        return {**provenance, **Recipe.current(backend)}
 
     @property
     def accuracy(self) -> float:

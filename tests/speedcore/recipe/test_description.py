@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from speedcore import recipes
 from speedcore.errors import RecipeError
 from speedcore.recipe import AverageConfig, LookaheadConfig, Peek, Recipe, Schedule, validated
+from speedcore.recipe.ladder import Ladder, Rung
 from speedcore.techniques import methods
 from tests.speedcore import toys
 
@@ -170,6 +171,18 @@ FAST = toys.recipe(precision="bf16", channels_last=True, convolutions="auto")
 def test_words_are_of_the_run_that_was_made(provenance: dict, arithmetic: str, convolutions: str) -> None:
     words = FAST.describe(provenance)
     assert (words["Arithmetic"], words["3×3 convolutions"]) == (arithmetic, convolutions)
+
+
+def test_a_rung_without_words_says_which_fields_it_changes() -> None:
+    ladder = Ladder(name="toy", dataset="toy", base=toys.recipe(), rungs=(
+        Rung(name="small", change={"batch_size": 20, "augment": {"cutout": 2}}),
+        Rung(name="cosine", change={"schedule": {"knots": [[0, 1], [1, 0.5]], "shape": "cosine"}}),
+        Rung(name="named", what="its own words", change={"epochs": 5})))
+    assert [ladder.what(rung).replace("\xa0", " ") for rung in ladder.rungs] == [
+        "augment cutout 2 for 4, batch size 20 for 40",
+        "schedule knots 1 at 0 %, 0.5 at 100 % for 0 at 0 %, 1 at 20 %, 0 at 100 %, "
+        "schedule shape half cosines for straight lines",
+        "its own words"]
 
 
 def test_methods_are_those_that_ran() -> None:
