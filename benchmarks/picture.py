@@ -167,7 +167,7 @@ def _accuracies(ax, shown: Content) -> None:
     """Accuracy against seconds: seconds on a logarithmic scale, accuracies on one that stretches towards 100 %."""
     for arm, curve in shown.curves.items():
         style = ARM_STYLES[arm]
-        ax.plot(curve.seconds, curve.val_images, color=style.colour, linestyle=style.dash, linewidth=1.6,
+        ax.plot(curve.seconds, curve.validation, color=style.colour, linestyle=style.dash, linewidth=1.6,
                 label=f"{style.label} (n = {curve.runs})")
         ax.plot(*curve.end, color=style.colour, marker=style.marker, markersize=8, markeredgecolor="white", linestyle="none",
                 zorder=4)
@@ -182,7 +182,7 @@ def _accuracies(ax, shown: Content) -> None:
                     textcoords="offset points", rotation=90, ha="right", va="top", fontsize=8.5, color="#555555")
     ax.set_xscale("log")
     ax.set_yscale("logit")
-    heights = [a for curve in shown.curves.values() for a in (*curve.val_images, curve.end[1])] + [
+    heights = [a for curve in shown.curves.values() for a in (*curve.validation, curve.end[1])] + [
         p.accuracy for p in shown.published]
     ticks = [t for t in (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998) if min(heights) <= t <= max(heights)]
     ax.set_yticks(ticks, [f"{100 * t:g} %" for t in ticks])

@@ -186,7 +186,7 @@ def picture(runs: Path | None, dataset: str, data: Path | None) -> Path:
     shown = drawing.content(RunStore(runs), load(dataset, data))
     rows = [{"arm": arm, "runs": curve.runs, "seconds": seconds, "accuracy %": 100 * accuracy, "images": images}
             for arm, curve in shown.curves.items()
-            for images, points in (("validation", zip(curve.seconds, curve.val_images, strict=True)), ("test", [curve.end]))
+            for images, points in (("validation", zip(curve.seconds, curve.validation, strict=True)), ("test", [curve.end]))
             for seconds, accuracy in points]
     newest = max((run.record.provenance for run in shown.runs), key=lambda made: str(made.get("finished", "")))
     record.write(_PICTURED, f"What README's picture shows: accuracy on {shown.title} against seconds of training (clock "

@@ -39,7 +39,7 @@ def explain(
     wrong: Annotated[bool, typer.Option("--wrong", help="Show only images that a run gets wrong.")] = False,
     data: DataDir = None, device: DeviceName = "auto", version: Version = False,
 ) -> None:
-    """Show where trained networks look: maps of test images, beside the images and the answers, as .html, .png or .svg."""
+    """Show where trained networks look: maps of test images, beside the images and the predictions, as .html, .png or .svg."""
     from explain.attribution.methods import method_of
     from explain.inspector.inspector import DEFAULT_METHODS, compare, inspect
 

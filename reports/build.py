@@ -125,7 +125,7 @@ def build(
         **(stages.studies_of_maps(store, screen.print) if outcome.runs else {}), diverged=outcome.diverged,
         folders={name: folder for name, folder in (("out", out), ("data", data), ("runs", store.root)) if folder is not None})
     screen.print(f"{len(outcome.runs)} runs, {outcome.reused} of them reused; rendering")
-    # With --all a set that cannot be had is no failure; one that was named, or that failed on the way, is.
+    # With --all a set that is not available is no failure; one that was named, or that failed on the way, is.
     asked = dataset_names(False, dataset) if dataset else []
     exit_status = _render(inputs, out, formats_wanted, [m for m in absent if m.dataset in asked] + list(faults.missing))
     screen.print(f"done in {duration(watch.seconds())}")

@@ -81,7 +81,7 @@ def test_the_curves_are_means_of_the_runs(made, shown: picture.Content) -> None:
     seconds = [float(run.steps["seconds"][-1]) for run in runs]
     last = [float(run.epochs["validation_accuracy"][-1]) for run in runs]
     assert curve.runs == 2
-    assert curve.seconds[-1] == pytest.approx(sum(seconds) / 2) and curve.val_images[-1] == pytest.approx(sum(last) / 2)
+    assert curve.seconds[-1] == pytest.approx(sum(seconds) / 2) and curve.validation[-1] == pytest.approx(sum(last) / 2)
     assert curve.end == pytest.approx((sum(run.record.clocks["article"] for run in runs) / 2,
                                        sum(run.record.metrics.test_accuracy for run in runs) / 2))
     assert list(curve.seconds) == sorted(curve.seconds)

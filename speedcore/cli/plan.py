@@ -51,7 +51,7 @@ def plan(all_: AllDatasets = False, dataset: DatasetNames = None, recipe: Recipe
         except DataError as error:
             out.print(f"{name}: left out. {error}", markup=False)
     if not loaded:
-        raise UserError("no data set can be had, so there is nothing to plan.")
+        raise UserError("no data set is available, so there is nothing to plan.")
     show_plan(make_plan(loaded, request, store, watch.seconds() + RENDERING), request, store, out)
 
 

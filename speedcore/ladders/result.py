@@ -85,7 +85,7 @@ class LadderResult:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Runs that did no better than a constant answer, or that lie apart from the others of their rung, as sentences."""
+        """Runs that did no better than a constant prediction, or that lie apart from the others of their rung, as sentences."""
         return tuple(f"Rung {rung.name}: {said}." for rung in self.rungs
                      for said in health.remarks(self.runs[rung.name], [run.record.accuracy for run in self.runs[rung.name]]))
 

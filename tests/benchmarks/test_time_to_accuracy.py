@@ -122,7 +122,7 @@ def test_only_ours_has_a_budget(results: Path, monkeypatch) -> None:
         seen[recipe.name] = budget
         raise Finished
 
-    monkeypatch.setattr(bench.execute, "run", stop)
+    monkeypatch.setattr(bench, "trained", stop)
     for side, recipe in bench.contenders(bench.RACES["toys"]).items():
         with pytest.raises(Finished):
             bench.train(side, recipe, None, 0, 20.0, "cpu", None)

@@ -213,7 +213,7 @@ def test_what_is_not_registered_cannot_be_claimed(shapes_as_registered, tmp_path
 
 
 def test_from_the_command_line(recipe, shapes_as_registered, monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr("speedcore.data.loading.load", lambda name, data=None: shapes_as_registered)
+    monkeypatch.setattr("speedcore.data.loading.load", lambda name, data=None, offline=False: shapes_as_registered)
     words = ["claim", "--datasets", "shapes", "--recipe", f"shapes={recipe}", "--epochs", "shapes=1", "--parts", "none",
              "--no-match", "--images-per-class", "1", "--runs", str(tmp_path), "--device", "cpu"]
     outcome = CliRunner().invoke(app, [*words, "--seeds", "1"])
@@ -234,7 +234,7 @@ def test_from_the_command_line(recipe, shapes_as_registered, monkeypatch, tmp_pa
     (["--within", "soon"], "--within 'soon' is not a duration"),
 ])
 def test_bad_options_give_one_clear_message(words, says, shapes_as_registered, monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr("speedcore.data.loading.load", lambda name, data=None: shapes_as_registered)
+    monkeypatch.setattr("speedcore.data.loading.load", lambda name, data=None, offline=False: shapes_as_registered)
     outcome = CliRunner().invoke(app, ["claim", "--datasets", "shapes", "--runs", str(tmp_path), *words])
     assert outcome.exit_code != 0 and says in str(outcome.exception)
 

@@ -16,7 +16,7 @@ from reports.inputs import Inputs
 from speedcore.errors import DivergedError
 from speedcore.planning import plan
 from speedcore.planning.planned_runs import Plan, PlannedRuns
-from speedcore.stats import Interval
+from speedcore.stats import Interval, Verdict
 from speedcore.store.runs import RunStore
 from speedcore.training import loop
 from tests.reports import making
@@ -71,7 +71,7 @@ def test_a_pair_that_diverged_is_named_in_summary_and_limitations(page) -> None:
 ])
 def test_verdict_and_interval_never_stand_side_by_side_unexplained(verdict, low, high, p, bound, said) -> None:
     claim = Claim("accuracy", "mnist", "MNIST", "better", (0.5,) * 7, (0.6,) * 7, tuple(range(7)), Interval(low, high, ""), p, p,
-                  bound, 0.01, verdict)
+                  bound, 0.01, Verdict(verdict))
     assert sentence(claim).endswith(said)
 
 

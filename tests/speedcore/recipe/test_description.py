@@ -210,7 +210,7 @@ def test_methods_are_those_that_ran() -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_methods_of_arithmetic_backend_and_views_are_those_that_ran(name: str) -> None:
     """Whatever a recipe asked for, and whatever the machine made of it."""
-    augments = {"crop", "flip", "alternating-flip", "cutout", "grouped-augmentation", "test-time-views"}
+    augments = {"crop", "flip", "alternating-flip", "cutout", "grouped-augmentation", "test-time-augmentation"}
     for arithmetic in ("fp32", "bf16", "fp16"):
         for backend in ("torch", "winograd", "winograd8", "amx"):
             ran = BUILT_IN[name].as_run({"arithmetic": arithmetic, "convolutions": backend})

@@ -60,13 +60,13 @@ def test_old_names_and_values_are_read() -> None:
 def test_the_hash_is_of_the_old_spelling() -> None:
     """What the first published runs would have named: all fields of then, and of those that came later what is in use."""
     content = {**BASE, **OLD}
-    for later in ("order", "peek", "loader", "loss", "norm_precision"):
+    for later in ("order", "peek", "loader", "loss", "norm_precision", "techniques"):
         del content[later]
     for name in ("name", "describe", "min_steps"):
         del content[name]
     content["test_time"] = TTAConfig(mirror=True).model_dump()
     content["augment"] = {**content["augment"], "pad": "reflect"}
-    del content["augment"]["groups"], content["network"]["depth"]
+    del content["augment"]["groups"], content["augment"]["custom"], content["network"]["depth"]
     content["optimizer"] = {**content["optimizer"], "nesterov": True}
     expected = digest(content)[:12]
     assert Recipe(**BASE, **NEW).hash == expected

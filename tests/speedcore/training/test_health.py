@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from speedcore.cli import console
+from speedcore.cli import progress
 from speedcore.data.dataset import Dataset, Provenance, Split
 from speedcore.errors import DivergedError
 from speedcore.planning import execute as executors
@@ -113,19 +113,13 @@ def test_test_answers_that_are_no_numbers_are_no_accuracy(store: RunStore, monke
 
 
 def test_an_average_of_weights_that_are_no_numbers_is_found(store: RunStore, monkeypatch) -> None:
-    from speedcore.techniques import averaging
+    from speedcore.techniques.averaging import WeightAverage
 
-    def broken(network, recipe):
-        class Broken:
-            def update(self, *_): ...
+    def broken(self: WeightAverage) -> None:
+        for tensor in self._tensors:
+            tensor.fill_(math.nan)
 
-            def install(self):
-                for parameter in network.parameters():
-                    parameter.data.fill_(math.nan)
-
-        return [Broken()]
-
-    monkeypatch.setattr(averaging, "make", broken)
+    monkeypatch.setattr(WeightAverage, "before_test", torch.no_grad()(broken))
     with pytest.raises(DivergedError, match="40 of 40 test images"):
         train(toys.dataset(), toys.job(toys.recipe(average=AverageConfig(decay=0.9, every=2)), 4), store)
 
@@ -207,7 +201,7 @@ def test_the_console_names_what_is_lost_and_calls_a_constant_answer_that(store: 
 
     out = Console(file=io.StringIO(), width=300, highlight=False)
     data = making.dataset()
-    with console.live("toy", 4, out) as callback:
+    with progress.live("toy", 4, out) as callback:
         callback.on_run_end(making.save(store, data, "without", 0, 29), False)
         callback.on_run_end(making.save(store, data, "without", 1, 11), False)
         callback.on_run_failed("toy, seed 2: there is no pair", 2)
