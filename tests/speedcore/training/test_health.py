@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from speedcore.cli import progress
+from speedcore.cli import console, progress
 from speedcore.data.dataset import Dataset, Provenance, Split
 from speedcore.errors import DivergedError
 from speedcore.planning import execute as executors
