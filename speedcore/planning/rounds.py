@@ -26,7 +26,7 @@ MOST_SEEDS = 30
 class Task(Protocol):
     """One thing that is done with each seed."""
 
-    def stands(self, seed: int) -> bool: ...
+    def exists(self, seed: int) -> bool: ...
 
     def do(self, seed: int) -> Any: ...
 
@@ -44,7 +44,7 @@ class Training:
     callback: Callback | None = None
     arm: str = "with"
 
-    def stands(self, seed: int) -> bool:
+    def exists(self, seed: int) -> bool:
         return self.store.find(whole_key(self.dataset, self.recipe, self.arm, seed, self.device)) is not None
 
     def do(self, seed: int) -> Run:
@@ -71,7 +71,7 @@ def in_rounds(tasks: Mapping[str, Task], seeds: int | None, within: float | None
     found: dict[str, list[Any]] = {name: [] for name in tasks}
     left_out: list[str] = []
     for seed in range(most(seeds, within)):
-        missing = [name for name, task in tasks.items() if not task.stands(seed)]
+        missing = [name for name, task in tasks.items() if not task.exists(seed)]
         if within is not None and seed and missing:
             whole = all(found.values())
             needed = sum(tasks[name].seconds(found[name][-1]) for name in missing) if whole else math.inf

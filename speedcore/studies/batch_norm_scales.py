@@ -198,7 +198,7 @@ class Watching:
     known: dict[int, Watched]
     say: Say
 
-    def stands(self, seed: int) -> bool:
+    def exists(self, seed: int) -> bool:
         return seed in self.known
 
     def do(self, seed: int) -> Watched:

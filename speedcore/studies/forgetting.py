@@ -120,8 +120,8 @@ class Remembering:
     def _path(self, run: Run) -> Path:
         return records.folder(self.training.store, "losses-again", [run.record.key, run.record.weights_sha256, WINDOW])
 
-    def stands(self, seed: int) -> bool:
-        return self.training.stands(seed)
+    def exists(self, seed: int) -> bool:
+        return self.training.exists(seed)
 
     def seconds(self, result: tuple[Run, Trained]) -> float:
         return self.training.seconds(result[0])

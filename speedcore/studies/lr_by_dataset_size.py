@@ -148,8 +148,8 @@ class Trial:
     training: Training
     factor: float
 
-    def stands(self, seed: int) -> bool:
-        return self.training.stands(seed)
+    def exists(self, seed: int) -> bool:
+        return self.training.exists(seed)
 
     def seconds(self, result: Point) -> float:
         return result.seconds

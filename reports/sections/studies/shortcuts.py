@@ -117,7 +117,7 @@ def _command(study: StudyRecord) -> str:
     models = study.models
     listed = {"--shortcut": ",".join(dict.fromkeys(m.shortcut for m in models)),
               "--correlations": ",".join(f"{c:g}" for c in sorted({m.correlation for m in models})),
-              "--arms": ",".join(arm for arm in ARM_LABELS if arm in {m.arm for m in models}),
+              "--arm": ",".join(arm for arm in ARM_LABELS if arm in {m.arm for m in models}),
               "--seeds": str(1 + max(m.seed for m in models)), "--epochs": f"{study.recipe.epochs:g}",
               "--train": str(study.train_images), "--test": str(study.test_images),
               "--images-per-class": str(study.images_per_class)}

@@ -21,7 +21,7 @@ class Fake:
     done: list = field(default_factory=list)
     standing: tuple = ()
 
-    def stands(self, seed: int) -> bool:
+    def exists(self, seed: int) -> bool:
         return seed in self.standing
 
     def do(self, seed: int) -> int:
@@ -58,8 +58,8 @@ def test_a_first_round_stops_where_time_has_run_out_and_what_stands_is_taken(mon
 
 def test_a_training_stands_once_it_is_done(store: RunStore) -> None:
     task = rounds.Training(toys.dataset(), toys.recipe(), store, "cpu")
-    assert not task.stands(0)
+    assert not task.exists(0)
     run = task.do(0)
-    assert task.stands(0) and not task.stands(1) and task.do(0) == run
+    assert task.exists(0) and not task.exists(1) and task.do(0) == run
     ledger = run.record.ledger
     assert task.seconds(run) == pytest.approx(sum(ledger.values()) - ledger.get("load", 0) - ledger.get("provision", 0))

@@ -179,7 +179,7 @@ def test_a_ladder_goes_on_with_what_does_not_diverge() -> None:
         def __init__(self, wild: set[int]):
             self.wild = wild
 
-        def stands(self, seed: int) -> bool:
+        def exists(self, seed: int) -> bool:
             return False
 
         def seconds(self, result: int) -> float:

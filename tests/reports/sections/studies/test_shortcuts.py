@@ -52,7 +52,7 @@ def test_its_table_and_figure_hold_the_means(whole) -> None:
     assert [len(points) for points in figure.data.values()] == [6, 6]
     assert "reliance 80.0 points, mass 0.70" in figure.alt and ">measured reliance (points)<" in figure.svg
     assert blocks[Code].text == ("python -m explain.studies shortcuts --recipe tiny --shortcut corner,hue --correlations 0,0.5,1 "
-                                 "--arms without --seeds 2 --epochs 2 --train 600 --test 300 --images-per-class 3")
+                                 "--arm without --seeds 2 --epochs 2 --train 600 --test 300 --images-per-class 3")
 
 
 def test_results_json_has_it_and_its_fields_are_described(whole, checkout: Path) -> None:
