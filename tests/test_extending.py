@@ -346,6 +346,15 @@ def test_augmentations_act_in_turn_and_leave_what_they_were_given(theirs) -> Non
     assert (changed == 10).all() and (images == 0).all()
 
 
+def test_arguments_come_back_from_a_record_as_they_were(theirs) -> None:
+    """Records are read strictly from JSON, where a tuple is a list; a recipe that changed on the way would be another one."""
+    recipe = recipes.with_own(toys.recipe(), "toy", partial(theirs.net, width=(4, [8])),
+                              partial(theirs.brighter, by={"most": (1, 2)}))
+    again = Recipe.model_validate_json(recipe.model_dump_json(), strict=True)
+    assert again == recipe and again.hash == recipe.hash
+    assert again.network.arguments == {"width": [4, [8]]} and again.augment.custom[0].arguments == {"by": {"most": [1, 2]}}
+
+
 def test_techniques_are_asked_for_what_they_have(theirs) -> None:
     recipe = recipes.with_own(toys.recipe(), "toy", technique=theirs.Notes)
     state = SimpleNamespace(recipe=recipe, network=nn.Linear(1, 1), said=[])
@@ -366,7 +375,7 @@ def test_code_that_could_not_be_found_again(theirs, monkeypatch: pytest.MonkeyPa
     for code, says in (
             (local, "inside|another function"), (lambda *shape: None, "without a name"), (theirs.flat, "a script or notebook"),
             (nn.Flatten(), "not what it made"), (partial(theirs.net, 1), "give its arguments by name"),
-            (partial(theirs.net, width=torch.ones(1)), "arguments are not plain values"), ("nobody_has_this:net", "is not here"),
+            (partial(theirs.net, width=torch.ones(1)), "not plain values"), ("nobody_has_this:net", "is not here"),
             ("nobody_has_this", "is no entry point of speedcore.networks"), (f"{theirs.__name__}:none", None)):
         with pytest.raises(RecipeError, match=says):
             made = recipes.with_own(toys.recipe(), "toy", code)

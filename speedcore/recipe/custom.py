@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from speedcore import plugins
 from speedcore.errors import PluginError
@@ -42,13 +42,18 @@ class CustomConfig(RecipePart):
             if "factory" in content:
                 content["factory"] = plugins.import_path(content["factory"], cls.group, cls.known)
                 content["sha256"] = content.get("sha256") or plugins.sha256_of(content["factory"])
-            # As a file gives them back: a tuple is a list.
-            content["arguments"] = json.loads(json.dumps(content.get("arguments", {}), allow_nan=False))
         except PluginError as error:
             raise ValueError(str(error)) from None
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"arguments are not plain values (numbers, text, lists, tables): {error}") from None
         return content
+
+    @field_validator("arguments", mode="before")
+    @classmethod
+    def _plain(cls, arguments: Any) -> Any:
+        """As a file gives them back: a tuple is a list."""
+        try:
+            return json.loads(json.dumps(arguments, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"they are not plain values (numbers, text, lists, tables): {error}") from None
 
     @property
     def name(self) -> str:
