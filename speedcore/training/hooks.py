@@ -67,7 +67,7 @@ class Techniques:
 
 
 class Recalibration:
-    """The recipe's `precise_norms`, over training images as they are."""
+    """The recipe's `bn_recalibration_images`, over training images as they are."""
 
     def __init__(self, state: TrainState, train: Split | Part):
         self._state, self._train = state, train
