@@ -1,5 +1,5 @@
 # Everything happens in .venv; scripts/setup.sh does the work and does nothing when nothing has changed.
-# ARGS are handed on, e.g.  make report ARGS="--datasets shapes --within 2m"  or  make test ARGS="-k schedule".
+# ARGS are handed on, e.g.  make report ARGS="--dataset shapes --within 2m"  or  make test ARGS="-k schedule".
 
 PYTHON ?= python3
 ARGS ?=
@@ -7,7 +7,7 @@ ARGS ?=
 .PHONY: help setup report check test lint types lock clean
 
 help:
-	@echo 'make report   set everything up, then train, explain, write the report (ARGS="--datasets shapes --within 2m")'
+	@echo 'make report   set everything up, then train, explain, write the report (ARGS="--dataset shapes --within 2m")'
 	@echo 'make check    lint, types and the quick tests, in a minute or two: before each commit'
 	@echo 'make test     set everything up, then run all tests (ARGS="-k schedule")'
 	@echo 'make setup    only set up: .venv, locked packages, system libraries (PYTHON=python3.12 chooses the interpreter)'
