@@ -29,7 +29,7 @@ check: setup
 
 test:
 	@PYTHON='$(PYTHON)' sh scripts/setup.sh --for-tests
-	@.venv/bin/python -m pytest -q $(ARGS)
+	@.venv/bin/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: setup
 	@.venv/bin/ruff check . $(ARGS)
