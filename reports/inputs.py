@@ -11,13 +11,12 @@ from reports.labels import title_of
 from speedcore.store.runs import Run
 
 if TYPE_CHECKING:
-    from speedcore.ladders.climbing import LadderResult
-
     from explain.artefact import Explanation
     from explain.claim.verdicts import ClaimRecord
     from explain.studies.shortcuts import StudyRecord
     from speedcore.data.dataset import Dataset
-    from speedcore.planning.plan import PlannedRuns
+    from speedcore.ladders.result import LadderResult
+    from speedcore.planning.planned_runs import PlannedRuns
     from speedcore.studies.records import StudyRecord as Studied
 
 Status = Literal["complete", "partial", "smoke"]
