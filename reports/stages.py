@@ -102,13 +102,13 @@ def explain(runs: Iterable[Run], datasets: Mapping[str, Dataset], store: RunStor
             say(escape(f"explaining {name}: {len(found)} of {len(runs)} runs done"))
             with faults.of(name, "heatmaps"):
                 for arm in explain_runs(arms["with"], arms["without"], dataset, store.root, device=device,
-                                        failed=_noted(faults, name)):
+                                        failed=_into(faults, name)):
                     found += arm
     return tuple(found)
 
 
-def _noted(faults: Faults, name: str) -> Callable[[Failure], None]:
-    """Adds each run of data set `name` that could not be explained to what is missing."""
+def _into(faults: Faults, name: str) -> Callable[[Failure], None]:
+    """What adds a run of data set `name` that could not be explained to `faults`."""
     return lambda failure: faults.add(name, failure.error, f"heatmaps of {failure.run}")
 
 
