@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -92,7 +93,7 @@ class TargetScores(nn.Module):
         return chosen.sum()[None] if self.summed else chosen
 
 
-def forward(model: nn.Module, images: Float[Tensor, "n c height width"]):
+def forward(model: nn.Module, images: Float[Tensor, "n c height width"]) -> Any:
     """What the model returns. Raises ExplainError if it does not take such images, or not so many.
 
     Images are cast to the type of the weights here and not before, so that what a method interpolates and adds up stays

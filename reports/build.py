@@ -33,7 +33,7 @@ from speedcore.cli.progress import live
 from speedcore.errors import DivergedError, UserError
 
 if TYPE_CHECKING:
-    from reports.results import Inputs, Missing
+    from reports.inputs import Inputs, Missing
 
 # HTML and JSON were written, the PDF was asked for and could not be made.
 PDF_MISSING = 3

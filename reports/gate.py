@@ -101,7 +101,7 @@ def of(given: Inputs) -> Gate:
     return Gate(tuple(sorted(((place, short) for place, short in known.items() if len(place) > 1), key=lambda p: -len(p[0]))))
 
 
-def _escaped(found: re.Match) -> str:
+def _escaped(found: re.Match[str]) -> str:
     c = found[0]
     if c in _BLANKS:
         return " "

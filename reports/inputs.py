@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from explain.studies.shortcuts import StudyRecord
     from speedcore.data.dataset import Dataset
     from speedcore.ladders.result import LadderResult
-    from speedcore.planning.plan import PlannedRuns
+    from speedcore.planning.planned_runs import PlannedRuns
     from speedcore.studies.records import StudyRecord as Studied
 
 Status = Literal["complete", "partial", "smoke"]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from explain.artefact import Explanation
     from speedcore.data.dataset import Dataset
     from speedcore.ladders.result import LadderResult
+    from speedcore.store.run_record import RunRecord
     from speedcore.studies.records import StudyRecord as Studied
 
 ARMS = ("without", "with")
@@ -96,8 +97,8 @@ class Results:
     @property
     def finished(self) -> str:
         """When the newest run (or study) was finished (ISO 8601): the report's date, the same however often it is rendered."""
-        dates = [str(made.provenance.get("finished", "")) for made in
-                 (*(run.record for run in (*self.runs, *self.climbed)), *self.inputs.studies)]
+        made: tuple[RunRecord | Studied, ...] = (*(run.record for run in (*self.runs, *self.climbed)), *self.inputs.studies)
+        dates = [str(record.provenance.get("finished", "")) for record in made]
         return max([d for d in dates if d] or [str(self.inputs.environment.get("finished")
                                                    or "1970-01-01T00:00:00+00:00")])
 

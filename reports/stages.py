@@ -12,6 +12,7 @@ from speedcore.errors import BudgetError, DataError, UserError
 
 if TYPE_CHECKING:
     from explain.artefact import Explanation
+    from explain.attribution.explaining import Failure
     from speedcore.data.dataset import Dataset
     from speedcore.ladders.result import LadderResult
     from speedcore.planning.execute import Outcome
@@ -25,7 +26,7 @@ T = TypeVar("T")
 
 
 def load(names: Iterable[str], data: Path | None, offline: bool, faults: Faults,
-         say: Callable) -> tuple[dict[str, Dataset], list[Missing]]:
+         say: Callable[..., None]) -> tuple[dict[str, Dataset], list[Missing]]:
     """(data sets by name, those that are not available). Says where each comes from."""
     from speedcore.data import load
 
@@ -101,9 +102,14 @@ def explain(runs: Iterable[Run], datasets: Mapping[str, Dataset], store: RunStor
             say(escape(f"explaining {name}: {len(found)} of {len(runs)} runs done"))
             with faults.of(name, "heatmaps"):
                 for arm in explain_runs(arms["with"], arms["without"], dataset, store.root, device=device,
-                                        failed=lambda run, name=name: faults.add(name, run.error, f"heatmaps of {run.run}")):
+                                        failed=_into(faults, name)):
                     found += arm
     return tuple(found)
+
+
+def _into(faults: Faults, name: str) -> Callable[[Failure], None]:
+    """What adds a run of data set `name` that could not be explained to `faults`."""
+    return lambda failure: faults.add(name, failure.error, f"heatmaps of {failure.run}")
 
 
 def lost(outcome: Outcome) -> list[Missing]:

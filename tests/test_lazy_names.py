@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ("speedcore", "explain", "reports")
+PACKAGES = ("speedcore", "speedcore.data", "explain", "reports")
 
 
 def shown_to_editors(package: str) -> dict[str, str]:

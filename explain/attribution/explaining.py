@@ -133,8 +133,8 @@ def gallery_of(first: Run, second: Run | None, dataset: Dataset, per_class: int 
         _check_fits(run, dataset)
     if per_class < 1 or mistakes < 0:
         raise ExplainError(f"per_class must be at least 1 and mistakes at least 0, found {per_class} and {mistakes}.")
-    one, other = predictions_of(first), second and predictions_of(second)
-    if other and one.name == other.name:
+    one, other = predictions_of(first), predictions_of(second) if second else None
+    if second and other and one.name == other.name:
         one, other = (Predictions(f"{a.name}, seed {run.record.seed}", a.logits) for a, run in ((one, first), (other, second)))
     return selection.gallery(dataset.test.labels, one, other, per_class, mistakes)
 

@@ -25,6 +25,8 @@ from explain.models import (
 )
 from speedcore.machine.room import images_at_once, in_parts
 
+__all__ = ["BATCH", "METHODS", "Method", "heatmaps", "method_of"]
+
 BATCH = 250
 
 

@@ -52,7 +52,7 @@ def mean_figure(inspection: MapSet, strength: float = STRENGTH) -> Drawing:
     return _strips(strips, titles, inspection)
 
 
-def _strips(strips: dict, titles: list[list[tuple[str, str]]], inspection: MapSet) -> Drawing:
+def _strips(strips: dict[str, np.ndarray], titles: list[list[tuple[str, str]]], inspection: MapSet) -> Drawing:
     """Rows of pictures under one another, `ACROSS` to a block, and the scale below."""
     shown = len(titles[0])
     columns, blocks = min(ACROSS, shown), -(-shown // ACROSS)

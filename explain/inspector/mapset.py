@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from explain.artefact import Explanation
+from explain.artefact import Explanation, Target
 from explain.attribution.explaining import arm_title
 from explain.attribution.masks import foreground
 from explain.attribution.methods import METHODS
@@ -32,14 +32,14 @@ class MapSet:
     dataset: Dataset
     explanations: tuple[Explanation, ...]
     layer: str = "middle"
-    target: str = "true"
+    target: Target = "true"
     rows: tuple[int, ...] | None = None
     chosen: str | None = None
     code: str = ""
 
     # --- which maps ----------------------------------------------------------------------------------------------------
 
-    def at(self, layer: str | None = None, target: str | None = None, method: str | None = None) -> Self:
+    def at(self, layer: str | None = None, target: Target | None = None, method: str | None = None) -> Self:
         """At another layer, for another class, by another method. Raises ExplainError if there are no such maps.
 
         Where the method has no maps of the layer that was looked at and none is named, its first layer is taken.
@@ -124,7 +124,7 @@ class MapSet:
         if run != "difference" and run not in range(len(values)) or run == "difference" and len(values) != 2:
             raise ExplainError(f"run must be {' or '.join(map(str, range(len(values))))}"
                                f"{', or difference' if len(values) == 2 else ''}; found {run!r}.")
-        value = (values[0] - values[1] if run == "difference" else values[run])[self.looked_at]
+        value = (values[0] - values[1] if isinstance(run, str) else values[run])[self.looked_at]
         order = np.argsort(np.where(np.isnan(value), np.inf, -value if descending else value), kind="stable")
         return replace(self, rows=tuple(np.asarray(self.looked_at, int)[order].tolist()))
 
@@ -143,7 +143,7 @@ class MapSet:
     # --- what there is to see ------------------------------------------------------------------------------------------
 
     @property
-    def data(self) -> dict:
+    def data(self) -> dict[str, Any]:
         """Arrays of the images looked at: image (n, C, H, W) uint8, index, label (n,), and under "runs" for each run
         predicted, confidence (n,) and map (n, h, w): signed, fp32, native resolution.
         """
@@ -164,7 +164,7 @@ class MapSet:
                         [e.record.layers[self.layer].extent for e in self.arms], self.dataset.size,
                         foreground(self.dataset, index))
 
-    def means(self) -> dict[str, dict]:
+    def means(self) -> dict[str, dict[str, Any]]:
         """Per class, of the images looked at: their number, mean image (C, H, W) 0..255, and for each run the mean of the
         maps' positive parts, upsampled to the image (H, W). Empty maps count as zero. Classes without images are left out.
         """
@@ -192,7 +192,7 @@ class MapSet:
         if isinstance(how, bool):
             return wrong.any(0) == how
         if how == "all":
-            return wrong.all(0)
+            return np.all(wrong, 0)
         if how not in self.names:
             raise ExplainError(f"wrong is True, False, 'all', or a run: {', '.join(map(repr, self.names))}; found {how!r}.")
         return wrong[self.names.index(how)] & (wrong.sum(0) == 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def page_of(inspection: MapSet) -> Page:
         data=_data(inspection), uid=f"x{hashlib.sha256(repr(inspection).encode()).hexdigest()[:8]}{next(_count)}")
 
 
-def _data(inspection: MapSet) -> dict:
+def _data(inspection: MapSet) -> dict[str, Any]:
     content, size = inspection.data, inspection.dataset.size
     images = content["image"] if content["image"].shape[1] in (1, 3) else content["image"][:, :1]
     arrays = {"images": packing.predicted(images),
@@ -55,14 +56,14 @@ def _data(inspection: MapSet) -> dict:
     }
 
 
-def _method(inspection: MapSet, name: str, arrays: dict) -> dict:
+def _method(inspection: MapSet, name: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """A method's layers and, put into `arrays`, their maps and measures."""
     there = inspection.at(method=name)
     return {"name": name, "title": there.method, "layers": [
         _layer(inspection, name, layer, arrays) for layer in there.arms[0].record.layers]}
 
 
-def _layer(inspection: MapSet, method: str, layer: str, arrays: dict) -> dict:
+def _layer(inspection: MapSet, method: str, layer: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     views = [inspection.at(layer, target, method) for target in TARGETS]
     records = [e.record.layers[layer] for e in views[0].arms]
     unit = max(view.scale.limit for view in views)

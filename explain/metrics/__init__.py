@@ -24,7 +24,6 @@ __all__ = [
     "CONTROLS", "METRICS", "Cascade", "Metric", "Score", "Shares", "Summary", "another_image", "control_explainers",
     "control_maps", "correlation", "deletion", "entropy", "flip_consistency", "foreground_share", "gaussian_mass", "gini",
     "infidelity", "insertion", "is_dead", "is_empty", "max_sensitivity", "mean_of", "measured", "null_maps",
-    "occlusion_agreement",
-    "parameter_randomisation", "pointing_game", "randomised", "rank_correlation", "relevance_mass", "relevance_rank", "scores",
-    "seed_consistency", "wrong_class",
+    "occlusion_agreement", "parameter_randomisation", "pointing_game", "randomised", "rank_correlation", "relevance_mass",
+    "relevance_rank", "scores", "seed_consistency", "wrong_class",
 ]

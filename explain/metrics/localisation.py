@@ -123,7 +123,7 @@ def pointing_game(maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n H W"],
 
 def _ranked(maps: Tensor, masks: Tensor, extent: Extent | None) -> Float64[Tensor, "n pixels"]:
     _check_fits(maps, masks)
-    return rounded(upsampled(positive(maps), tuple(masks.shape[1:]), extent)).flatten(1)
+    return rounded(upsampled(positive(maps), size_of(masks), extent)).flatten(1)
 
 
 def gaussian_mass(masks: Bool[Tensor, "n H W"], sigma: float = GAUSSIAN_SIGMA) -> Float64[Tensor, " n"]:

@@ -7,7 +7,7 @@ from captum.metrics import sensitivity_max
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from explain.attribution.geometry import Extent
+from explain.attribution.geometry import Extent, size_of
 from explain.metrics.basics import correlation, is_empty, rank_correlation, upsampled
 from explain.metrics.controls import Explainer
 from speedcore.training.seeding import seeded
@@ -31,7 +31,7 @@ def flip_consistency(maps: Float[Tensor, "n h w"], mirrored: Float[Tensor, "n h 
 def occlusion_agreement(maps: Float[Tensor, "n h w"], occluded: Float[Tensor, "n H W"],
                         extent: Extent | None = None) -> Float64[Tensor, " n"]:
     """Rank correlation over pixels of a map with the occlusion map of the same image and class. NaN if either is empty."""
-    found = rank_correlation(upsampled(maps, tuple(occluded.shape[1:]), extent), occluded)
+    found = rank_correlation(upsampled(maps, size_of(occluded), extent), occluded)
     return found.masked_fill(is_empty(maps) | is_empty(occluded), torch.nan)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from typing import Any
 
+from explain.claim.preregistration import Outcome
 from explain.claim.verdicts import ClaimRecord, ClaimTests, null_differences, verdicts
 from explain.studies.shortcuts import LAYERS, ModelRecord, StudyRecord, Tracking, tracking
 from reports.findings import Claim, sentence
@@ -13,6 +15,7 @@ from reports.sections.context import Context
 from speedcore.ladders.changes import Change
 from speedcore.ladders.result import LadderResult, RungFinding
 from speedcore.stats import Interval, effect_size, superiority
+from speedcore.stats.claims import Tested
 from speedcore.store.runs import Run
 from speedcore.studies.records import StudyRecord as Studied
 from speedcore.training.health import constant_prediction
@@ -21,7 +24,7 @@ from speedcore.training.health import constant_prediction
 SCHEMA_VERSION = 2
 
 
-def content(context: Context) -> dict:
+def content(context: Context) -> dict[str, Any]:
     """Plain data. The same inputs give the same content: nothing of the moment of rendering is in it. A value that is no number
     is null."""
     inputs = context.results.inputs
@@ -49,7 +52,7 @@ def dumps(context: Context) -> str:
     return json.dumps(content(context), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _run(run: Run) -> dict:
+def _run(run: Run) -> dict[str, Any]:
     r, constant = run.record, constant_prediction(run)
     return {
         "key": r.key, "dataset": r.data.name, "arm": r.arm, "recipe": r.recipe.name, "recipe_hash": r.recipe_hash,
@@ -66,13 +69,13 @@ def _run(run: Run) -> dict:
     }
 
 
-def _recipes(context: Context) -> dict[str, dict]:
+def _recipes(context: Context) -> dict[str, dict[str, Any]]:
     """The whole recipe of every run, those of ladders among them, by its hash."""
     climbed = (run for ladder in context.results.inputs.ladders for runs in ladder.runs.values() for run in runs)
     return {run.record.recipe_hash: run.record.recipe.model_dump(mode="json") for run in (*context.results.runs, *climbed)}
 
 
-def _claim(claim: Claim) -> dict:
+def _claim(claim: Claim) -> dict[str, Any]:
     return {
         "kind": claim.kind, "text": claim.text, "dataset": claim.dataset, "n": claim.n, "seeds": list(claim.seeds),
         "difference": claim.difference, "differences": list(claim.differences),
@@ -84,18 +87,18 @@ def _claim(claim: Claim) -> dict:
     }
 
 
-def _interval(interval: Interval | None) -> dict | None:
+def _interval(interval: Interval | None) -> dict[str, Any] | None:
     return None if interval is None else {"low": interval.low, "high": interval.high, "level": 0.95, "kind": interval.kind}
 
 
-def _ladder(climbed: LadderResult) -> dict:
+def _ladder(climbed: LadderResult) -> dict[str, Any]:
     data = next(run for runs in climbed.runs.values() for run in runs).record.data
     return {"name": climbed.ladder.name, "source": climbed.ladder.source, "dataset": data.name, "clock": climbed.ladder.clock,
             "scale": vars(climbed.scale), "left_out": list(climbed.left_out),
             "rungs": [_rung(climbed, finding) for finding in climbed.findings]}
 
 
-def _rung(climbed: LadderResult, finding: RungFinding) -> dict:
+def _rung(climbed: LadderResult, finding: RungFinding) -> dict[str, Any]:
     reported = finding.rung.reported
     return {
         "name": finding.rung.name, "what": finding.rung.what, "against": finding.against, "peeked": finding.peeked,
@@ -110,7 +113,7 @@ def _rung(climbed: LadderResult, finding: RungFinding) -> dict:
     }
 
 
-def _study(record: Studied) -> dict:
+def _study(record: Studied) -> dict[str, Any]:
     """The whole result, with the answers to the source's findings."""
     content = record.model_dump(mode="json", exclude={"recipe", "provenance", "version"})
     return {**content, "recipe": record.recipe.name, "recipe_hash": record.recipe.hash,
@@ -122,7 +125,7 @@ def _study(record: Studied) -> dict:
                          for finding in record.findings]}
 
 
-def _finite(value):
+def _finite(value: Any) -> Any:
     """JSON knows no infinity, and nothing that is no number: the loss of a training that failed is null."""
     if isinstance(value, dict):
         return {key: _finite(inner) for key, inner in value.items()}
@@ -131,7 +134,7 @@ def _finite(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _shortcuts(study: StudyRecord) -> dict:
+def _shortcuts(study: StudyRecord) -> dict[str, Any]:
     kinds = dict.fromkeys(m.shortcut for m in study.models)
     return {"recipe": study.recipe.name, "recipe_hash": study.recipe.hash, "method": study.method,
             "train_images": study.train_images, "test_images": study.test_images, "device": study.device,
@@ -139,18 +142,18 @@ def _shortcuts(study: StudyRecord) -> dict:
             "tracking": [_tracking(tracking(study.models, kind, layer)) for kind in kinds for layer in LAYERS]}
 
 
-def _model(m: ModelRecord) -> dict:
+def _model(m: ModelRecord) -> dict[str, Any]:
     return {"shortcut": m.shortcut, "correlation": m.correlation, "arm": m.arm, "seed": m.seed, "run": m.run,
             "accuracy_right": m.accuracy_right, "accuracy_swapped": m.accuracy_swapped, "reliance": m.reliance,
             "mass": {layer: m.mass(layer) for layer in LAYERS}}
 
 
-def _tracking(t: Tracking) -> dict:
+def _tracking(t: Tracking) -> dict[str, Any]:
     return {"shortcut": t.shortcut, "layer": t.layer, "n": t.n, "rank_correlation": t.correlation,
             "interval": _interval(t.interval), "verdict": t.verdict}
 
 
-def _registered(study: ClaimRecord) -> dict:
+def _registered(study: ClaimRecord) -> dict[str, Any]:
     plan = study.preregistration
     return {"version": plan.version, "registered": plan.registered.isoformat(), "planned": plan.pairs.planned,
             "as_planned": study.planned, "images_per_class": study.images_per_class, "device": study.device,
@@ -159,9 +162,10 @@ def _registered(study: ClaimRecord) -> dict:
             "tests": [test for found in verdicts(study) for test in _tests(study, found)]}
 
 
-def _tests(study: ClaimRecord, found: ClaimTests) -> Iterator[dict]:
+def _tests(study: ClaimRecord, found: ClaimTests) -> Iterator[dict[str, Any]]:
     claim, outcomes = found.claim, {o.name: o for o in (found.claim.primary, *found.claim.secondary)}
-    entries = [("primary", name, claim.primary, None, test) for name, test in found.primary.items()]
+    entries: list[tuple[str, str, Outcome, str | None, Tested]] = [
+        ("primary", name, claim.primary, None, test) for name, test in found.primary.items()]
     entries += [("secondary", name, outcomes[outcome], None, test) for name, tests in found.secondary.items()
                 for outcome, test in tests.items()]
     entries += [("part", name, claim.primary, part, test) for key, test in found.parts.items()
@@ -176,6 +180,6 @@ def _tests(study: ClaimRecord, found: ClaimTests) -> Iterator[dict]:
                "null_controls": nulls}
 
 
-def _change(change: Change | None) -> dict | None:
+def _change(change: Change | None) -> dict[str, Any] | None:
     return None if change is None else {"value": change.value, "interval": _interval(change.interval),
                                         "pairs": change.pairs, "verdict": change.verdict}

@@ -76,9 +76,9 @@ def _code() -> str:
         for path in sorted((provenance.ROOT / package).rglob("*")):
             if path.is_file() and path.suffix != ".pyc":
                 total.update(path.name.encode() + path.read_bytes())
-    for path in sorted(plugins.entry_points(plugins.SECTIONS).values()):
+    for home in sorted(plugins.entry_points(plugins.SECTIONS).values()):
         with suppress(PluginError):  # it is not there, and told where sections are gathered
-            total.update(f"{path} {plugins.sha256_of(path)}".encode())
+            total.update(f"{home} {plugins.sha256_of(home)}".encode())
     lock = provenance.ROOT / "requirements.lock"
     return total.hexdigest() + (_digest(lock.read_bytes()) if lock.is_file() else "")
 

@@ -56,16 +56,16 @@ def not_run(context: Context) -> Prose | None:
     return Prose(f"Not run beside these runs, and so not in this report: {f.listing(left)}.", "quiet") if left else None
 
 
-def _blocks(study: ClaimRecord, number: int, context: Context) -> tuple:
+def _blocks(study: ClaimRecord, number: int, context: Context) -> tuple[model.Block, ...]:
     found = verdicts(study)
-    blocks: list = [*_believable(context), *outcomes(study, f"registered-{number}"), _forest(study, found, number)]
+    blocks: list[model.Block] = [*_believable(context), *outcomes(study, f"registered-{number}"), _forest(study, found, number)]
     if parts := _parts(found, number):
         blocks.append(parts)
     return (*blocks, _tests(found, number), _made(study, number),
             Code(command(study), "Command that runs this again, or continues it"))
 
 
-def _believable(context: Context) -> list:
+def _believable(context: Context) -> list[model.Block]:
     """What the planted shortcuts say of maps at the deciding layer, before anything is read off the arms."""
     said = [shortcuts.sentence(tracking(study.models, kind, LAYERS[0])) for study in context.results.inputs.shortcuts
             for kind in dict.fromkeys(m.shortcut for m in study.models)]
@@ -76,7 +76,7 @@ def _believable(context: Context) -> list:
 def sentence(tested: Tested, dataset: str, outcome: Outcome) -> str:
     """The verdict on one data set in plain words."""
     name = title_of(dataset)
-    if tested.n == 0:
+    if tested.difference is None:
         return f"{name}: no pair could be scored."
     size = f.decimal(abs(tested.difference), 3)
     # Differences are positive in the claim's direction, which of some outcomes is down.
@@ -96,7 +96,7 @@ def sentence(tested: Tested, dataset: str, outcome: Outcome) -> str:
 
 
 def _conclusion(tested: Tested) -> str:
-    if tested.verdict == "equivalent within bounds":
+    if tested.p_equivalence_holm is not None and tested.verdict == "equivalent within bounds":
         return (f"whatever its sign, the difference is smaller than the {f.decimal(tested.bound)} that would matter "
                 f"(equivalence, {f.p_value(tested.p_equivalence_holm)}).")
     if tested.opposite:
@@ -167,15 +167,16 @@ def _short(one: ClaimTests) -> str:
 
 
 def _row(label: str, tested: Tested, nulls: Mapping[str, Sequence[float]] | None = None, strong: bool = False) -> Row:
-    ends = (tested.interval.low, tested.interval.high) if tested.interval else (None, None)
+    low, high = (tested.interval.low, tested.interval.high) if tested.interval else (None, None)
     known = tuple((_NULLS.get(kind, kind), stats.mean(values)) for kind, values in (nulls or {}).items() if values)
-    return Row(label, tested.differences, *ends, tested.bound, known, strong)
+    return Row(label, tested.differences, low, high, tested.bound, known, strong)
 
 
 def _said(where: str, row: Row) -> str:
     if not row.differences:
         return f"{where}, {row.label}: no pair."
-    between = f", 95 % interval {f.bounds(row.low, row.high, 3, sign=True)}" if row.low is not None else ""
+    between = ("" if row.low is None or row.high is None else
+               f", 95 % interval {f.bounds(row.low, row.high, 3, sign=True)}")
     controls = "".join(f"; {what} {f.signed(value, 3)}" for what, value in row.nulls)
     return f"{where}, {row.label}: {f.signed(stats.mean(row.differences), 3)}{between}{controls}."
 
@@ -216,7 +217,7 @@ def _made(study: ClaimRecord, number: int) -> Table:
     for name, one in study.datasets.items():
         without, augmented = (one.accuracies.get(arm, ()) for arm in (NONE, WITH))
         rows.append((Cell(title_of(name)), Cell(one.recipe.name), Cell(f"{one.recipe.epochs:g}"),
-                     Cell(str(one.pairs(study.preregistration.of(name).primary))),
+                     Cell(str(_pairs(study, name))),
                      *(Cell(f.spread(stats.mean(values), stats.sd(values)) if values else f.NONE)
                        for values in (without, augmented)), Cell(str(study.images_per_class))))
     columns = (Column("Data set"), Column("Recipe"), Column("Epochs", True), Column("Pairs", True),
@@ -231,13 +232,19 @@ def command(study: ClaimRecord) -> str:
     """What runs the study again."""
     recipes = {name: one.recipe.name for name, one in study.datasets.items()}
     epochs = {name: f"{one.recipe.epochs:g}" for name, one in study.datasets.items()}
-    pairs = max(one.pairs(study.preregistration.of(name).primary) for name, one in study.datasets.items())
+    pairs = max(_pairs(study, name) for name in study.datasets)
     words = [COMMAND, f"--dataset {','.join(study.datasets)}", f"--recipe {_each(recipes)}", f"--epochs {_each(epochs)}"]
     if pairs != study.preregistration.pairs.planned:
         words.append(f"--seeds {pairs}")
     if study.images_per_class != 100:
         words.append(f"--images-per-class {study.images_per_class}")
     return " ".join(words)
+
+
+def _pairs(study: ClaimRecord, dataset: str) -> int:
+    """Pairs whose primary outcome could be scored; none of a data set without a registered claim, which has no such outcome."""
+    claim = study.preregistration.of(dataset)
+    return study.datasets[dataset].pairs(claim.primary) if claim else 0
 
 
 def _each(values: dict[str, str]) -> str:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from reports.figures.climbs import MEASURED, REPORTED, Point, climb
 from reports.labels import slug, title_of
-from reports.model import Bullets, Cell, Code, Column, FigureSpec, Prose, Section, Table
+from reports.model import Block, Bullets, Cell, Code, Column, FigureSpec, Prose, Section, Table
 from reports.renderers import formats as f
 from reports.sections.studies.overview import unbroken
 from speedcore import stats
 from speedcore.ladders.changes import RULE, Change
 from speedcore.ladders.result import REPRODUCTION, LadderResult, RungFinding
+from speedcore.store.run_record import DataRecord
 
 _PEEK = " †"
 
@@ -20,8 +21,8 @@ def section(climbed: LadderResult, number: int) -> Section:
     """The chapter; `number` tells several climbs of one ladder apart."""
     ladder, found = climbed.ladder, climbed.findings
     name = slug(f"ladder-{ladder.name}") + (f"-{number}" if number else "")
-    blocks = [Prose(_of_what(climbed)), _figure(name, climbed, found),
-              Bullets(tuple(unbroken(finding.sentence) for finding in found))]
+    blocks: list[Block] = [Prose(_of_what(climbed)), _figure(name, climbed, found),
+                           Bullets(tuple(unbroken(finding.sentence) for finding in found))]
     if said := climbed.remarks:
         blocks.append(Bullets(said))
     failed = [finding.rung.name for finding in found if finding.reproduced is False]
@@ -65,7 +66,7 @@ def _of_what(climbed: LadderResult) -> str:
             "machine takes other seconds; what can be compared are the ratios from rung to rung.")
 
 
-def _data(climbed: LadderResult):
+def _data(climbed: LadderResult) -> DataRecord:
     return next(run for runs in climbed.runs.values() for run in runs).record.data
 
 
@@ -122,7 +123,7 @@ def _changes(name: str, climbed: LadderResult, found: tuple[RungFinding, ...]) -
     by_name = {finding.rung.name: finding for finding in found}
     rows = []
     for finding in found:
-        if not (finding.accuracy and finding.time):
+        if not (finding.accuracy and finding.time) or finding.against is None:
             continue
         below = by_name[finding.against].rung.reported.seconds
         ratio = finding.rung.reported.seconds / below if below and finding.rung.reported.seconds else None
@@ -164,13 +165,14 @@ def _on(climbed: LadderResult, finding: RungFinding, shown: Sequence[RungFinding
 
 def _figure(name: str, climbed: LadderResult, found: tuple[RungFinding, ...]) -> FigureSpec:
     signs = _signs(found)
-    told = [x for x in found if x.rung.reported.seconds and x.rung.reported.mean is not None]
-    reported = [Point(x.rung.name, x.rung.reported.seconds, 100 * x.rung.reported.mean, hollow=x.peeked, sign=signs[x.rung.name],
-                      on=_on(climbed, x, told)) for x in told]
+    told = [(x, seconds, mean) for x in found
+            if (seconds := x.rung.reported.seconds) and (mean := x.rung.reported.mean) is not None]
+    reported = [Point(x.rung.name, seconds, 100 * mean, hollow=x.peeked, sign=signs[x.rung.name],
+                      on=_on(climbed, x, [one for one, *_ in told])) for x, seconds, mean in told]
     measured = []
     for x in found:
-        bounds = (100 * x.interval.low, 100 * x.interval.high) if x.interval else (None, None)
-        measured.append(Point(x.rung.name, stats.mean(x.seconds), 100 * x.mean, *bounds, hollow=x.peeked,
+        low, high = (100 * x.interval.low, 100 * x.interval.high) if x.interval else (None, None)
+        measured.append(Point(x.rung.name, stats.mean(x.seconds), 100 * x.mean, low, high, hollow=x.peeked,
                               sign=signs[x.rung.name], on=_on(climbed, x, found)))
     apart = bool(reported) and not climbed.scale.whole
     svg = climb(f"Ladder {climbed.ladder.name}", {REPORTED: reported, MEASURED: measured}, apart,

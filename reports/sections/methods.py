@@ -25,9 +25,9 @@ def table(context: Context) -> Table | None:
                       "report measured stands in their chapters.")
 
 
-def _trained(context: Context) -> dict[str, list[tuple[Recipe, dict]]]:
+def _trained(context: Context) -> dict[str, list[tuple[Recipe, dict[str, float | None]]]]:
     """What trained, as it went, and with what budget, by who used it: the name of a recipe, or a ladder with all of its rungs."""
-    found: dict[str, list[tuple[Recipe, dict]]] = {}
+    found: dict[str, list[tuple[Recipe, dict[str, float | None]]]] = {}
     runs = [(run.record.recipe.name, run) for run in context.results.runs]
     runs += [(f"ladder {climb.ladder.name}", run) for climb in context.results.inputs.ladders
              for of_rung in climb.runs.values() for run in of_rung]

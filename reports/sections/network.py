@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from reports.model import Cell, Column, Section, Table
 from reports.renderers import formats as f
@@ -69,8 +69,8 @@ def _layers(one: DatasetResults, network: nn.Module) -> Table:
     """Leaf modules in the order of a forward pass, with output shapes; activations, which change neither, are left out."""
     rows: list[tuple[Cell, ...]] = []
 
-    def note(name: str, module: nn.Module):
-        def hook(_, inputs, output) -> None:
+    def note(name: str, module: nn.Module) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             own = list(module.parameters(recurse=False))
             if not own and output.shape == inputs[0].shape:
                 return

@@ -28,7 +28,7 @@ _SEED = 0
 
 @report_section("data", "Data", 40)
 def data(context: Context) -> Section:
-    groups = tuple(Group(f"data-{one.slug}", one.title, (_facts(one), _samples(one) if one.dataset else
+    groups = tuple(Group(f"data-{one.slug}", one.title, (_facts(one), _samples(one, one.dataset) if one.dataset else
                          Prose("The images are not at hand, so no samples are shown.", "quiet")))
                    for one in context.sets)
     return Section("data", "", "Data", "", groups)
@@ -62,8 +62,7 @@ def _first_of_classes(dataset: Dataset, count: int) -> list[list[int]]:
     return [np.flatnonzero(labels == label)[:count].tolist() for label in range(shown)]
 
 
-def _samples(one: DatasetResults) -> Pictures:
-    dataset = one.dataset
+def _samples(one: DatasetResults, dataset: Dataset) -> Pictures:
     strips = []
     for name, rows in zip(one.classes, _first_of_classes(dataset, _SAMPLES), strict=False):
         pictures = [Picture(png(dataset.train.images[i].numpy()), f"{name}, training image {i}") for i in rows]
@@ -76,40 +75,40 @@ def _samples(one: DatasetResults) -> Pictures:
 
 @report_section("augmentation", "Augmentation", 50)
 def augmentation(context: Context) -> Section:
-    groups = tuple(Group(f"augmentation-{one.slug}", one.title, _grid(one)) for one in context.sets if one.dataset)
+    groups = tuple(Group(f"augmentation-{one.slug}", one.title, _grid(one, one.dataset)) for one in context.sets
+                   if one.dataset)
     return Section("augmentation", "", "Augmentation",
                    "The same training images as they are, after each operation alone, and after all of them together. "
                    "The arm without augmentation sees the first row in every epoch; the arm with it sees another draw "
                    "each time.", groups)
 
 
-def _grid(one: DatasetResults) -> tuple[Prose | Pictures, ...]:
-    dataset = one.dataset
+def _grid(one: DatasetResults, dataset: Dataset) -> tuple[Prose | Pictures, ...]:
     spec = next((run.record.recipe.augment for run in one.arms.get("with", ())), Augment())
     chosen = [rows[0] for rows in _first_of_classes(dataset, 1) if rows][:_AUGMENTED]
-    strips = [_strip(one, chosen, Augment(), "as they are", 0)]
+    strips = [_strip(dataset, one.classes, chosen, Augment(), "as they are", 0)]
     if spec.crop:
-        strips.append(_strip(one, chosen, Augment(crop=spec.crop), f"crop, padded by {spec.crop}", 0,
+        strips.append(_strip(dataset, one.classes, chosen, Augment(crop=spec.crop), f"crop, padded by {spec.crop}", 0,
                              "padding: mirrored"))
     if spec.flip != "none":
-        strips.append(_strip(one, chosen, Augment(flip="random"), "flip", 0, "all mirrored here", mirror=True))
+        strips.append(_strip(dataset, one.classes, chosen, Augment(flip="random"), "flip", 0, "all mirrored here", mirror=True))
     else:
         known = sets.of(one.name)
         why = "not applied: it would change digits" if known and not known.mirrored else "not in this recipe"
-        strips.append(_strip(one, chosen, Augment(flip="random"), "the article’s flip", 0, why, mirror=True))
+        strips.append(_strip(dataset, one.classes, chosen, Augment(flip="random"), "the article’s flip", 0, why, mirror=True))
     if spec.cutout:
-        strips.append(_strip(one, chosen, Augment(cutout=spec.cutout), "cutout", 0,
+        strips.append(_strip(dataset, one.classes, chosen, Augment(cutout=spec.cutout), "cutout", 0,
                              f"{spec.cutout}×{spec.cutout} pixels"))
     if spec.any:
-        strips += [_strip(one, chosen, spec, f"all together, sample {i}", i) for i in range(1, _COMBINED + 1)]
+        strips += [_strip(dataset, one.classes, chosen, spec, f"all together, sample {i}", i) for i in range(1, _COMBINED + 1)]
     words = "Operations as the recipe has them" if spec.any else "This recipe augments nothing"
     return (Pictures(f"augmented-{one.slug}", f"{one.title}. {words}; sampled with seed {_SEED}.",
                      tuple(strips)),)
 
 
-def _strip(one: DatasetResults, chosen: Sequence[int], spec: Augment, label: str, sample: int, detail: str = "",
-           mirror: bool = False) -> Strip:
-    dataset, index = one.dataset, torch.tensor(chosen)
+def _strip(dataset: Dataset, classes: Sequence[str], chosen: Sequence[int], spec: Augment, label: str, sample: int,
+           detail: str = "", mirror: bool = False) -> Strip:
+    index = torch.tensor(chosen)
     images = dataset.train.images[index]
     fill = augment.Normalise.of(dataset).fill
     generator = torch.Generator().manual_seed(_SEED + sample)
@@ -117,6 +116,6 @@ def _strip(one: DatasetResults, chosen: Sequence[int], spec: Augment, label: str
     if mirror:
         parameters = replace(parameters, mirrored=torch.ones(len(chosen), dtype=torch.bool))
     changed = augment.Augmenter(spec, dataset.size, fill)(images, parameters)
-    names = [one.classes[int(dataset.train.labels[i])] for i in chosen]
+    names = [classes[int(dataset.train.labels[i])] for i in chosen]
     pictures = [Picture(png(image.numpy()), f"{name}, {label}") for name, image in zip(names, changed, strict=True)]
     return Strip(label, tuple(pictures), detail)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from reports.labels import title_of
-from reports.model import Bullets, Cell, Code, Column, Facts, Group, Prose, Section, Table
+from reports.model import Block, Bullets, Cell, Code, Column, Facts, Group, Prose, Section, Table
 from reports.renderers import formats as f
 from reports.results import DatasetResults
 from reports.sections import methods
@@ -114,11 +114,14 @@ def _of_set(one: DatasetResults) -> Iterator[str]:
 @report_section("provenance", "Provenance", 210, always)
 def provenance(context: Context) -> Section:
     runs = (*context.results.runs, *context.results.climbed)
-    origin = [run.record.provenance for run in runs] or [dict(context.results.inputs.environment)]
+    origin: list[Mapping[str, Any]] = [run.record.provenance for run in runs] or [context.results.inputs.environment]
 
-    def every(get, nothing: str = "unknown") -> str:
+    def every(get: Callable[[Mapping[str, Any]], object], nothing: str = "unknown") -> str:
         values = sorted({str(v) for p in origin if (v := get(p)) is not None})
         return f.listing(values) if values else nothing
+
+    def version(name: str) -> str:
+        return every(lambda p: p.get("versions", {}).get(name), "none")
 
     names = sorted({name for p in origin for name in p.get("versions", {})})
     machine = Facts((
@@ -132,12 +135,11 @@ def provenance(context: Context) -> Section:
         ("Threads", every(lambda p: p.get("threads"))),
         ("Switches", every(lambda p: ", ".join(f"{k.replace('_', ' ')}: {_word(p.get(k))}" for k in
                                                ("deterministic_algorithms", "cudnn_benchmark", "float32_matmul")))),
-        ("Versions", ", ".join(f"{name} {every(lambda p, n=name: p.get('versions', {}).get(n), 'none')}"
-                               for name in names)),
+        ("Versions", ", ".join(f"{name} {version(name)}" for name in names)),
         ("Runs finished", _span([str(p.get("finished", "")) for p in origin])),
         ("Command of the runs", every(lambda p: f"`{_command(p['command'])}`" if p.get("command") else None)),
     ))
-    blocks: list = [machine]
+    blocks: list[Block] = [machine]
     if context.sets:
         blocks.append(_recipes(context))
     return Section("provenance", "", "Provenance", "What made these numbers. Where runs differ, every value is listed.",
@@ -190,7 +192,7 @@ def _recipes(context: Context) -> Table:
 @report_section("regenerate", "How to make it again", 220, always)
 def regenerate(context: Context) -> Section:
     inputs = context.results.inputs
-    blocks: list = []
+    blocks: list[Block] = []
     if inputs.command:
         blocks += [Prose("The same report, from the runs that stand; what is missing is trained first:"),
                    Code(inputs.command, "Command that makes this report")]
@@ -234,7 +236,7 @@ def appendix(context: Context) -> Section:
     day = context.results.finished[:10]
     from speedcore import __version__
 
-    blocks = [
+    blocks: list[Block] = [
         Prose("`results.json` holds the same numbers for machines: it lies beside this report, is attached to the PDF, "
               "and is embedded in the HTML page as the element with the id `results-json`. docs/results-json.md "
               "describes it."),

@@ -5,8 +5,9 @@ Names are resolved on first use, so that importing this package costs nothing un
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from speedcore.lazy import loader as _loader
 
 if TYPE_CHECKING:
     from speedcore.data.dataset import Dataset, Provenance, Split
@@ -14,18 +15,17 @@ if TYPE_CHECKING:
     from speedcore.data.sets import NAMES
     from speedcore.data.shapes import ShortcutSplit, make_shapes, shortcut_split, swap_shortcut
 
-_HOME = {
-    "NAMES": "sets",
-    "Dataset": "dataset", "Provenance": "dataset", "Split": "dataset",
-    "Listing": "loading", "available": "loading", "check_name": "loading", "describe": "loading", "load": "loading",
-    "locate": "loading", "own_name": "loading",
-    "ShortcutSplit": "shapes", "make_shapes": "shapes", "shortcut_split": "shapes", "swap_shortcut": "shapes",
+__all__ = ["Dataset", "Listing", "NAMES", "Provenance", "ShortcutSplit", "Split", "available", "check_name", "describe", "load",
+           "locate", "make_shapes", "own_name", "shortcut_split", "swap_shortcut"]
+_HOMES = {
+    "NAMES": "speedcore.data.sets",
+    "Dataset": "speedcore.data.dataset", "Provenance": "speedcore.data.dataset", "Split": "speedcore.data.dataset",
+    "Listing": "speedcore.data.loading", "available": "speedcore.data.loading", "check_name": "speedcore.data.loading",
+    "describe": "speedcore.data.loading", "load": "speedcore.data.loading", "locate": "speedcore.data.loading",
+    "own_name": "speedcore.data.loading",
+    "ShortcutSplit": "speedcore.data.shapes", "make_shapes": "speedcore.data.shapes",
+    "shortcut_split": "speedcore.data.shapes", "swap_shortcut": "speedcore.data.shapes",
 }
 
-__all__ = [*_HOME]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+if not TYPE_CHECKING:  # an editor that saw a __getattr__ would take every name for right
+    __getattr__, __dir__ = _loader(__name__, _HOMES)

@@ -35,3 +35,10 @@ from speedcore.stats.tests import (
     testable_from,
 )
 from speedcore.stats.verdicts import Verdict, by_interval
+
+__all__ = [
+    "ALPHA", "FEWEST_PAIRS", "FEWEST_VALUES", "INTERVAL_AND_P", "Interval", "MEAN_INTERVAL", "Verdict", "by_interval",
+    "effect_size", "equivalence_p", "holm", "known_mean", "mean", "mean_interval", "median", "median_interval", "pairs_needed",
+    "pooled_sd", "rank_correlation", "rank_interval", "ratio_interval", "sd", "share_interval", "sign_flip_bounds",
+    "sign_flip_p", "skewness", "smallest_p", "student_reach", "superiority", "testable_from",
+]

@@ -49,12 +49,13 @@ def _means(record: SizeRecord, images: int, part: str) -> list[tuple[float, floa
 
 
 def _figure(name: str, record: SizeRecord) -> FigureSpec:
-    contents, data = [], {}
+    contents: list[Plot] = []
+    data: dict[str, object] = {}
     for part, title in (("test_loss", "on the test images"), ("train_loss", "in training, at the end")):
         curves = []
         for style, images in enumerate(record.sizes):
             means = _means(record, images, part)
-            curves.append(Curve(f"{images:,} images", *(tuple(column) for column in zip(*means, strict=True)), style=style))
+            curves.append(Curve(f"{images:,} images", tuple(x for x, _ in means), tuple(y for _, y in means), style))
             data[f"{title}, {images} images"] = [(x, None if math.isinf(y) else y) for x, y in means]
         # Guessing has a loss of ln K: far above it nothing is to be seen but that training failed.
         finite = [y for curve in curves for y in curve.y if math.isfinite(y)]

@@ -73,10 +73,10 @@ def _table(name: str, climbed: LadderResult, answers: Sequence[Finding]) -> Tabl
     rows = []
     for length, finding in zip(lengths(climbed), answers, strict=True):
         tested = finding.tested
+        lead = f.NONE if tested.difference is None else f.signed(tested.difference)
         interval = f.bounds(tested.interval.low, tested.interval.high, sign=True) if tested.n and tested.interval else f.NONE
         rows.append((Cell(f.number(length.epochs * climbed.scale.epochs)), *_cells(climbed, length.baseline),
-                     *_cells(climbed, length.final), Cell(f.signed(tested.difference) if tested.n else f.NONE), Cell(interval),
-                     Cell(finding.verdict), Cell(str(tested.n))))
+                     *_cells(climbed, length.final), Cell(lead), Cell(interval), Cell(finding.verdict), Cell(str(tested.n))))
     columns = (Column("Epochs", True), Column("Baseline", True), Column("plain", True), Column("Time", True),
                Column("Final", True), Column("plain", True), Column("Time", True), Column("Lead, points", True),
                Column("95 % interval", True), Column("Lead"), Column("Pairs", True))
@@ -88,5 +88,5 @@ def _table(name: str, climbed: LadderResult, answers: Sequence[Finding]) -> Tabl
 def _cells(climbed: LadderResult, runs: tuple[Run, ...]) -> tuple[Cell, Cell, Cell]:
     if not runs:
         return (Cell(f.NONE),) * 3
-    spreads = (Cell(f.spread(stats.mean(values), stats.sd(values))) for values in (viewed(runs), plain(runs)))
-    return (*spreads, Cell(f.seconds(convergence.seconds(climbed, runs))))
+    with_mirror, without = (Cell(f.spread(stats.mean(values), stats.sd(values))) for values in (viewed(runs), plain(runs)))
+    return with_mirror, without, Cell(f.seconds(convergence.seconds(climbed, runs)))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from reports.labels import slug, title_of
-from reports.model import Bullets, Code, Prose
+from reports.model import Block, Bullets, Code, Prose
 from reports.renderers import formats as f
 from speedcore.ladders.result import LadderResult
 from speedcore.ladders.scale import Scale
+from speedcore.store.run_record import RunRecord
 from speedcore.studies.findings import RULE, Finding
 from speedcore.studies.records import StudyRecord
 
@@ -29,9 +30,9 @@ def of_what(record: StudyRecord, source: str) -> Prose:
         f"Source: {source}."))
 
 
-def said(findings: tuple[Finding, ...], readings: tuple[str, ...] = (), left_out: tuple[str, ...] = ()) -> tuple:
+def said(findings: tuple[Finding, ...], readings: tuple[str, ...] = (), left_out: tuple[str, ...] = ()) -> tuple[Block, ...]:
     """Findings and readings as bullets, the rule of the verdicts, what had to wait."""
-    blocks: list = [Bullets((*(strong(finding) for finding in findings), *map(unbroken, readings)))]
+    blocks: list[Block] = [Bullets((*(strong(finding) for finding in findings), *map(unbroken, readings)))]
     if findings:
         blocks.append(Prose(f"{RULE[:1].upper()}{RULE[1:]}.", "quiet"))
     if left_out:
@@ -69,6 +70,6 @@ def recipe_option(record: StudyRecord, usual: str) -> str:
     return "" if record.recipe.name == usual else f"--recipe {record.recipe.name}"
 
 
-def first_record(climbed: LadderResult):
+def first_record(climbed: LadderResult) -> RunRecord:
     """The record of any run."""
     return next(run for runs in climbed.runs.values() for run in runs).record

@@ -39,7 +39,8 @@ def headline(record: ForgettingRecord) -> str:
 
 
 def _figure(name: str, record: ForgettingRecord) -> FigureSpec:
-    training, ages, data = [], [], {}
+    training, ages = [], []
+    data: dict[str, object] = {}
     for style, arm in enumerate((HALF, ALL, ALL_LOW)):
         seeds = list(record.of(arm).values())
         if not seeds:

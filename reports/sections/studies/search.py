@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reports.figures.searches import Reach, search
 from reports.labels import slug, title_of
-from reports.model import Bullets, Cell, Code, Column, FigureSpec, Prose, Section, Table
+from reports.model import Block, Bullets, Cell, Code, Column, FigureSpec, Prose, Section, Table
 from reports.renderers import formats as f
 from speedcore import stats
 from speedcore.ladders.result import LadderResult
@@ -17,7 +17,7 @@ def section(climbed: LadderResult, number: int) -> Section:
     """The chapter; `number` tells several searches apart."""
     found = lines(climbed)
     name = slug(f"study-{climbed.ladder.name}") + (f"-{number}" if number else "")
-    blocks = [Prose(_of_what(climbed))]
+    blocks: list[Block] = [Prose(_of_what(climbed))]
     if found:
         blocks += [_figure(name, climbed, found), _table(name, climbed, found), Prose(headline(climbed))]
     if climbed.left_out:
@@ -44,7 +44,7 @@ def headline(climbed: LadderResult) -> str:
 
 def _epochs(climbed: LadderResult) -> tuple[str, str]:
     """The two lengths, at this scale."""
-    return tuple(f.number(epochs * climbed.scale.epochs) for epochs in (SHORT, LONG))
+    return f.number(SHORT * climbed.scale.epochs), f.number(LONG * climbed.scale.epochs)
 
 
 def _of_what(climbed: LadderResult) -> str:

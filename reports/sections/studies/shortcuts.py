@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from explain.studies.shortcuts import LAYERS, ModelRecord, StudyRecord, Tracking, tracking
 from reports.figures.reliance import Network, scatter
-from reports.model import Bullets, Cell, Code, Column, FigureSpec, Group, Prose, Section, Table
+from reports.model import Block, Bullets, Cell, Code, Column, FigureSpec, Group, Prose, Section, Table
 from reports.renderers import formats as f
 from reports.sections.context import ARM_LABELS, Context
 from reports.sections.registry import has_input, report_section
@@ -33,10 +33,10 @@ def _title(study: StudyRecord) -> str:
     return f"Recipe {study.recipe.name}, {f.plural(len(study.models), 'network')}"
 
 
-def _blocks(study: StudyRecord, number: int) -> tuple:
+def _blocks(study: StudyRecord, number: int) -> tuple[Block, ...]:
     kinds = list(dict.fromkeys(m.shortcut for m in study.models))
     found = [tracking(study.models, kind, layer) for kind in kinds for layer in LAYERS]
-    blocks: list = [Bullets(tuple(sentence(t) for t in found))]
+    blocks: list[Block] = [Bullets(tuple(sentence(t) for t in found))]
     if any(t.verdict != "tracks" for t in found if t.layer == LAYERS[0]):
         blocks.append(Prose("Where mass does not follow reliance, a difference between the arms’ maps says little of what the "
                             "networks rely on, and the next chapter is to be read with that in mind.", "note"))
@@ -79,7 +79,7 @@ def _figure(study: StudyRecord, kinds: Sequence[str], number: int) -> FigureSpec
 
 
 def _table(study: StudyRecord, number: int) -> Table:
-    groups: dict[tuple, list[ModelRecord]] = {}
+    groups: dict[tuple[str, float, str], list[ModelRecord]] = {}
     for m in study.models:
         groups.setdefault((m.shortcut, m.correlation, m.arm), []).append(m)
     rows = []
@@ -88,8 +88,8 @@ def _table(study: StudyRecord, number: int) -> Table:
         controls = [_mean([one.controls[kind].score for one in layer]) for kind in ("untrained", "wrong_class")]
         rows.append((
             Cell(shortcut), Cell(f"{correlation:g}"), Cell(arm, mark=arm), Cell(str(len(models))),
-            *(Cell(f.percent(stats.mean([value(m) for m in models]), 1)) for value in
-              (lambda m: m.accuracy_right, lambda m: m.accuracy_swapped)),
+            *(Cell(f.percent(stats.mean(values), 1)) for values in
+              ([m.accuracy_right for m in models], [m.accuracy_swapped for m in models])),
             Cell(f.points(stats.mean([m.reliance for m in models]), 1)),
             *(Cell(_mean([m.mass(name) for m in models])) for name in LAYERS), *(Cell(text) for text in controls),
             Cell(_mean([one.object.score for one in layer])),
