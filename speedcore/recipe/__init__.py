@@ -12,7 +12,7 @@ from speedcore.recipe.testing import Peek, TTAConfig
 
 __all__ = [
     "AdadeltaConfig", "AdamConfig", "Augment", "AverageConfig", "CustomAugmentation", "CustomConfig", "CustomNetworkConfig",
-    "CustomTechnique", "DavidNetConfig", "DigitNetConfig", "Frozen", "Loader", "LookaheadConfig",
-    "MuonConfig", "Network", "Optimizer", "PageNetConfig", "Part", "Peek", "PreactNetConfig", "Recipe", "RecordNetConfig",
-    "SGDConfig", "Schedule", "TTAConfig", "WhitenBias", "merged", "validated",
+    "CustomTechnique", "DavidNetConfig", "DigitNetConfig", "Frozen", "Loader", "LookaheadConfig", "MuonConfig", "Network",
+    "Optimizer", "PageNetConfig", "Part", "Peek", "PreactNetConfig", "Recipe", "RecordNetConfig", "SGDConfig", "Schedule",
+    "TTAConfig", "WhitenBias", "merged", "validated",
 ]
