@@ -13,6 +13,8 @@ from speedcore.errors import Notice, UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from speedcore.store.runs import Run
+
 INTERRUPTED = 130
 _STOPPED = "stopped. What had finished is kept; the same command continues from there."
 
@@ -81,7 +83,7 @@ def console(stderr: bool = True) -> Console:
     return made if made.is_terminal else Console(stderr=stderr, highlight=False, emoji=False, width=150)
 
 
-def beside(run) -> str:
+def beside(run: Run) -> str:
     """What belongs beside a run's accuracy, in brackets: that of a constant prediction, where it matters: classes are uneven,
     or the run is no better."""
     from speedcore.training.health import constant_prediction

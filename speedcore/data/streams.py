@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Protocol
+
+from torch import Tensor
+
 from speedcore.data.batches import Batches
 from speedcore.data.dataset import Part, Split
 from speedcore.data.loader import LoadedBatches
 from speedcore.recipe import Loader, Recipe
 from speedcore.techniques.augment import Normalise
+
+
+class Stream(Protocol):
+    """Batches of (images, labels) on the device: of this module's kinds, or precomputed."""
+
+    steps_per_epoch: int
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]: ...
 
 
 def of_recipe(recipe: Recipe, split: Split | Part, seed: int, normalise: Normalise) -> Batches | LoadedBatches:

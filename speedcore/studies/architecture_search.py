@@ -20,7 +20,7 @@ from speedcore.recipe.ladder import Ladder, Rung
 from speedcore.recipes import page_architecture
 
 if TYPE_CHECKING:
-    pass
+    from rich.console import Console
 
 NAME, SHORT, LONG = "architecture-search", 20, 22
 
@@ -76,7 +76,7 @@ def lines(result: LadderResult) -> tuple[Line, ...]:
     return tuple(sorted(found, key=lambda line: -stats.mean(line.short)))
 
 
-def show(result: LadderResult, out) -> None:
+def show(result: LadderResult, out: Console) -> None:
     """Print one row a network, and what was left out."""
     from rich.table import Table
 

@@ -27,7 +27,7 @@ from speedcore.store.runs import Run
 from speedcore.studies.findings import RULE, Finding, Question, answer
 
 if TYPE_CHECKING:
-    pass
+    from rich.console import Console
 
 NAME, DATASET = "convergence", "cifar10"
 LENGTHS = (24, 40, 60, 80, 100)
@@ -121,7 +121,7 @@ def seconds(result: LadderResult, runs: Sequence[Run]) -> float:
     return stats.mean([own.seconds(run.record.ledger) for run in runs])
 
 
-def show(result: LadderResult, out) -> None:
+def show(result: LadderResult, out: Console) -> None:
     """Print one row a length and network, and what was found."""
     from rich.table import Table
 

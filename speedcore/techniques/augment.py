@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
@@ -23,6 +24,16 @@ from speedcore.recipe import Augment
 Images = UInt8[Tensor, "n c h w"]
 
 
+class Channels(Protocol):
+    """What the channels of its images hold, in 0..1 units: a Dataset, or a run's record.data."""
+
+    @property
+    def mean(self) -> Sequence[float]: ...
+
+    @property
+    def std(self) -> Sequence[float]: ...
+
+
 @dataclass(frozen=True)
 class Normalise:
     """(x / 255 − mean) / std a channel."""
@@ -31,8 +42,8 @@ class Normalise:
     std: tuple[float, ...]
 
     @classmethod
-    def of(cls, source) -> Normalise:
-        """From anything with `mean` and `std` a channel in 0..1 units: a Dataset, or a run's record.data."""
+    def of(cls, source: Channels) -> Normalise:
+        """From the mean and deviation of each channel."""
         return cls(tuple(source.mean), tuple(source.std))
 
     def __call__(self, images: UInt8[Tensor, "n c h w"], dtype: torch.dtype = torch.float32) -> Float[Tensor, "n c h w"]:
@@ -82,10 +93,10 @@ def sample(augment: Augment, n: int, size: tuple[int, int], epoch: int, generato
     mirrored = None
     if augment.flip == "random" or (augment.flip == "alternating" and first_mirrored is None):
         mirrored = integers(2)[0].bool()
-    elif augment.flip == "alternating":
+    elif augment.flip == "alternating" and first_mirrored is not None:
         # Every image is seen both ways in any two consecutive epochs, which chance does not promise.
         mirrored = first_mirrored ^ bool(epoch % 2)
-    cut = (None, None)
+    cut: tuple[Tensor | None, ...] = (None, None)
     if augment.cutout:
         # Whole squares only: each of the (h − s + 1)(w − s + 1) positions is equally likely.
         cut = integers(*(max(1, side - augment.cutout + 1) for side in size))
@@ -136,7 +147,7 @@ class Augmenter:
         if parameters.top is not None or parameters.mirrored is not None:
             pixels = self._windows.index_select(0, self._corners(parameters)).view(n, 1, h * w)
             images = images.flatten(2).gather(2, pixels.expand(n, c, h * w)).view(n, c, h, w)
-        if parameters.cut_top is not None:
+        if parameters.cut_top is not None and parameters.cut_left is not None:
             pixels = (parameters.cut_top * w + parameters.cut_left)[:, None] + self._square
             erased = (n, c, len(self._square))
             images = images.flatten(2).scatter(2, pixels[:, None].expand(erased), self._colour.expand(erased)).view(n, c, h, w)
@@ -145,11 +156,13 @@ class Augmenter:
     def _corners(self, parameters: AugmentationParameters) -> Int64[Tensor, " n"]:
         """Where the window of each image begins, counted in pixels from the start of the planes."""
         height, width = self._padded
-        corner = 0 if parameters.top is None else parameters.top * width + parameters.left
+        top, left = parameters.top, parameters.left
+        corner = 0 if top is None or left is None else top * width + left
         if parameters.mirrored is not None:
             # The mirror image of a crop is a crop of the mirror image, as far from the other end.
-            other = 0 if parameters.left is None else 2 * (self._crop - parameters.left)
+            other = 0 if left is None else 2 * (self._crop - left)
             corner = corner + parameters.mirrored * (height * width + other)
+        assert isinstance(corner, Tensor)  # asked for only where something moves the window
         return corner
 
 

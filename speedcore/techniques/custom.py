@@ -22,7 +22,7 @@ class CustomAugmenter:
     """
 
     def __init__(self, specs: Sequence[CustomAugmentation], seed: int, device: torch.device):
-        self._called: list[tuple[CustomAugmentation, Callable]] = [(spec, spec.load()) for spec in specs]
+        self._called: list[tuple[CustomAugmentation, Callable[..., object]]] = [(spec, spec.load()) for spec in specs]
         self._generator = torch.Generator(device).manual_seed(seed)
 
     def __call__(self, images: Images) -> Images:

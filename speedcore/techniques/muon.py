@@ -7,6 +7,7 @@ padded with zeros to one size. A processor takes them one after the other: paddi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -42,7 +43,7 @@ class Muon:
     def step(self, factor: float, progress: float | None = None) -> None:
         if not self._filters:
             return
-        gradients = [p.grad for p in self._filters]
+        gradients = cast("list[Tensor]", [p.grad for p in self._filters])  # a backward pass has been: each has one
         torch._foreach_mul_(self._velocity, self._momentum)
         torch._foreach_add_(self._velocity, gradients)
         directions = torch._foreach_add(gradients, self._velocity, alpha=self._momentum)
@@ -58,7 +59,7 @@ class Muon:
             return [len(p) ** 0.5 / norm for p, norm in zip(self._filters, norms, strict=True)]
         return self._padded.spread(self._padded.row_roots / torch.stack(norms))
 
-    def _orthogonalised(self, directions: list[Tensor]) -> list[Tensor]:
+    def _orthogonalised(self, directions: Sequence[Tensor]) -> list[Tensor]:
         """The direction of each filter bank, orthogonal, in the filter's own shape and type."""
         if self._padded is None:
             found = (orthogonalise(d.reshape(len(d), -1), self._iterations, self._dtype) for d in directions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -16,7 +16,7 @@ from speedcore.recipe import TTAConfig
 from speedcore.techniques.augment import Normalise
 
 
-def autocast(precision: str, device: torch.device):
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:
     """The context in which a network of that precision runs."""
     return nullcontext() if precision == "fp32" else torch.autocast(device.type, dtype(precision))
 
@@ -46,7 +46,8 @@ def logits(network: nn.Module, images: UInt8[Tensor, "n c h w"], normalise: Norm
         return torch.stack([network(view).float() for view in further_views(x, views)]).mul_(weights).mean(0)
 
     with eval_mode(network), autocast(precision, device):
-        return torch.cat(in_parts(of, len(images), images_at_once(device, tuple(images.shape[2:]), batch_size)))
+        height, width = images.shape[2:]
+        return torch.cat(in_parts(of, len(images), images_at_once(device, (height, width), batch_size)))
 
 
 def further_views(x: Float[Tensor, "n c h w"], views: TTAConfig) -> Iterator[Float[Tensor, "n c h w"]]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from speedcore.clock import POLICIES, WALL, Budget, Clock, Ledger, Phase
 from speedcore.data import streams
-from speedcore.data.batches import count
+from speedcore.data.batches import Batches, count
 from speedcore.data.dataset import Dataset, Part, Split
 from speedcore.data.precompute import PrecomputedEpochs
 from speedcore.errors import BudgetError
@@ -87,7 +87,7 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
         cleanup.enter_context(gpu.tuned(device))
         with ledger.phase(Phase.PREPARE):
             train_split, validation = hold_out(dataset.train, recipe.val_images)
-            batches = streams.of_recipe(recipe, train_split.to(device), job.seed, Normalise.of(dataset))
+            batches: streams.Stream = streams.of_recipe(recipe, train_split.to(device), job.seed, Normalise.of(dataset))
             # Images that are tested again and again travel once.
             test, validation = dataset.test.to(device), validation and validation.to(device)
         with ledger.phase(Phase.BUILD):
@@ -98,6 +98,7 @@ def train(dataset: Dataset, job: Job, store: RunStore, device: torch.device | st
         with ledger.phase(Phase.PREPARE):
             state.whiten(train_split)
         if recipe.data == "precomputed":
+            assert isinstance(batches, Batches)  # only what comes from a loader is not
             with ledger.phase(Phase.PRECOMPUTE):
                 folder = cleanup.enter_context(store.scratch())
                 batches = cleanup.enter_context(PrecomputedEpochs(batches, job.steps, folder))
@@ -165,7 +166,7 @@ def replay(recorded: Run, dataset: Dataset, store: RunStore, device: torch.devic
     return train(dataset, job, store, device or record.device)
 
 
-def fit(state: TrainState, batches, train_split: Split | Part, validation: Split | None, job: Job, ledger: Ledger,
+def fit(state: TrainState, batches: streams.Stream, train_split: Split | Part, validation: Split | None, job: Job, ledger: Ledger,
         callback: Callback | None, ahead: tuple[float, float] = (0.0, 0.0),
         peeks: Peeks | None = None) -> tuple[StepBudget, History]:
     """Step until the budget of steps is spent. The network leaves holding the weights to be tested, in eval mode.

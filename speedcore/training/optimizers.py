@@ -7,7 +7,8 @@ which gradients are cleared. `progress` (0..1) is for parts that have a schedule
 
 from __future__ import annotations
 
-from typing import Protocol
+from functools import partial
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ from speedcore import recipe
 from speedcore.errors import RecipeError
 from speedcore.recipe.schedules import interpolate
 from speedcore.techniques.muon import Muon
+
+# What torch's functions over several tensors at once take.
+Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 class Optimizer(Protocol):
@@ -35,7 +39,7 @@ def make(spec: recipe.Optimizer, network: nn.Module, dtype: torch.dtype = torch.
     dtype: what Muon's Newton–Schulz iterations multiply.
     Raises RecipeError where `spec` gives a rate to a whitening that `network` does not have.
     """
-    trainable = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    trainable: dict[str, Tensor] = {name: p for name, p in network.named_parameters() if p.requires_grad}
     if isinstance(spec, recipe.AdamConfig):
         return TorchOptimizer(torch.optim.Adam(list(trainable.values()), lr=spec.lr, betas=spec.betas,
                                          weight_decay=spec.weight_decay))
@@ -44,26 +48,26 @@ def make(spec: recipe.Optimizer, network: nn.Module, dtype: torch.dtype = torch.
     if spec.whiten_bias and not hasattr(network, "whiten"):
         raise RecipeError(f"optimizer.whiten_bias: network '{type(network).__name__.lower()}' has no whitening layer; leave "
                           f"whiten_bias out, or choose network 'recordnet'.")
-    apart = [trainable.pop("whiten.bias")] if spec.whiten_bias and "whiten.bias" in trainable else []
+    own = spec.whiten_bias
+    apart = [trainable.pop("whiten.bias")] if own and "whiten.bias" in trainable else []
     biases = [p for p in trainable.values() if p.ndim <= 1]
+    parts: list[Optimizer]
     if isinstance(spec, recipe.SGDConfig):
         weights = [p for p in trainable.values() if p.ndim > 1]
-        common = {"momentum": spec.momentum, "lr_in_buffer": spec.lr_in_buffer}
+        sgd = partial(MomentumSGD, momentum=spec.momentum, lr_in_buffer=spec.lr_in_buffer)
         decay = spec.lr * spec.weight_decay
-        parts = [MomentumSGD(weights, spec.lr, weight_decay=spec.weight_decay, **common),
-                 MomentumSGD(biases, spec.lr * spec.bias_lr, weight_decay=spec.weight_decay / spec.bias_lr, **common)]
+        parts = [sgd(weights, spec.lr, weight_decay=spec.weight_decay),
+                 sgd(biases, spec.lr * spec.bias_lr, weight_decay=spec.weight_decay / spec.bias_lr)]
     else:
         filters = [p for p in trainable.values() if p.ndim == 4]
         matrices = [p for p in trainable.values() if p.ndim > 1 and p.ndim != 4]
-        common = {"momentum": spec.sgd_momentum, "lr_in_buffer": False}
+        sgd = partial(MomentumSGD, momentum=spec.sgd_momentum, lr_in_buffer=False)
         decay = spec.decay
         parts = [Muon(filters, spec.lr, spec.momentum, spec.newton_schulz_steps, dtype),
-                 MomentumSGD(matrices, spec.head_lr, weight_decay=decay / spec.head_lr, **common),
-                 MomentumSGD(biases, spec.bias_lr, weight_decay=decay / spec.bias_lr, **common)]
-    if apart:
-        own = spec.whiten_bias
-        sgd = MomentumSGD(apart, own.lr, weight_decay=decay / own.lr, **common)
-        parts.append(ScheduledThenFrozen(sgd, apart, own.schedule))
+                 sgd(matrices, spec.head_lr, weight_decay=decay / spec.head_lr),
+                 sgd(biases, spec.bias_lr, weight_decay=decay / spec.bias_lr)]
+    if own and apart:
+        parts.append(ScheduledThenFrozen(sgd(apart, own.lr, weight_decay=decay / own.lr), apart, own.schedule))
     return ChainedOptimizer(spec.lr, parts)
 
 
@@ -129,7 +133,7 @@ class MomentumSGD:
         if not self._parameters:
             return
         lr = self.lr * factor
-        gradients = [p.grad for p in self._parameters]
+        gradients: Tensors = cast("list[Tensor]", [p.grad for p in self._parameters])  # a backward pass has been: each has one
         if self._parameters[0].device.type != "cpu" and not self._lr_in_buffer:
             self._launch_once(gradients, lr)
             return
@@ -144,8 +148,7 @@ class MomentumSGD:
         for p in self._parameters:
             p.grad = None
 
-
-    def _launch_once(self, gradients: list[Tensor], lr: float) -> None:
+    def _launch_once(self, gradients: Tensors, lr: float) -> None:
         """The same update in one kernel. (Not on a CPU, where published runs can be trained again to the bit.)"""
         torch._fused_sgd_(self._parameters, gradients, self._velocity, weight_decay=self._decay, momentum=self._momentum, lr=lr,
                           dampening=0.0, nesterov=True, maximize=False, is_first_step=False)

@@ -53,7 +53,7 @@ class StepBudget:
     # So many steps before the end nothing is left to chance: every step updates the plan, and nothing is tolerated.
     FEW = 8
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         # A run that was shortened for a while of slowness may always have its own steps back.
         self._most = max(self.wanted, self.steps) if self.stretch else self.steps
         self._seconds = [0.0]  # after each step, since the first one began

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64, Num, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,7 +16,7 @@ from speedcore.data.dataset import Dataset, Part, Split
 from speedcore.machine.allocator import keep_memory
 from speedcore.machine.queue import synchroniser
 from speedcore.networks import build, parameter_counts
-from speedcore.recipe import Recipe
+from speedcore.recipe import Recipe, TTAConfig
 from speedcore.replicas.switches import fixed_order, loss_share
 from speedcore.techniques import batch_norm
 from speedcore.techniques.augment import Normalise
@@ -43,7 +43,8 @@ class TrainState:
         with seeded(seed):
             network = build(recipe.network, dataset.channels, dataset.size, len(dataset.classes))
         self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
-        self.network = network.to(device, memory_format=self.layout)
+        # torch takes both at once, though its stubs know only one or the other.
+        self.network: nn.Module = network.to(device, memory_format=self.layout)  # type: ignore[call-overload]
         for module in self.network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 # Running statistics in bf16 may lose the updates that matter: fp32 unless a recipe insists.
@@ -60,9 +61,10 @@ class TrainState:
 
     def whiten(self, train: Split | Part) -> None:
         """Set data-dependent filters, where the network has any, from a sample of the training images."""
-        if hasattr(self.network, "prepare"):
+        prepare = getattr(self.network, "prepare", None)
+        if prepare is not None:
             images = getattr(self.network, "whitening_images", _WHITENING_IMAGES)
-            self.network.prepare(self._sample(train, images, _WHITENING_BATCH))
+            prepare(self._sample(train, images, _WHITENING_BATCH))
 
     def recalibrate_batch_norm(self, train: Split | Part) -> None:
         """Batch-norm recalibration, over a sample of as many training images as the recipe says, in whole batches."""
@@ -80,8 +82,8 @@ class TrainState:
         for rows in fixed_order(len(train))[:images].split(batch_size):
             yield self.normalise(train.take(rows).images.to(self.device))
 
-    def gradients(self, images, labels) -> tuple[Tensor, Tensor]:
-        """Forward and backward of one batch: (mean loss, accuracy) as device scalars."""
+    def gradients(self, images: Num[Tensor, "n c h w"], labels: Int64[Tensor, " n"]) -> tuple[Tensor, Tensor]:
+        """Forward and backward of one batch: (mean loss, accuracy) as device scalars. images: uint8, or normalised already."""
         images = images.to(self.device)
         x = (images if images.is_floating_point() else self.normalise(images)).to(memory_format=self.layout)
         with evaluate.autocast(self.recipe.precision, self.device):
@@ -93,7 +95,8 @@ class TrainState:
         (self.loss_scale.scaled(counted) if self.loss_scale else counted).backward()
         return loss.detach(), (logits.detach().argmax(1) == labels).float().mean()
 
-    def step(self, images, labels, factor: float, progress: float | None = None) -> tuple[Tensor, Tensor]:
+    def step(self, images: Num[Tensor, "n c h w"], labels: Int64[Tensor, " n"], factor: float,
+             progress: float | None = None) -> tuple[Tensor, Tensor]:
         """One optimiser step at `factor` times the peak rates; parts with a schedule of their own read `progress`."""
         seen = self.gradients(images, labels)
         if self.loss_scale is None:
@@ -112,7 +115,7 @@ class TrainState:
         other.loss_scale = self.loss_scale and LossScale(self.device)
         return other
 
-    def logits(self, images, views=None) -> Tensor:
+    def logits(self, images: UInt8[Tensor, "n c h w"], views: TTAConfig | None = None) -> Float[Tensor, "n k"]:
         return evaluate.logits(self.network, images, self.normalise, precision=self.recipe.precision,
                                channels_last=self.recipe.channels_last, views=views,
                                batch_size=self._test_batch)
@@ -123,7 +126,7 @@ class TrainState:
         return min(250, self.recipe.batch_size) if self.device.type == "cpu" else 2000
 
 
-def warm_up(state: TrainState, batches) -> None:
+def warm_up(state: TrainState, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
     """One discarded step (three on a GPU): kernels are chosen and buffers allocated before the clock counts."""
     other = state.clone()
     other.network.train()
