@@ -11,7 +11,8 @@ from speedcore.recipe.schedules import Schedule
 from speedcore.recipe.testing import Peek, TTAConfig
 
 __all__ = [
-    "AdadeltaConfig", "AdamConfig", "Augment", "AverageConfig", "DavidNetConfig", "DigitNetConfig", "Frozen", "Loader",
-    "LookaheadConfig", "MuonConfig", "Network", "Optimizer", "PageNetConfig", "Part", "Peek", "PreactNetConfig", "Recipe",
-    "RecordNetConfig", "SGDConfig", "Schedule", "TTAConfig", "WhitenBias", "merged", "validated",
+    "AdadeltaConfig", "AdamConfig", "Augment", "AverageConfig", "CustomAugmentation", "CustomConfig", "CustomNetworkConfig",
+    "CustomTechnique", "DavidNetConfig", "DigitNetConfig", "Frozen", "Loader", "LookaheadConfig", "MuonConfig", "Network",
+    "Optimizer", "PageNetConfig", "Part", "Peek", "PreactNetConfig", "Recipe", "RecordNetConfig", "SGDConfig", "Schedule",
+    "TTAConfig", "WhitenBias", "merged", "validated",
 ]
