@@ -45,7 +45,7 @@ def loaded(group: str) -> dict[str, Any]:
     return found
 
 
-def import_path(code: str | Callable, group: str, known: Mapping[str, str] | None = None) -> str:
+def import_path(code: str | Callable[..., Any], group: str, known: Mapping[str, str] | None = None) -> str:
     """"module:name" of a function or class, of an entry point of `group`, or of a name in `known`; a path as it is.
 
     Raises PluginError for what could not be imported again: a lambda, what is inside a function, what is in a script.
@@ -86,7 +86,7 @@ def sha256_of(path: str) -> str:
     return hashlib.sha256(source(path).read_bytes()).hexdigest()
 
 
-def load(path: str, sha256: str = "") -> Callable:
+def load(path: str, sha256: str = "") -> Callable[..., Any]:
     """The function or class "module:name". sha256: what its source file must have. Raises PluginError."""
     module, _, name = path.partition(":")
     if module.partition(".")[0] in sys.stdlib_module_names:

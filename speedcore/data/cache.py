@@ -33,7 +33,7 @@ class Cache:
     root: Path
 
     @classmethod
-    def at(cls, root: Path | None = None) -> Cache:
+    def at(cls, root: Path | str | None = None) -> Cache:
         """The cache in `root`, else in SPEEDCORE_CACHE, else in the user's own cache folder."""
         return cls(cache_folder(root))
 
@@ -107,5 +107,5 @@ def _digest(about: str, tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256(about.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(memoryview(tensor.contiguous().numpy()).cast("B"))
+        digest.update(tensor.contiguous().numpy().data.cast("B"))
     return digest.hexdigest()

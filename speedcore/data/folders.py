@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 import torch
+from jaxtyping import UInt8
 
 from speedcore import limits
 from speedcore.data import archives, layout, pictures
@@ -87,7 +88,7 @@ def decode(path: Path, canonical: Sequence[str] = (), note: str = "") -> RawData
     if untested := sorted(order.keys() - {image.label for image in test}, key=natural):
         notes.append(f"no test images of {', '.join(untested)}")
     notes.append(reading.counts)
-    colour = any(picture.pixels.ndim == 3 for picture in decoded.values())
+    colour = any(_pixels(picture).ndim == 3 for picture in decoded.values())
     return RawDataset(classes, _stack(train, decoded, order, colour), _stack(test, decoded, order, colour), official=False,
                    note="; ".join(filter(None, notes)))
 
@@ -150,6 +151,12 @@ def _pictures(tree: Tree, images: Sequence[Image]) -> dict[str, Picture]:
     return decoded
 
 
+def _pixels(picture: Picture) -> UInt8[np.ndarray, "h w *c"]:
+    """Those of one of `_pictures`, all of which are of one size and so decoded."""
+    assert picture.pixels is not None
+    return picture.pixels
+
+
 def _check_memory(tree: Tree, count: int, picture: Picture) -> None:
     """Raises DataError if `count` images like the first would be more than is held in memory, or than such files hold."""
     height, width = picture.size
@@ -203,7 +210,7 @@ def _check_test_classes(path: Path, images: Sequence[Image], order: dict[str, in
 
 
 def _stack(images: Sequence[Image], decoded: dict[str, Picture], order: dict[str, int], colour: bool) -> Split:
-    arrays = [decoded[image.name].pixels for image in images]
+    arrays = [_pixels(decoded[image.name]) for image in images]
     pixels = torch.from_numpy(np.stack([
         np.broadcast_to(array[..., None], (*array.shape, 3)) if colour and array.ndim == 2 else array for array in arrays]))
     pixels = pixels.permute(0, 3, 1, 2).contiguous() if colour else pixels[:, None]

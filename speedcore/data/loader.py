@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -62,7 +62,7 @@ class LoadedBatches:
             epoch += 1
 
 
-class _Images(TorchDataset):
+class _Images(TorchDataset[tuple[Tensor, int]]):
     """One training image at a time: augmented, then through PIL to a normalised tensor.
 
     bulk: all parameters of an epoch are sampled at its start; else each image samples its own when it is fetched.
@@ -72,7 +72,8 @@ class _Images(TorchDataset):
         self._labels, self._augment, self._size = split.labels.tolist(), augment, split.size
         self._seed, self._bulk = seed, bulk
         self._generator = torch.Generator().manual_seed(augmentation_seed(seed))
-        self._first, self._parameters = None, None
+        self._first: Bool[Tensor, " n"] | None = None
+        self._parameters: AugmentationParameters | None = None
         self._store(split, normalise)
 
     def _store(self, split: Split | Part, normalise: Normalise) -> None:
@@ -95,6 +96,7 @@ class _Images(TorchDataset):
     def _parameters_of(self, index: int) -> AugmentationParameters:
         """The parameters of one image."""
         if self._bulk:
+            assert self._parameters is not None
             return self._parameters.take(torch.tensor([index]))
         return sample(self._augment, 1, self._size, 0, self._generator)
 
@@ -118,12 +120,12 @@ class _Prepared(_Images):
 
     def __getitem__(self, index: int) -> tuple[Float[Tensor, "c h w"], int]:
         (h, w), chosen, cut = self._size, self._parameters_of(index), self._augment.cutout
-        top, left = (0, 0) if chosen.top is None else (int(chosen.top), int(chosen.left))
+        top, left = (0, 0) if chosen.top is None or chosen.left is None else (int(chosen.top), int(chosen.left))
         image = self._padded[index, :, top:top + h, left:left + w]
         if chosen.mirrored is not None and chosen.mirrored:
             image = image[..., ::-1]
         image = image.copy()
-        if chosen.cut_top is not None:
+        if chosen.cut_top is not None and chosen.cut_left is not None:
             top, left = int(chosen.cut_top), int(chosen.cut_left)
             image[:, top:top + cut, left:left + cut] = 0  # the mean, after normalising
         return torch.from_numpy(image), self._labels[index]

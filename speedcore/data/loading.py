@@ -174,15 +174,15 @@ def _folder(text: str, data: Path | str | None) -> DatasetFiles:
     if data and not path.parts[1:]:  # a bare name, as records have it
         place = _path(data, "--data")
         places += [place / path, *([place] if place.name == path.name else [])]
-    path = next((place for place in places if _exists(place, "folder:")), None)
-    if path is None:
+    found = next((place for place in places if _exists(place, "folder:")), None)
+    if found is None:
         raise DataError(f"folder:{text}: there is no such folder or archive. Name a folder that holds train/<class>/<image> and "
                         "test/<class>/<image>; of a recorded name, give --data the folder that it lies in.")
-    if not (path.is_dir() or path.is_file() and is_archive(path)):
+    if not (found.is_dir() or found.is_file() and is_archive(found)):
         raise DataError(f"folder:{text} is neither a folder nor an archive ({', '.join(ARCHIVE_SUFFIXES)}). Name the folder that "
                         "holds the class folders.")
-    source = f"class folders in {own_name(f'{FOLDER}{path}').removeprefix(FOLDER)}"
-    return DatasetFiles(source, path, partial(folders.decode, path), partial(folders.content_key, path))
+    source = f"class folders in {own_name(f'{FOLDER}{found}').removeprefix(FOLDER)}"
+    return DatasetFiles(source, found, partial(folders.decode, found), partial(folders.content_key, found))
 
 
 def _obtain(name: str, data: Path | str | None, store: Cache, offline: bool) -> DatasetFiles:

@@ -10,7 +10,7 @@ from pathlib import Path
 from speedcore.data import cifar, folders, idx
 from speedcore.data.archives import ARCHIVE_SUFFIXES, is_archive
 from speedcore.data.cache import SOURCE_FILE
-from speedcore.data.dataset_files import DatasetFiles, NotFound
+from speedcore.data.dataset_files import DatasetFiles, NotFound, RawDataset
 from speedcore.data.published import CIFAR_FOLDER, IDX_FILES, Manifest
 from speedcore.data.sets import KNOWN
 from speedcore.data.splits import TRAIN, split_of
@@ -94,7 +94,7 @@ def _cifar(folder: Path, known: Manifest, own: bool) -> DatasetFiles | None:
     return None
 
 
-def _verified(path: Path, known: Manifest) -> tuple[Callable, Callable]:
+def _verified(path: Path, known: Manifest) -> tuple[Callable[[], RawDataset], Callable[[], str]]:
     return partial(cifar.decode, path, known), partial(cifar.archive_key, path)
 
 

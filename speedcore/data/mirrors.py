@@ -72,8 +72,12 @@ def _debian_files(unpacked: bytes, name: str) -> dict[str, bytes]:
     try:
         with tarfile.open(fileobj=io.BytesIO(unpacked)) as archive:
             inside = f".{DEBIAN_FOLDER}/{{}}.gz"
-            return {file: gzip.decompress(archive.extractfile(inside.format(file)).read())
-                    for file in KNOWN[name].idx}
+            files = {}
+            for file in KNOWN[name].idx:
+                if (member := archive.extractfile(inside.format(file))) is None:
+                    raise KeyError(f"{file}.gz is no file")
+                files[file] = gzip.decompress(member.read())
+            return files
     except (tarfile.TarError, KeyError, OSError, EOFError, zlib.error) as error:
         raise NotFound(f"package {DEBIAN_PACKAGE} does not hold the files as expected ({error})") from error
 

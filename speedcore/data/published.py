@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from speedcore.data.dataset_files import DatasetFiles
+
+Code = TypeVar("Code", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Manifest:
     on_black: bool = False
 
 
-def resolved(code: Callable | str) -> Callable[..., Any]:
+def resolved(code: Code | str) -> Code:
     """The function itself, or that of "module:function"."""
     if not isinstance(code, str):
         return code

@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,7 +56,7 @@ class Spec:
     train_correlation: float = 0.0
     test_correlation: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.shortcut not in (None, *SHORTCUTS):
             raise DataError(f"shapes: unknown shortcut '{self.shortcut}'; there are {' and '.join(SHORTCUTS)}.")
         for correlation in (self.train_correlation, self.test_correlation):
@@ -83,7 +84,7 @@ class Spec:
     @classmethod
     def parse(cls, name: str) -> Spec:
         """The inverse of `name`. Raises DataError."""
-        values: dict = {}
+        values: dict[str, Any] = {}
         kind, colon, options = name.partition(":")
         for option in options.split(",") if colon else ():
             key, _, value = option.partition("=")
@@ -164,7 +165,8 @@ def swap_shortcut(dataset: Dataset, which: str = "test") -> ShortcutSplit:
     spec = Spec.parse(dataset.name)
     if spec.shortcut is None:
         raise DataError(f"data set '{dataset.name}' has no shortcut to swap; plant one: shapes:corner=0.9, shapes:hue=0.9.")
-    return shortcut_split(replace(spec, **{which: len(getattr(dataset, which))}), which, swapped=True)
+    count: dict[str, Any] = {which: len(getattr(dataset, which))}
+    return shortcut_split(replace(spec, **count), which, swapped=True)
 
 
 def _note(spec: Spec) -> str:

@@ -24,8 +24,7 @@ class Stream(Protocol):
 
 def of_recipe(recipe: Recipe, split: Split | Part, seed: int, normalise: Normalise) -> Batches | LoadedBatches:
     """The stream of batches of `split` that `recipe` trains on."""
-    options = {"order": recipe.order, "drop_last": recipe.drop_last}
     arguments = split, recipe.augment, recipe.batch_size, seed, normalise
     if recipe.data == "loader":
-        return LoadedBatches(*arguments, loader=recipe.loader or Loader(), **options)
-    return Batches(*arguments, **options)
+        return LoadedBatches(*arguments, order=recipe.order, drop_last=recipe.drop_last, loader=recipe.loader or Loader())
+    return Batches(*arguments, order=recipe.order, drop_last=recipe.drop_last)

@@ -10,6 +10,6 @@ import platformdirs
 ENVIRONMENT = "SPEEDCORE_CACHE"
 
 
-def cache_folder(root: Path | None = None) -> Path:
+def cache_folder(root: Path | str | None = None) -> Path:
     """`root`, else what SPEEDCORE_CACHE names, else the user's own cache folder. It need not exist yet."""
     return Path(root or os.environ.get(ENVIRONMENT) or platformdirs.user_cache_dir("speedcore"))

@@ -10,8 +10,9 @@ hold by name. It draws its weights from torch's global generator, which is seede
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -32,15 +33,15 @@ def build(spec: CustomNetworkConfig, channels: int, size: tuple[int, int], class
     _check_values(spec, network)
     grids = _try(spec, network, channels, size, classes)
     if not hasattr(network, "explain_layers"):
-        network.explain_layers = _layers(grids)
-    elif unknown := set(network.explain_layers.values()) - dict(network.named_modules()).keys():
+        network.explain_layers = _layers(grids)  # type: ignore[assignment]  # torch declares tensors and modules alone
+    elif unknown := set(cast(Mapping[str, str], network.explain_layers).values()) - dict(network.named_modules()).keys():
         raise _wrong(spec, f"names in explain_layers what is none of its modules: {', '.join(sorted(unknown))}")
     return network
 
 
 def _check_values(spec: CustomNetworkConfig, network: nn.Module) -> None:
     """What a run keeps is one tensor a name."""
-    places: dict[tuple, str] = {}
+    places: dict[tuple[torch.device, int], str] = {}
     for name, value in network.state_dict(keep_vars=True).items():
         if not isinstance(value, Tensor):
             raise _wrong(spec, f"keeps '{name}', {type(value).__name__}, in its state, and a run keeps tensors only")
@@ -53,7 +54,8 @@ def _check_values(spec: CustomNetworkConfig, network: nn.Module) -> None:
 def _try(spec: CustomNetworkConfig, network: nn.Module, channels: int, size: tuple[int, int],
          classes: int) -> dict[str, tuple[int, int]]:
     """One step's passes on a copy: raises PluginError for a wrong answer; returns the cells (h, w) of each convolution."""
-    trial, grids = copy.deepcopy(network).train(), {}
+    trial = copy.deepcopy(network).train()
+    grids: dict[str, tuple[int, int]] = {}
     for name, module in trial.named_modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(lambda _, __, output, name=name: grids.__setitem__(name, tuple(output.shape[2:])))

@@ -56,7 +56,7 @@ class Stage(nn.Module):
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d h2 w2"]:
         x = self.activation(self.norm1(self.pool(self.conv1(x))))
         y = self.activation(self.norm2(self.conv2(x)))
-        return y if self.conv3 is None else self.activation(x + self.norm3(self.conv3(y)))
+        return y if self.conv3 is None or self.norm3 is None else self.activation(x + self.norm3(self.conv3(y)))
 
 
 class RecordNet(nn.Module):
@@ -99,4 +99,5 @@ class RecordNet(nn.Module):
         """Set the whitening filters from batches of normalised training images: eigenpatches, each with both signs."""
         filters = whitening_filters(batches, self.whiten.kernel_size, eps)
         self.whiten.weight.copy_(torch.cat([filters, -filters]).to(self.whiten.weight))
+        assert self.whiten.bias is not None
         self.whiten.bias.zero_()

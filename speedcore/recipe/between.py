@@ -64,7 +64,7 @@ def _content(recipe: Recipe) -> dict[str, Any]:
     return recipe.model_dump(exclude=set(_NOT_TRAINED_WITH))
 
 
-def _differences(one: dict, other: dict, above: str = "") -> Iterator[tuple[str, Any]]:
+def _differences(one: dict[str, Any], other: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     """(dotted name, the value in `other`) of each field in which they differ; a table of another kind is one field."""
     for key, value in other.items():
         before = one.get(key)
@@ -74,13 +74,13 @@ def _differences(one: dict, other: dict, above: str = "") -> Iterator[tuple[str,
             yield above + key, value
 
 
-def _told(start: Recipe, before: dict, after: dict) -> str:
+def _told(start: Recipe, before: dict[str, Any], after: dict[str, Any]) -> str:
     """The fields that a step changes, in words: "network norm eps 1e-05 for 1e-12"."""
     old, new = (start.changed(**content) for content in (before, after))
     return ", ".join(words for path, words in new.changes(old).items() if path != _RIDES)
 
 
-def _get(content: dict, path: str) -> Any:
+def _get(content: dict[str, Any], path: str) -> Any:
     """The value at a dotted name; None where there is none."""
     found: Any = content
     for part in path.split("."):
@@ -88,7 +88,7 @@ def _get(content: dict, path: str) -> Any:
     return found
 
 
-def _put(content: dict, path: str, value: Any) -> None:
+def _put(content: dict[str, Any], path: str, value: Any) -> None:
     *tables, field = path.split(".")
     for table in tables:
         content = content.setdefault(table, {})

@@ -133,7 +133,7 @@ class Ladder(RecipePart):
                 raise RungError(position, "change", f"rung '{rung.name}' changes nothing: it trains just as '{below}' does")
         return found
 
-    def _named(self, content: dict, rung: Rung, position: int) -> Recipe:
+    def _named(self, content: dict[str, Any], rung: Rung, position: int) -> Recipe:
         slug = re.sub(r"[^A-Za-z0-9._+-]+", "-", rung.name).strip("-") or str(position)
         try:
             return validated({**content, "name": f"{self.name}-{slug}", "description": rung.what}, "it")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 
-def over(base: dict, change: dict) -> dict:
+def over(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     """`change` over `base`, table by table; a table that names another `kind` replaces its predecessor whole."""
     result = dict(base)
     for key, value in change.items():
         old = result.get(key)
-        nested = isinstance(value, dict) and isinstance(old, dict) and value.get("kind", old.get("kind")) == old.get("kind")
-        result[key] = over(old, value) if nested else value
+        if isinstance(value, dict) and isinstance(old, dict) and value.get("kind", old.get("kind")) == old.get("kind"):
+            value = over(old, value)
+        result[key] = value
     return result
 
 

@@ -177,7 +177,7 @@ class Recipe(RecipePart):
         """
         return self.model_copy(update={"augment": Augment(), "tta": TTAConfig()})
 
-    def changed(self, **fields) -> Recipe:
+    def changed(self, **fields: Any) -> Recipe:
         """A copy with `fields` replaced, validated again."""
         return validated({**self.model_dump(), **self.current(fields)}, f"recipe '{self.name}'")
 
@@ -236,7 +236,7 @@ class Recipe(RecipePart):
         }
 
 
-def validated(content: dict, where: str) -> Recipe:
+def validated(content: dict[str, Any], where: str) -> Recipe:
     """A Recipe from plain data, or a RecipeError that lists each wrong field of `where`.
 
     The network may also be a function or class, functools.partial of one, "module:name", or the name of an entry point.
@@ -254,6 +254,6 @@ def validated(content: dict, where: str) -> Recipe:
     return recipe
 
 
-def merged(base: dict, change: dict) -> dict:
+def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     """`change` over `base`, table by table, in today's spelling; a table of another `kind` replaces its predecessor whole."""
     return over(Recipe.current(base), Recipe.current(change))

@@ -26,9 +26,11 @@ _TABLE = re.compile(r"(?m)^<!-- fields of (\w+) -->\n(?:\|.*\n)*")
 def meanings(part: type[RecipePart]) -> dict[str, str]:
     """The text below each field of a part, by the field's name, in one line."""
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(part))).body
+    assert isinstance(body, ast.ClassDef)
     found = {}
     for statement, below in zip(body.body, body.body[1:], strict=False):
-        if isinstance(statement, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+        if (isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and isinstance(below, ast.Expr)
+                and isinstance(below.value, ast.Constant) and isinstance(below.value.value, str)):
             found[statement.target.id] = " ".join(below.value.value.split())
     return found
 

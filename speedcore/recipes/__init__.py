@@ -76,7 +76,8 @@ def with_own(recipe: Recipe | str, dataset: str, network: Any = None, augmentati
         content["techniques"] = (*chosen.techniques, own)
     made = validated(content, f"recipe '{chosen.name}' with your own parts")
     parts = ([made.network] if network is not None else []) + added
-    return made.model_copy(update={"name": "+".join([made.name, *(getattr(part, "name", None) or part.kind for part in parts)])})
+    called = [part.name if isinstance(part, CustomConfig) else part.kind for part in parts]
+    return made.model_copy(update={"name": "+".join([made.name, *called])})
 
 
 def _own(kind: type[CustomConfig], code: Any, what: str) -> CustomConfig:

@@ -18,6 +18,8 @@ held-out images (9.5 %), airbench94-muon at 98.65 %. As base recipes both are th
 
 from __future__ import annotations
 
+from typing import Any
+
 from speedcore.recipe import (
     Augment,
     LookaheadConfig,
@@ -63,7 +65,7 @@ def _muon(batch_size: int, epochs: float) -> MuonConfig:
                 whiten_bias=WhitenBias(lr=0.053 * batch_size, schedule=own))
 
 
-def _recipe(name: str, description: str, batch_size: int, mirror: bool = True, **fields) -> Recipe:
+def _recipe(name: str, description: str, batch_size: int, mirror: bool = True, **fields: Any) -> Recipe:
     """What both methods share. Shifted views count half, the image and its mirror the other half."""
     return Recipe(name=name, description=description, augment=Augment(crop=2, flip="alternating" if mirror else "none"),
                   batch_size=batch_size, min_epochs=3, label_smoothing=0.2,

@@ -20,12 +20,13 @@ normalised by the training set's own moments; cutout fills with zero, the mean, 
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any, Literal
 
 from speedcore.recipe import Augment, Loader, PageNetConfig, Peek, PreactNetConfig, Recipe, Schedule, SGDConfig
 from speedcore.recipe.ladder import Ladder, Reported, Rung
 
 
-def _knots(warm: float, epochs: float) -> dict:
+def _knots(warm: float, epochs: float) -> dict[str, Any]:
     """Up over the first `warm` epochs, then down to nothing."""
     return {"knots": ((0.0, 0.0), (warm / epochs, 1.0), (1.0, 0.0))}
 
@@ -87,10 +88,12 @@ LADDER = Ladder(
     ),
 )
 
+_STAGES: tuple[Literal[1, 2, 3], ...] = (1, 2, 3)
+
 
 def _networks() -> dict[str, PageNetConfig]:
     """The backbone, then seven with extra blocks and seven with residual branches, by the stages that have them."""
-    sets = [stages for count in (1, 2, 3) for stages in combinations((1, 2, 3), count)]
+    sets = [stages for count in (1, 2, 3) for stages in combinations(_STAGES, count)]
     found = {"backbone": PageNetConfig(residual=())}
     for stages in sets:
         found["extra:" + "+".join(f"L{stage}" for stage in stages)] = PageNetConfig(residual=(), extra=stages)

@@ -18,11 +18,13 @@ fp16, which took a slow path; here that is bf16, with three bits less. Images ar
 
 from __future__ import annotations
 
+from typing import Any
+
 from speedcore.recipe import Augment, Loader, Peek, PreactNetConfig, Recipe, Schedule, SGDConfig
 from speedcore.recipe.ladder import Ladder, Reported, Rung
 
 
-def _knots(peak: float) -> dict:
+def _knots(peak: float) -> dict[str, Any]:
     """[0, 15, 30, 35] epochs to rates of [0, peak, 0.005, 0]."""
     return {"knots": ((0.0, 0.0), (15 / 35, 1.0), (30 / 35, 0.005 / peak), (1.0, 0.0))}
 

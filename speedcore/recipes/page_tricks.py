@@ -24,13 +24,15 @@ to a grey level.
 
 from __future__ import annotations
 
+from typing import Any
+
 from speedcore.recipe import Augment, Loader, PageNetConfig, Recipe, Schedule, SGDConfig
 from speedcore.recipe.ladder import Ladder, Reported, Rung
 
-_RUNS = {"sd": 0.0015, "n": 50}
+_RUNS: dict[str, Any] = {"sd": 0.0015, "n": 50}
 
 
-def _knots(epochs: float, warm: float, floor: float | None = None) -> dict:
+def _knots(epochs: float, warm: float, floor: float | None = None) -> dict[str, Any]:
     """Up over the first `warm` epochs, then down to nothing; or to `floor` of the peak two epochs before the end."""
     if floor is None:
         return {"knots": ((0.0, 0.0), (warm / epochs, 1.0), (1.0, 0.0))}

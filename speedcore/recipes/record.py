@@ -7,7 +7,9 @@ images, never on the test set.
 
 from __future__ import annotations
 
-from speedcore.recipe import Augment, AverageConfig, MuonConfig, Recipe, RecordNetConfig, Schedule, TTAConfig, WhitenBias
+from typing import Any
+
+from speedcore.recipe import Augment, AverageConfig, MuonConfig, Network, Recipe, RecordNetConfig, Schedule, TTAConfig, WhitenBias
 from speedcore.recipes.airbench import airbench94_muon
 
 # Per-image rates of head and biases follow the airbench networks' proportions (0.67 : 0.053), an eighth as high:
@@ -132,7 +134,7 @@ DASH = {
 _SMALL = RecordNetConfig(widths=(32, 64), whiten_kernel=4, whiten_stride=2)
 
 
-def _augmented(name: str, network: RecordNetConfig, **fields) -> Recipe:
+def _augmented(name: str, network: Network, **fields: Any) -> Recipe:
     """`dash` on that network, with the augmentation and the views of `sprint`."""
     sprint = SPRINT[name]
     return DASH.get(name, _DASH).changed(

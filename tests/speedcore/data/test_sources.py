@@ -9,7 +9,7 @@ import io
 import socket
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from torchvision import datasets
 from speedcore.clock import Stopwatch
 from speedcore.data import load, mirrors, sources
 from speedcore.data.dataset_files import NotFound
+from speedcore.data.sets import KNOWN
 from speedcore.errors import DataError
 from tests.speedcore.data.making import idx_files, publish_idx, tar, write, zipped
 
@@ -159,9 +160,14 @@ def test_debian_reasons(programs: Path, apt: str | None, dpkg: str | None, says:
         mirrors.debian("fashion-mnist", offline=False)
 
 
-def test_package_that_lacks_a_file() -> None:
+@pytest.mark.parametrize("folders", [(), KNOWN["fashion-mnist"].idx], ids=["nothing", "folders"])
+def test_package_that_lacks_a_file(folders: Iterable[str]) -> None:
     stream = io.BytesIO()
-    tarfile.open(fileobj=stream, mode="w").close()
+    with tarfile.open(fileobj=stream, mode="w") as package:
+        for name in folders:
+            member = tarfile.TarInfo(f".{mirrors.DEBIAN_FOLDER}/{name}.gz")
+            member.type = tarfile.DIRTYPE
+            package.addfile(member)
     with pytest.raises(NotFound, match="does not hold the files"):
         mirrors._debian_files(stream.getvalue(), "fashion-mnist")
 
