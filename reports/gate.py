@@ -43,9 +43,10 @@ class Gate:
         for place, short in self.places:
             if place in words:
                 words = words.replace(place, short)
+        # Escapes first: what they leave is looked at for paths as it will be read, so that a second time changes nothing.
+        words = _UNSAFE.sub(_escaped, words)
         words = _QUOTED.sub(lambda found: _quoted(found[0]), words)
-        words = _PATH.sub(lambda found: _last(found[0]), words)
-        return _UNSAFE.sub(_escaped, words)
+        return _PATH.sub(lambda found: _last(found[0]), words)
 
     def passed(self, value: Any) -> Any:
         """The same data, each of its texts through the gate; the same object where nothing had to change."""

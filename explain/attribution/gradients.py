@@ -36,11 +36,11 @@ Maps = dict[str, Float[Tensor, "n t height width"]]
 
 
 @method("guided-grad-cam", "guided Grad-CAM", layers=True, forward=2, backward=2,
-        definition="guided backpropagation to the pixels times the positive part of Grad-CAM, drawn out to the image",
+        definition="guided backpropagation to the pixels times the positive part of Grad-CAM, upsampled to the image",
         criticism="guided backpropagation hardly depends on the weights (Adebayo et al., 2018); needs nn.ReLU modules",
         source="Selvaraju et al., ICCV 2017, arXiv 1610.02391; captum GuidedBackprop, LayerGradCam")
 def guided_grad_cam(model: nn.Module, layers: Layers, images: Images, targets: Targets, at_once: int = 0) -> Maps:
-    """Guided backpropagation times the positive part of Grad-CAM, drawn out to the image by bilinear interpolation.
+    """Guided backpropagation times the positive part of Grad-CAM, upsampled to the image by bilinear interpolation.
 
     One guided pass serves all layers. Guided backpropagation lets only positive gradients through each `nn.ReLU`; it
     cannot see a ReLU that is no module, and a model without any is refused rather than shown its plain gradient.

@@ -14,7 +14,7 @@ import html5lib
 import numpy as np
 import pikepdf
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import reports
@@ -51,6 +51,7 @@ def test_names_stay_different() -> None:
     assert len(set(labels.labels([f"{'x' * 40}{i}{'y' * 40}" for i in range(5)]))) == 5
 
 
+@example("/\x1f")
 @given(st.text(st.characters(exclude_categories=()), max_size=80))
 def test_what_has_passed_fits_into_every_file(words: str) -> None:
     passed = gate.Gate().text(words)
