@@ -48,8 +48,8 @@ RUN_FOLDERS = Rule(
     literals=frozenset({"run.json", "steps.csv", "epochs.csv", "weights.safetensors", "predictions.npz"}),
 )
 PICKLES = Rule(
-    "only speedcore.data.unpickle opens pickles, and only verified ones",
-    allowed=("speedcore/data/unpickle.py",),
+    "only speedcore.data.formats.unpickle opens pickles, and only verified ones",
+    allowed=("speedcore/data/formats/unpickle.py",),
     forbidden=frozenset({"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "torch.load", "torch.save"}),
 )
 RULES = {"network": NETWORK, "processes": PROCESSES, "clocks": CLOCKS, "dates": DATES, "run folders": RUN_FOLDERS,

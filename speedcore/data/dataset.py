@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 
-from speedcore.data.tree import shown
+from speedcore.data.folder.tree import shown
 from speedcore.errors import DataError
 
 _LISTED_CLASSES = 40

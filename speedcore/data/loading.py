@@ -10,15 +10,16 @@ from functools import partial
 from pathlib import Path
 
 from speedcore.clock import Ledger, Phase
-from speedcore.data import folders, local, sources
-from speedcore.data.archives import ARCHIVE_SUFFIXES, is_archive
+from speedcore.data import local, sources
 from speedcore.data.cache import Cache
 from speedcore.data.dataset import Dataset, Provenance
 from speedcore.data.dataset_files import DatasetFiles, NotFound, RawDataset
+from speedcore.data.folder import folders
+from speedcore.data.folder.tree import shown
+from speedcore.data.formats.archives import ARCHIVE_SUFFIXES, is_archive
 from speedcore.data.published import resolved
 from speedcore.data.sets import KNOWN, NAMES
 from speedcore.data.sets import of as known_of
-from speedcore.data.tree import shown
 from speedcore.errors import DataError
 
 ENVIRONMENT = "SPEEDCORE_DATA"

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from speedcore.data import cifar, folders, idx
-from speedcore.data.archives import ARCHIVE_SUFFIXES, is_archive
 from speedcore.data.cache import SOURCE_FILE
 from speedcore.data.dataset_files import DatasetFiles, NotFound, RawDataset
+from speedcore.data.folder import folders
+from speedcore.data.folder.splits import TRAIN, split_of
+from speedcore.data.formats import cifar, idx
+from speedcore.data.formats.archives import ARCHIVE_SUFFIXES, is_archive
 from speedcore.data.published import CIFAR_FOLDER, IDX_FILES, Manifest
 from speedcore.data.sets import KNOWN
-from speedcore.data.splits import TRAIN, split_of
 from speedcore.errors import DataError
 
 NOT_OFFICIAL = "not the official files: {}"

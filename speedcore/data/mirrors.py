@@ -22,13 +22,13 @@ from pathlib import Path
 
 import numpy as np
 
-from speedcore.data import idx
 from speedcore.data.dataset_files import NotFound
+from speedcore.data.formats import idx
+from speedcore.data.formats.unpickle import load_arrays
 from speedcore.data.published import IDX_FILES
 from speedcore.data.sets import KNOWN
 from speedcore.data.sets.fashion_mnist import DEBIAN_FOLDER, DEBIAN_PACKAGE
 from speedcore.data.sets.mnist import WHEEL, WHEEL_MEMBER, WHEEL_MEMBER_SHA256
-from speedcore.data.unpickle import load_arrays
 from speedcore.errors import DataError
 
 APT_SECONDS = 5          # for a host to answer

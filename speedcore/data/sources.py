@@ -20,8 +20,8 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from speedcore.data import idx
 from speedcore.data.dataset_files import NotFound
+from speedcore.data.formats import idx
 from speedcore.data.published import TORCHVISION, Source
 from speedcore.data.sets import KNOWN
 

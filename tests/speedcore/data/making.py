@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from speedcore.data import sets
-from speedcore.data.idx import serialise
+from speedcore.data.formats.idx import serialise
 from speedcore.data.published import CIFAR_FILES, IDX_FILES
 
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -12,9 +12,9 @@ import pytest
 
 from speedcore import limits
 from speedcore.data import load
-from speedcore.data.archives import of_archive
-from speedcore.data.folders import survey
-from speedcore.data.tree import of_folder
+from speedcore.data.folder.folders import survey
+from speedcore.data.folder.tree import of_folder
+from speedcore.data.formats.archives import of_archive
 from speedcore.errors import DataError
 from tests.speedcore.data.making import class_folders, image, tar, write, zipped
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from speedcore.data import load, pictures
+from speedcore.data import load
 from speedcore.data.cache import Cache
 from speedcore.data.dataset import Split
 from speedcore.data.dataset_files import RawDataset
+from speedcore.data.formats import pictures
 from tests.speedcore.data.making import class_folders, image, tar, write
 
 

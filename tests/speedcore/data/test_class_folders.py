@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from speedcore.data import load
-from speedcore.data.archives import of_archive
+from speedcore.data.formats.archives import of_archive
 from speedcore.errors import DataError
 from tests.speedcore.data.making import CIFAR_CLASSES, class_folders, image, tar, write, zipped
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 
 from speedcore import limits
-from speedcore.data import idx, load
+from speedcore.data import load
+from speedcore.data.formats import idx
 from speedcore.data.sets import KNOWN
 from speedcore.errors import DataError
 from tests.speedcore.data.making import idx_files, publish_idx, write

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.datasets import ImageFolder
 
-from speedcore.data import layout
-from speedcore.data.folders import survey
-from speedcore.data.layout import Reading, natural
-from speedcore.data.splits import split_of
-from speedcore.data.tree import Entry
+from speedcore.data.folder import layout
+from speedcore.data.folder.folders import survey
+from speedcore.data.folder.layout import Reading, natural
+from speedcore.data.folder.splits import split_of
+from speedcore.data.folder.tree import Entry
 from speedcore.errors import DataError
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speedcore.data import cifar, idx, load, mirrors
+from speedcore.data import load, mirrors
 from speedcore.data.dataset_files import NotFound
-from speedcore.data.unpickle import load_arrays
+from speedcore.data.formats import cifar, idx
+from speedcore.data.formats.unpickle import load_arrays
 from speedcore.errors import DataError
 from tests.speedcore.data.making import cifar_files, publish_cifar, tar, write
 

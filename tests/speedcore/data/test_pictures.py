@@ -10,8 +10,9 @@ import pytest
 from PIL import Image, ImageOps
 
 from speedcore import limits
-from speedcore.data import load, pictures
-from speedcore.data.pictures import NoPicture, decode
+from speedcore.data import load
+from speedcore.data.formats import pictures
+from speedcore.data.formats.pictures import NoPicture, decode
 from speedcore.errors import DataError
 from tests.speedcore.data.making import image, write
 

@@ -16,13 +16,14 @@ import torch
 from jaxtyping import UInt8
 
 from speedcore import limits
-from speedcore.data import archives, layout, pictures
 from speedcore.data.dataset import Split
 from speedcore.data.dataset_files import RawDataset
-from speedcore.data.layout import Image, Reading, natural
-from speedcore.data.pictures import NoPicture, Picture
-from speedcore.data.splits import TEST, TRAIN
-from speedcore.data.tree import Tree, of_folder, shown
+from speedcore.data.folder import layout
+from speedcore.data.folder.layout import Image, Reading, natural
+from speedcore.data.folder.splits import TEST, TRAIN
+from speedcore.data.folder.tree import Tree, of_folder, shown
+from speedcore.data.formats import archives, pictures
+from speedcore.data.formats.pictures import NoPicture, Picture
 from speedcore.errors import DataError
 from speedcore.limits import size_of, too_much
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from speedcore.data.tree import shown
+from speedcore.data.folder.tree import shown
 from speedcore.errors import DataError
 
 TRAIN, TEST, VALIDATION = "train", "test", "validation"

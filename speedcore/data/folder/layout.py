@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from speedcore.data.splits import TEST, TRAIN, is_filler, split_of, splits_of
-from speedcore.data.tree import SPECIAL, Entry, shown
+from speedcore.data.folder.splits import TEST, TRAIN, is_filler, split_of, splits_of
+from speedcore.data.folder.tree import SPECIAL, Entry, shown
 from speedcore.errors import DataError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".ppm", ".pgm")

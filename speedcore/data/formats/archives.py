@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import IO, Any, cast
 
 from speedcore import limits
-from speedcore.data.tree import LOOP, LOST, NAMELESS, OUTSIDE, REPLACED, SPECIAL, Entry, Tree, check_members, shown
+from speedcore.data.folder.tree import LOOP, LOST, NAMELESS, OUTSIDE, REPLACED, SPECIAL, Entry, Tree, check_members, shown
 from speedcore.errors import DataError
 from speedcore.limits import size_of, too_much
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from speedcore import limits
-from speedcore.data.archives import of_archive
 from speedcore.data.dataset import Split
 from speedcore.data.dataset_files import RawDataset
+from speedcore.data.formats.archives import of_archive
+from speedcore.data.formats.unpickle import load_arrays
 from speedcore.data.published import CIFAR_FILES, Manifest
-from speedcore.data.unpickle import load_arrays
 from speedcore.errors import DataError
 
 REFUSED = ("CIFAR-10's files are pickles, and a pickle that is not the published one could run anything, so it was not "

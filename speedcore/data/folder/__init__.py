@@ -1,0 +1,1 @@
+"""`folder:PATH`: which files are used, of which split and class, and what is left out."""
