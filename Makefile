@@ -8,7 +8,7 @@ ARGS ?=
 
 help:
 	@echo 'make report   set everything up, then train, explain, write the report (ARGS="--dataset shapes --within 2m")'
-	@echo 'make check    lint, types and the quick tests, in a minute or two: before each commit'
+	@echo 'make check    lint, types and the quick tests: before each commit'
 	@echo 'make test     set everything up, then run all tests (ARGS="-k schedule")'
 	@echo 'make setup    only set up: .venv, locked packages, system libraries (PYTHON=python3.12 chooses the interpreter)'
 	@echo 'make lint     ruff'
