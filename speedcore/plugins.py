@@ -86,9 +86,18 @@ def sha256_of(path: str) -> str:
     return hashlib.sha256(source(path).read_bytes()).hexdigest()
 
 
+def imported(path: str) -> Any:
+    """What "module:name" stands for; raises whatever importing it does."""
+    module, _, name = path.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
+
+
 def load(path: str, sha256: str = "") -> Callable[..., Any]:
     """The function or class "module:name". sha256: what its source file must have. Raises PluginError."""
-    module, _, name = path.partition(":")
+    module = path.partition(":")[0]
     if module.partition(".")[0] in sys.stdlib_module_names:
         raise PluginError(f"'{path}' is a part of Python itself and no code for a recipe.")
     if sha256 and (found := sha256_of(path)) != sha256:
@@ -96,9 +105,7 @@ def load(path: str, sha256: str = "") -> Callable[..., Any]:
                           f"{found[:12]}…, the recipe names {sha256[:12]}…; bring the old file back, or leave sha256 out of the "
                           f"recipe to train anew with this one.")
     try:
-        code: Any = importlib.import_module(module)
-        for part in name.split("."):
-            code = getattr(code, part)
+        code = imported(path)
     except Exception as error:  # whatever the module does when it is imported
         raise PluginError(f"'{path}' cannot be imported: {type(error).__name__}: {error}.") from error
     if not callable(code) or getattr(code, "__module__", None) != module:

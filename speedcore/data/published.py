@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from speedcore import plugins
 
 if TYPE_CHECKING:
     from speedcore.data.dataset_files import DatasetFiles
@@ -63,10 +64,7 @@ class Manifest:
 
 def resolved(code: Code | str) -> Code:
     """The function itself, or that of "module:function"."""
-    if not isinstance(code, str):
-        return code
-    module, _, name = code.partition(":")
-    return getattr(import_module(module), name)
+    return plugins.imported(code) if isinstance(code, str) else code
 
 
 TORCHVISION = Source("torchvision's download", "speedcore.data.sources:torchvision")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-
 from torch import nn
 
+from speedcore import plugins
 from speedcore.recipe import CustomNetworkConfig, Network
 
 # kind -> where its module class is; loaded when one is built. Those of published systems are in `speedcore.replicas`.
@@ -30,8 +29,7 @@ def build(spec: Network, channels: int, size: tuple[int, int], classes: int) -> 
         from speedcore.networks.custom import build as of_a_user
 
         return of_a_user(spec, channels, size, classes)
-    module, _, name = NETWORKS[spec.kind].partition(":")
-    return getattr(importlib.import_module(module), name)(channels, size, classes, **spec.model_dump(exclude={"kind"}))
+    return plugins.imported(NETWORKS[spec.kind])(channels, size, classes, **spec.model_dump(exclude={"kind"}))
 
 
 def parameter_counts(network: nn.Module) -> dict[str, int]:
